@@ -1,0 +1,40 @@
+#pragma once
+
+#include <fmt/format.h>
+
+#include <stdexcept>
+#include <string>
+#include <utility>
+
+namespace anchor {
+
+/// What went wrong, as far as the caller must tell cases apart: the tools turn a kind into their exit code.
+enum class ErrorKind {
+  data,         ///< a file, dataset, layer or device cannot be used (exit 1)
+  usage,        ///< the request makes no sense: a flag, parameter or combination (exit 2)
+  interrupted,  ///< Ctrl-C (exit 130)
+};
+
+/// The one exception type of the library. The message is one line: what, where, what to do.
+class Error : public std::runtime_error {
+ public:
+  Error(ErrorKind kind, const std::string& message) : std::runtime_error(message), kind_(kind) {}
+  ErrorKind kind() const { return kind_; }
+
+ private:
+  ErrorKind kind_;
+};
+
+/// Throws a data error with a formatted message.
+template <class... Args>
+[[noreturn]] void fail(fmt::format_string<Args...> format, Args&&... args) {
+  throw Error(ErrorKind::data, fmt::format(format, std::forward<Args>(args)...));
+}
+
+/// Throws a usage error with a formatted message.
+template <class... Args>
+[[noreturn]] void fail_usage(fmt::format_string<Args...> format, Args&&... args) {
+  throw Error(ErrorKind::usage, fmt::format(format, std::forward<Args>(args)...));
+}
+
+}  // namespace anchor

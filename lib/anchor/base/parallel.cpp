@@ -1,0 +1,43 @@
+#include "anchor/base/parallel.hpp"
+
+#include <omp.h>
+
+#include <exception>
+
+#include "anchor/base/error.hpp"
+
+namespace anchor {
+
+std::atomic<bool> interrupt_requested{false};
+
+namespace {
+int thread_setting = 0;
+}
+
+void set_threads(int count) { thread_setting = count; }
+int threads() { return thread_setting > 0 ? thread_setting : omp_get_num_procs(); }
+
+void check_interrupt() {
+  if (interrupt_requested.load(std::memory_order_relaxed)) throw Error(ErrorKind::interrupted, "interrupted");
+}
+
+void parallel_for(std::int64_t count, const std::function<void(std::int64_t)>& body) {
+  std::exception_ptr failure;
+  std::atomic<bool> stop{false};
+  const int wanted = static_cast<int>(std::min<std::int64_t>(threads(), count));
+#pragma omp parallel for schedule(dynamic, 1) num_threads(wanted) if (wanted > 1 && !omp_in_parallel())
+  for (std::int64_t i = 0; i < count; ++i) {
+    if (stop.load(std::memory_order_relaxed)) continue;
+    try {
+      check_interrupt();
+      body(i);
+    } catch (...) {
+#pragma omp critical(anchor_parallel_failure)
+      if (!failure) failure = std::current_exception();
+      stop = true;
+    }
+  }
+  if (failure) std::rethrow_exception(failure);
+}
+
+}  // namespace anchor

@@ -1,0 +1,55 @@
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "anchor/method/method.hpp"
+
+namespace anchor {
+
+/// A KV group on an engine's device.
+class Inputs {
+ public:
+  virtual ~Inputs() = default;
+  virtual const Geometry& geometry() const = 0;
+};
+
+/// A plan on an engine's device. Move-only and opaque; to_host() is its only trip.
+class DevicePlan {
+ public:
+  virtual ~DevicePlan() = default;
+  virtual SparsePlan to_host() const = 0;
+  /// Where it was made: "cpu" or "cuda".
+  virtual std::string plan_path() const = 0;
+};
+using PlanHandle = std::unique_ptr<DevicePlan>;
+
+/// Plans, executes and weighs KV groups on one device. Tools speak to an Engine and never ask which one it is.
+class Engine {
+ public:
+  virtual ~Engine() = default;
+  virtual std::string device() const = 0;  ///< "cpu" or the card's name
+  virtual std::string path() const = 0;    ///< "reference", "cpu", "cuda-sm90", "cuda-sm80"
+
+  virtual std::unique_ptr<Inputs> upload(const KvGroup& group) = 0;
+
+  /// The method's plan for query rows [begin, end) of every head (begin = 0, end = q_len: all of them). A range is
+  /// planned like a chunk of prefill that starts at position q_start + begin.
+  virtual PlanHandle plan(const Method& method, const PlanRequest& request, const Inputs& inputs, std::int64_t begin,
+                          std::int64_t end) = 0;
+
+  /// Runs a plan; the result covers the plan's own query rows.
+  virtual AttentionResult execute(const Inputs& inputs, const DevicePlan& plan) = 0;
+
+  /// Exact attention mass of one query head of the group.
+  virtual MassMap mass(const Inputs& inputs, int head, const MassGranularity& granularity) = 0;
+
+  /// Every entry's critical value and mass for one head: what exact curves are made of. The method has `granularity`.
+  virtual CriticalItems critical(const Method& method, const Params& params, const Inputs& inputs, int head) = 0;
+};
+
+/// `device` is auto, reference, cpu, cuda or cuda:N. auto = cuda where a device is present, else cpu. A data error
+/// says why a requested device is not available.
+std::unique_ptr<Engine> make_engine(const std::string& device);
+
+}  // namespace anchor

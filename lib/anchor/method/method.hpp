@@ -1,0 +1,62 @@
+#pragma once
+
+#include <functional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "anchor/attention/attention.hpp"
+#include "anchor/mass/critical.hpp"
+#include "anchor/mass/mass_map.hpp"
+#include "anchor/method/params.hpp"
+#include "anchor/plan/sparse_plan.hpp"
+
+namespace anchor {
+
+/// What a planner is asked for.
+struct PlanRequest {
+  Params params;
+  std::vector<double> knobs;  ///< one knob value per query head, or empty: the knob of `params` for all
+
+  /// The knob of one head.
+  double knob(std::string_view knob_name, int head) const {
+    return knobs.empty() ? params.real(knob_name) : knobs[static_cast<std::size_t>(head)];
+  }
+};
+
+/// One sparse attention method: a row of the registry. The command line, sweeps, bench and reports read this table
+/// and know no method by name. Adding a method is one file and one row.
+struct Method {
+  std::string name;
+  std::string title;  ///< of the paper
+  std::string arxiv;  ///< its id
+  std::string knob;   ///< the parameter that trades density for recall; empty = none
+  std::vector<ParamSpec> params;
+
+  /// Plans all heads of the inputs. Deterministic; independent of V and of the thread count.
+  std::function<SparsePlan(const AttentionInputs&, const PlanRequest&)> plan_cpu;
+
+  /// Row oracles list keys row by row: callers plan and execute them this many query rows at a time. 0 = whole.
+  std::int64_t rows_per_plan = 0;
+
+  /// For methods whose plan is a threshold on a score: the granularity of mass they need, and every entry's critical
+  /// value from one head's inputs and mass. Empty = curves come from replays on a grid.
+  std::function<MassGranularity(const Params&)> granularity;
+  std::function<CriticalItems(const AttentionInputs& head, const Params&, const MassMap&)> critical_cpu;
+};
+
+/// All methods, in the order in which tools list them.
+std::span<const Method> methods();
+
+/// The method of that name; a usage error that names the nearest one otherwise.
+const Method& find_method(std::string_view name);
+
+/// The method's defaults. Then `set_param` changes one, checking name, type and range (usage errors).
+Params default_params(const Method& method);
+void set_param(const Method& method, Params& params, std::string_view name, std::string_view text);
+
+/// The entry of `known` closest to `word` by edit distance, for "did you mean" hints; empty if none is close.
+std::string nearest(std::string_view word, std::span<const std::string> known);
+
+}  // namespace anchor

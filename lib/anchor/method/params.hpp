@@ -1,0 +1,39 @@
+#pragma once
+
+#include <map>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <variant>
+#include <vector>
+
+namespace anchor {
+
+/// One parameter of a method: the only place where its default lives.
+struct ParamSpec {
+  enum class Kind { real, integer, choice };
+  std::string name;
+  Kind kind = Kind::real;
+  std::variant<double, std::string> default_value;
+  double minimum = 0, maximum = 0;   ///< inclusive; numbers only
+  std::vector<std::string> choices;  ///< choice only; the first is the default
+  std::string help;                  ///< with the unit
+};
+
+/// Parameter values of one method: complete (defaults filled in) and checked.
+class Params {
+ public:
+  double real(std::string_view name) const;
+  std::int64_t integer(std::string_view name) const;
+  const std::string& choice(std::string_view name) const;
+  void set(const std::string& name, std::variant<double, std::string> value) { values_[name] = std::move(value); }
+  const std::map<std::string, std::variant<double, std::string>, std::less<>>& values() const { return values_; }
+
+ private:
+  std::map<std::string, std::variant<double, std::string>, std::less<>> values_;
+};
+
+/// Reads a number as the command line writes it: 12, 0.5, 8k (k = 1024), inf, -inf.
+std::optional<double> parse_number(std::string_view text);
+
+}  // namespace anchor

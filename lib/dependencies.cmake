@@ -1,0 +1,52 @@
+# Third-party libraries, all from the distribution's packages (./dev setup installs them), linked statically
+# so that the binaries run on machines that have none of them.
+find_package(Threads REQUIRED)
+find_package(OpenMP REQUIRED)
+find_package(Eigen3 3.4 REQUIRED NO_MODULE)
+find_package(fmt REQUIRED)  # used header-only: the distribution ships no static library
+find_package(CLI11 REQUIRED)
+find_package(nlohmann_json REQUIRED)
+find_package(doctest REQUIRED)
+
+find_path(PCRE2_INCLUDE_DIR pcre2.h REQUIRED)
+find_library(PCRE2_LIBRARY NAMES libpcre2-8.a REQUIRED)
+add_library(pcre2 STATIC IMPORTED)
+set_target_properties(pcre2 PROPERTIES IMPORTED_LOCATION ${PCRE2_LIBRARY}
+  INTERFACE_INCLUDE_DIRECTORIES ${PCRE2_INCLUDE_DIR} INTERFACE_COMPILE_DEFINITIONS PCRE2_STATIC)
+
+find_path(XXHASH_INCLUDE_DIR xxhash.h REQUIRED)
+find_library(XXHASH_LIBRARY NAMES libxxhash.a REQUIRED)
+add_library(xxhash STATIC IMPORTED)
+set_target_properties(xxhash PROPERTIES IMPORTED_LOCATION ${XXHASH_LIBRARY}
+  INTERFACE_INCLUDE_DIRECTORIES ${XXHASH_INCLUDE_DIR})
+
+# CMake's FindHDF5 mixes the static library with shared companions; name the archive and its needs instead.
+find_path(HDF5_INCLUDE_DIR hdf5.h PATH_SUFFIXES hdf5/serial REQUIRED)
+find_library(HDF5_LIBRARY NAMES libhdf5.a libhdf5_serial.a PATH_SUFFIXES hdf5/serial hdf5/serial/lib REQUIRED)
+find_library(SZ_LIBRARY NAMES libsz.a REQUIRED)
+find_library(AEC_LIBRARY NAMES libaec.a REQUIRED)
+find_library(Z_LIBRARY NAMES libz.a REQUIRED)
+add_library(hdf5 STATIC IMPORTED)
+set_target_properties(hdf5 PROPERTIES IMPORTED_LOCATION ${HDF5_LIBRARY}
+  INTERFACE_INCLUDE_DIRECTORIES ${HDF5_INCLUDE_DIR}
+  INTERFACE_LINK_LIBRARIES "${SZ_LIBRARY};${AEC_LIBRARY};${Z_LIBRARY};Threads::Threads;${CMAKE_DL_LIBS};m")
+
+# Warnings and optimisation flags of the project's own code; third-party headers stay outside (SYSTEM).
+add_library(anchor_build INTERFACE)
+target_compile_options(anchor_build INTERFACE
+  $<$<COMPILE_LANGUAGE:CXX>:-Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wno-sign-conversion -ffp-contract=off>)
+if(ANCHOR_WERROR)
+  target_compile_options(anchor_build INTERFACE $<$<COMPILE_LANGUAGE:CXX>:-Werror>)
+endif()
+if(ANCHOR_NATIVE)
+  target_compile_options(anchor_build INTERFACE $<$<COMPILE_LANGUAGE:CXX>:-march=native>)
+else()
+  target_compile_options(anchor_build INTERFACE $<$<COMPILE_LANGUAGE:CXX>:-march=x86-64-v3>)
+endif()
+if(ANCHOR_SANITIZE)
+  add_compile_options($<$<COMPILE_LANGUAGE:CXX>:-fsanitize=address,undefined> $<$<COMPILE_LANGUAGE:CXX>:-fno-sanitize-recover=all>
+                      $<$<COMPILE_LANGUAGE:CXX>:-fno-omit-frame-pointer> $<$<COMPILE_LANGUAGE:CXX>:-O1>)
+  add_link_options(-fsanitize=address,undefined)
+else()
+  add_link_options($<$<CONFIG:Release>:-s> -static-libgcc -static-libstdc++)
+endif()
