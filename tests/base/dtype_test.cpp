@@ -19,8 +19,8 @@ TEST_CASE("every 16-bit pattern survives the trip through float") {
 }
 
 TEST_CASE("bf16 rounds to nearest, ties to even") {
-  CHECK(bf16_to_float(float_to_bf16(1.0f + 1.0f / 256)) == 1.0f);                // tie, even below
-  CHECK(bf16_to_float(float_to_bf16(1.0f + 3.0f / 256)) == 1.0f + 4.0f / 256);   // tie, even above
+  CHECK(bf16_to_float(float_to_bf16(1.0f + 1.0f / 256)) == 1.0f);               // tie, even below
+  CHECK(bf16_to_float(float_to_bf16(1.0f + 3.0f / 256)) == 1.0f + 4.0f / 256);  // tie, even above
   CHECK(bf16_to_float(float_to_bf16(1.0f + 1.1f / 256)) == 1.0f + 2.0f / 256);
   CHECK(std::isinf(bf16_to_float(float_to_bf16(3.4e38f))));
   CHECK(bf16_to_float(float_to_bf16(-0.0f)) == 0.0f);

@@ -15,10 +15,16 @@ struct AttentionInputs {
   const float* v = nullptr;  ///< like k; may be nullptr where only scores are needed
   std::int64_t q_head_stride = 0;
 
-  const float* q_row(int head, std::int64_t i) const { return q + head * q_head_stride + i * geometry.head_dim; }
+  const float* q_row(int head, std::int64_t i) const {
+    return q + head * q_head_stride + i * geometry.head_dim;
+  }
   /// Keys (or values) of the KV head that a query head reads.
-  const float* keys(int q_head) const { return k + geometry.kv_head(q_head) * geometry.kv_len * geometry.head_dim; }
-  const float* values(int q_head) const { return v + geometry.kv_head(q_head) * geometry.kv_len * geometry.head_dim; }
+  const float* keys(int q_head) const {
+    return k + geometry.kv_head(q_head) * geometry.kv_len * geometry.head_dim;
+  }
+  const float* values(int q_head) const {
+    return v + geometry.kv_head(q_head) * geometry.kv_len * geometry.head_dim;
+  }
 
   /// One query head alone (q_heads = kv_heads = 1).
   AttentionInputs head(int q_head) const;
@@ -32,7 +38,7 @@ struct FloatGroup {
   AttentionInputs view() const;
 
   Geometry geometry;
-  std::vector<float> q, k, v;
+  AlignedVector<float> q, k, v;
 };
 
 /// Attention output and normaliser. A row that sees no key has out = 0 and lse = -infinity.

@@ -22,14 +22,13 @@ struct Geometry {
   int kv_head(int q_head) const { return q_head / (q_heads / kv_heads); }
 
   /// Number of keys that query row i sees: keys [0, visible(i)).
-  std::int64_t visible(std::int64_t i) const {
-    return causal ? std::min(kv_len, q_start + i + 1) : kv_len;
-  }
+  std::int64_t visible(std::int64_t i) const { return causal ? std::min(kv_len, q_start + i + 1) : kv_len; }
 
   /// All causal (row, key) pairs of one head: the denominator of every density.
   std::int64_t causal_pairs() const {
     if (!causal) return q_len * kv_len;
-    const std::int64_t growing = std::clamp<std::int64_t>(kv_len - q_start, 0, q_len);  // rows seeing q_start+i+1
+    const std::int64_t growing =
+        std::clamp<std::int64_t>(kv_len - q_start, 0, q_len);  // rows seeing q_start+i+1
     return growing * q_start + growing * (growing + 1) / 2 + (q_len - growing) * kv_len;
   }
 

@@ -1,10 +1,9 @@
-// Compiled once per instruction set with ANCHOR_ISA = v3 or v4. Eigen's namespace is renamed so that the linker never
-// merges an AVX-512 copy of one of its templates into code that runs on a smaller CPU.
+// Compiled once per instruction set with ANCHOR_ISA = v3 or v4. Eigen's namespace is renamed so that the
+// linker never merges an AVX-512 copy of one of its templates into code that runs on a smaller CPU.
 #define ANCHOR_CONCAT_(a, b) a##b
 #define ANCHOR_CONCAT(a, b) ANCHOR_CONCAT_(a, b)
 #define Eigen ANCHOR_CONCAT(Eigen_, ANCHOR_ISA)
 #include <Eigen/Core>
-
 #include <limits>
 
 #include "anchor/base/matrix_ops.hpp"
@@ -23,15 +22,17 @@ constexpr float infinity = std::numeric_limits<float>::infinity();
 
 void gemm_nt(std::int64_t m, std::int64_t n, std::int64_t k, float alpha, const float* a, std::int64_t lda,
              const float* b, std::int64_t ldb, float* c, std::int64_t ldc) {
-  Map(c, m, n, Stride(ldc)).noalias() = alpha * (ConstMap(a, m, k, Stride(lda)) * ConstMap(b, n, k, Stride(ldb)).transpose());
+  Map(c, m, n, Stride(ldc)).noalias() =
+      alpha * (ConstMap(a, m, k, Stride(lda)) * ConstMap(b, n, k, Stride(ldb)).transpose());
 }
 
-void gemm_nn_add(std::int64_t m, std::int64_t n, std::int64_t k, const float* a, std::int64_t lda, const float* b,
-                 std::int64_t ldb, float* c, std::int64_t ldc) {
+void gemm_nn_add(std::int64_t m, std::int64_t n, std::int64_t k, const float* a, std::int64_t lda,
+                 const float* b, std::int64_t ldb, float* c, std::int64_t ldc) {
   Map(c, m, n, Stride(ldc)).noalias() += ConstMap(a, m, k, Stride(lda)) * ConstMap(b, k, n, Stride(ldb));
 }
 
-void softmax_step(std::int64_t rows, std::int64_t cols, float* s, std::int64_t ld, float* max, double* sum, float* shrink) {
+void softmax_step(std::int64_t rows, std::int64_t cols, float* s, std::int64_t ld, float* max, double* sum,
+                  float* shrink) {
   for (std::int64_t r = 0; r < rows; ++r) {
     RowArray row(s + r * ld, cols);
     const float row_top = row.maxCoeff();

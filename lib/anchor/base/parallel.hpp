@@ -16,8 +16,8 @@ extern std::atomic<bool> interrupt_requested;
 void check_interrupt();
 
 /// Calls body(i) for i in [0, count) on all threads, handing out one index at a time (pieces differ in cost).
-/// Results must not depend on which thread runs a piece. The first exception is rethrown after the others stop;
-/// an interrupt stops the loop between pieces. Nested calls run serially.
+/// Results must not depend on which thread runs a piece. The first exception is rethrown after the others
+/// stop; an interrupt stops the loop between pieces. Nested calls run serially.
 void parallel_for(std::int64_t count, const std::function<void(std::int64_t)>& body);
 
 }  // namespace anchor

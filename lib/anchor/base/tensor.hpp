@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <vector>
 
+#include "anchor/base/aligned.hpp"
 #include "anchor/base/dtype.hpp"
 
 namespace anchor {
@@ -18,8 +19,8 @@ struct Tensor {
   std::int64_t size() const { return shape[0] * shape[1] * shape[2]; }
 
   /// All elements as float.
-  std::vector<float> to_float() const {
-    std::vector<float> values(static_cast<std::size_t>(size()));
+  AlignedVector<float> to_float() const {
+    AlignedVector<float> values(static_cast<std::size_t>(size()));
     anchor::to_float(dtype, bytes.data(), values);
     return values;
   }

@@ -24,7 +24,8 @@ class DevicePlan {
 };
 using PlanHandle = std::unique_ptr<DevicePlan>;
 
-/// Plans, executes and weighs KV groups on one device. Tools speak to an Engine and never ask which one it is.
+/// Plans, executes and weighs KV groups on one device. Tools speak to an Engine and never ask which one it
+/// is.
 class Engine {
  public:
   virtual ~Engine() = default;
@@ -33,10 +34,10 @@ class Engine {
 
   virtual std::unique_ptr<Inputs> upload(const KvGroup& group) = 0;
 
-  /// The method's plan for query rows [begin, end) of every head (begin = 0, end = q_len: all of them). A range is
-  /// planned like a chunk of prefill that starts at position q_start + begin.
-  virtual PlanHandle plan(const Method& method, const PlanRequest& request, const Inputs& inputs, std::int64_t begin,
-                          std::int64_t end) = 0;
+  /// The method's plan for query rows [begin, end) of every head (begin = 0, end = q_len: all of them). A
+  /// range is planned like a chunk of prefill that starts at position q_start + begin.
+  virtual PlanHandle plan(const Method& method, const PlanRequest& request, const Inputs& inputs,
+                          std::int64_t begin, std::int64_t end) = 0;
 
   /// Runs a plan; the result covers the plan's own query rows.
   virtual AttentionResult execute(const Inputs& inputs, const DevicePlan& plan) = 0;
@@ -44,12 +45,14 @@ class Engine {
   /// Exact attention mass of one query head of the group.
   virtual MassMap mass(const Inputs& inputs, int head, const MassGranularity& granularity) = 0;
 
-  /// Every entry's critical value and mass for one head: what exact curves are made of. The method has `granularity`.
-  virtual CriticalItems critical(const Method& method, const Params& params, const Inputs& inputs, int head) = 0;
+  /// Every entry's critical value and mass for one head: what exact curves are made of. The method has
+  /// `granularity`.
+  virtual CriticalItems critical(const Method& method, const Params& params, const Inputs& inputs,
+                                 int head) = 0;
 };
 
-/// `device` is auto, reference, cpu, cuda or cuda:N. auto = cuda where a device is present, else cpu. A data error
-/// says why a requested device is not available.
+/// `device` is auto, reference, cpu, cuda or cuda:N. auto = cuda where a device is present, else cpu. A data
+/// error says why a requested device is not available.
 std::unique_ptr<Engine> make_engine(const std::string& device);
 
 }  // namespace anchor

@@ -5,8 +5,9 @@
 
 namespace anchor {
 
-/// What one head's exact curve is made of: every plan entry that the method can add, with the knob value at which it
-/// enters, the causal pairs it adds and the attention mass it holds; and what is kept at every knob value.
+/// What one head's exact curve is made of: every plan entry that the method can add, with the knob value at
+/// which it enters, the causal pairs it adds and the attention mass it holds; and what is kept at every knob
+/// value.
 struct CriticalItems {
   std::vector<float> knob;          ///< entry n is selected exactly when knob[n] <= the method's knob
   std::vector<std::int32_t> pairs;  ///< visible pairs that entry n adds

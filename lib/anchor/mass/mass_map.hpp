@@ -18,9 +18,10 @@ struct MassGranularity {
 struct MassMap {
   Geometry geometry;  ///< one head
   MassGranularity granularity;
-  std::vector<double> lse;          ///< [q_len] dense log-sum-exp, natural log
-  std::vector<float> column_mass;   ///< [groups, kv_len]: sum of p_ij over the group's rows; 0 after its last query
-  std::vector<float> block_mass;    ///< [tiles, blocks]: sum of p_ij over tile and block
+  std::vector<double> lse;  ///< [q_len] dense log-sum-exp, natural log
+  std::vector<float>
+      column_mass;  ///< [groups, kv_len]: sum of p_ij over the group's rows; 0 after its last query
+  std::vector<float> block_mass;  ///< [tiles, blocks]: sum of p_ij over tile and block
 
   std::int64_t groups() const { return div_up(geometry.q_len, granularity.group_rows); }
   std::int64_t tiles() const { return div_up(geometry.q_len, granularity.tile_rows); }

@@ -25,8 +25,8 @@ struct PlanRequest {
   }
 };
 
-/// One sparse attention method: a row of the registry. The command line, sweeps, bench and reports read this table
-/// and know no method by name. Adding a method is one file and one row.
+/// One sparse attention method: a row of the registry. The command line, sweeps, bench and reports read this
+/// table and know no method by name. Adding a method is one file and one row.
 struct Method {
   std::string name;
   std::string title;  ///< of the paper
@@ -37,11 +37,12 @@ struct Method {
   /// Plans all heads of the inputs. Deterministic; independent of V and of the thread count.
   std::function<SparsePlan(const AttentionInputs&, const PlanRequest&)> plan_cpu;
 
-  /// Row oracles list keys row by row: callers plan and execute them this many query rows at a time. 0 = whole.
+  /// Row oracles list keys row by row: callers plan and execute them this many query rows at a time. 0 =
+  /// whole.
   std::int64_t rows_per_plan = 0;
 
-  /// For methods whose plan is a threshold on a score: the granularity of mass they need, and every entry's critical
-  /// value from one head's inputs and mass. Empty = curves come from replays on a grid.
+  /// For methods whose plan is a threshold on a score: the granularity of mass they need, and every entry's
+  /// critical value from one head's inputs and mass. Empty = curves come from replays on a grid.
   std::function<MassGranularity(const Params&)> granularity;
   std::function<CriticalItems(const AttentionInputs& head, const Params&, const MassMap&)> critical_cpu;
 };

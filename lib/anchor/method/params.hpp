@@ -26,8 +26,12 @@ class Params {
   double real(std::string_view name) const;
   std::int64_t integer(std::string_view name) const;
   const std::string& choice(std::string_view name) const;
-  void set(const std::string& name, std::variant<double, std::string> value) { values_[name] = std::move(value); }
-  const std::map<std::string, std::variant<double, std::string>, std::less<>>& values() const { return values_; }
+  void set(const std::string& name, std::variant<double, std::string> value) {
+    values_[name] = std::move(value);
+  }
+  const std::map<std::string, std::variant<double, std::string>, std::less<>>& values() const {
+    return values_;
+  }
 
  private:
   std::map<std::string, std::variant<double, std::string>, std::less<>> values_;

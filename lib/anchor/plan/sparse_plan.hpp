@@ -10,8 +10,8 @@ namespace anchor {
 
 /// Which keys every query row may attend to. All methods produce one; all executors run one.
 ///
-/// Query rows are cut into tiles of `q_tile` rows; `tiles_per_row` consecutive tiles of one head form a plan row
-/// and share one list of blocks and one list of columns. Key j is visible to query row i exactly when
+/// Query rows are cut into tiles of `q_tile` rows; `tiles_per_row` consecutive tiles of one head form a plan
+/// row and share one list of blocks and one list of columns. Key j is visible to query row i exactly when
 ///     (j lies in a block or is a column of i's plan row)  and  j <= q_start + i  and  the window allows it.
 /// Causality is never stored: it follows from positions. Every visible key has weight 1.
 ///
@@ -26,15 +26,16 @@ struct SparsePlan {
   RowLists blocks;   ///< start tokens, sorted, disjoint (any alignment)
   RowLists columns;  ///< single keys, sorted, outside the row's blocks
 
-  /// Token-exact local window: key j >= sink additionally needs position - j < local, unless position >= dense_from.
+  /// Token-exact local window: key j >= sink additionally needs position - j < local, unless position >=
+  /// dense_from.
   struct Window {
     std::int64_t sink = 0, local = 0, dense_from = 0;
     bool operator==(const Window&) const = default;
   };
   std::optional<Window> window;
 
-  /// Visible keys that weigh 2 in the output but 1 in lse: the double count of AnchorAttention's released code.
-  /// No rows at all = nothing is doubled.
+  /// Visible keys that weigh 2 in the output but 1 in lse: the double count of AnchorAttention's released
+  /// code. No rows at all = nothing is doubled.
   RowLists dup;
 
   std::int64_t group_rows() const { return static_cast<std::int64_t>(q_tile) * tiles_per_row; }
@@ -59,16 +60,16 @@ struct SparsePlan {
   bool operator==(const SparsePlan&) const = default;
 };
 
-/// The first broken invariant in words, or an empty string: list offsets and order, disjoint blocks, columns outside
-/// blocks, nothing after a row's last query, and at least one visible key for every query.
+/// The first broken invariant in words, or an empty string: list offsets and order, disjoint blocks, columns
+/// outside blocks, nothing after a row's last query, and at least one visible key for every query.
 std::string validate(const SparsePlan& plan);
 
 /// The plan that keeps everything: all key tiles of every query tile.
 SparsePlan dense_plan(const Geometry& geometry, int tile = 128);
 
-/// Appends the keys [begin, end) to the plan row under construction as blocks of plan.kv_tile from `begin` on. A last
-/// short piece stays a block when its overshoot is hidden (it ends at or after `hidden_from`, where no query of the
-/// row can look, or at kv_len); otherwise its keys become columns.
+/// Appends the keys [begin, end) to the plan row under construction as blocks of plan.kv_tile from `begin`
+/// on. A last short piece stays a block when its overshoot is hidden (it ends at or after `hidden_from`,
+/// where no query of the row can look, or at kv_len); otherwise its keys become columns.
 void append_run(SparsePlan& plan, std::int64_t begin, std::int64_t end, std::int64_t hidden_from);
 
 }  // namespace anchor

@@ -1,0 +1,188 @@
+#include "anchor/attention/cpu_executor.hpp"
+
+#include <cmath>
+#include <limits>
+
+#include "anchor/base/aligned.hpp"
+#include "anchor/base/matrix_ops.hpp"
+#include "anchor/base/parallel.hpp"
+
+namespace anchor {
+namespace {
+
+constexpr std::int64_t chunk_keys = 512;  // scores of a 128-row tile against one chunk stay in L2
+constexpr float infinity = std::numeric_limits<float>::infinity();
+
+/// The running softmax of one tile of query rows, and the scratch that its steps need.
+class Tile {
+ public:
+  Tile(const AttentionInputs& inputs, const SparsePlan& plan, int head, std::int64_t begin, std::int64_t rows)
+      : inputs_(inputs),
+        plan_(plan),
+        head_(head),
+        dim_(inputs.geometry.head_dim),
+        begin_(begin),
+        rows_(rows),
+        max_(static_cast<std::size_t>(rows), -infinity),
+        shrink_(max_.size()),
+        sum_(max_.size(), 0),
+        acc_(static_cast<std::size_t>(rows * dim_), 0.f),
+        score_(static_cast<std::size_t>(rows * chunk_keys)) {}
+
+  /// Keys [begin, end), a contiguous run.
+  void add_run(std::int64_t begin, std::int64_t end) {
+    for (; begin < end; begin += chunk_keys) {
+      const std::int64_t count = std::min(chunk_keys, end - begin);
+      score(inputs_.keys(head_) + begin * dim_, count);
+      if (needs_mask(begin, begin + count - 1)) {
+        mask([&](std::int64_t n) { return begin + n; }, count);
+      }
+      step(inputs_.values(head_) + begin * dim_, count);
+    }
+  }
+
+  /// Listed keys, gathered chunk by chunk.
+  void add_columns(std::span<const std::int32_t> columns) {
+    for (std::size_t at = 0; at < columns.size(); at += chunk_keys) {
+      const auto part = columns.subspan(at, std::min<std::size_t>(chunk_keys, columns.size() - at));
+      gather(part);
+      score(gathered_k_.data(), static_cast<std::int64_t>(part.size()));
+      if (needs_mask(part.front(), part.back()))
+        mask([&](std::int64_t n) { return part[static_cast<std::size_t>(n)]; }, std::ssize(part));
+      step(gathered_v_.data(), std::ssize(part));
+    }
+  }
+
+  /// Adds the already visible keys of plan.dup once more to out; they raise no maximum and leave lse alone.
+  void add_duplicates(std::span<const std::int32_t> dup) {
+    sum_out_ = sum_;
+    for (std::size_t at = 0; at < dup.size(); at += chunk_keys) {
+      const auto part = dup.subspan(at, std::min<std::size_t>(chunk_keys, dup.size() - at));
+      const std::int64_t count = std::ssize(part);
+      gather(part);
+      score(gathered_k_.data(), count);
+      mask([&](std::int64_t n) { return part[static_cast<std::size_t>(n)]; }, count);
+      matrix_ops().exp_rows(rows_, count, score_.data(), chunk_keys, max_.data());
+      for (std::int64_t r = 0; r < rows_; ++r) {
+        for (std::int64_t n = 0; n < count; ++n)
+          sum_out_[static_cast<std::size_t>(r)] +=
+              static_cast<double>(score_[static_cast<std::size_t>(r * chunk_keys + n)]);
+      }
+      matrix_ops().gemm_nn_add(rows_, dim_, count, score_.data(), chunk_keys, gathered_v_.data(), dim_,
+                               acc_.data(), dim_);
+    }
+  }
+
+  void store(AttentionResult& result) const {
+    const auto& weight = sum_out_.empty() ? sum_ : sum_out_;
+    for (std::int64_t r = 0; r < rows_; ++r) {
+      const auto row = static_cast<std::size_t>(r);
+      const std::int64_t at = head_ * inputs_.geometry.q_len + begin_ + r;
+      result.lse[static_cast<std::size_t>(at)] = static_cast<double>(max_[row]) + std::log(sum_[row]);
+      const float scale = weight[row] > 0 ? static_cast<float>(1 / weight[row]) : 0.f;
+      for (std::int64_t c = 0; c < dim_; ++c)
+        result.out[static_cast<std::size_t>(at * dim_ + c)] =
+            acc_[static_cast<std::size_t>(r * dim_ + c)] * scale;
+    }
+  }
+
+ private:
+  std::int64_t position(std::int64_t r) const { return inputs_.geometry.q_start + begin_ + r; }
+
+  bool needs_mask(std::int64_t first_key, std::int64_t last_key) const {
+    if (last_key > position(0)) return true;
+    return plan_.window && last_key >= plan_.window->sink &&
+           position(rows_ - 1) - first_key >= plan_.window->local;
+  }
+
+  void gather(std::span<const std::int32_t> columns) {
+    gathered_k_.resize(static_cast<std::size_t>(chunk_keys * dim_));
+    gathered_v_.resize(gathered_k_.size());
+    const float* keys = inputs_.keys(head_);
+    const float* values = inputs_.values(head_);
+    for (std::size_t n = 0; n < columns.size(); ++n) {
+      std::copy_n(keys + columns[n] * dim_, dim_, gathered_k_.data() + static_cast<std::int64_t>(n) * dim_);
+      std::copy_n(values + columns[n] * dim_, dim_, gathered_v_.data() + static_cast<std::int64_t>(n) * dim_);
+    }
+  }
+
+  void score(const float* keys, std::int64_t count) {
+    matrix_ops().gemm_nt(rows_, count, dim_, static_cast<float>(inputs_.geometry.softmax_scale),
+                         inputs_.q_row(head_, begin_), dim_, keys, dim_, score_.data(), chunk_keys);
+  }
+
+  template <class KeyOf>
+  void mask(KeyOf key_of, std::int64_t count) {
+    for (std::int64_t r = 0; r < rows_; ++r) {
+      for (std::int64_t n = 0; n < count; ++n) {
+        if (!plan_.allows(position(r), key_of(n)))
+          score_[static_cast<std::size_t>(r * chunk_keys + n)] = -infinity;
+      }
+    }
+  }
+
+  void step(const float* values, std::int64_t count) {
+    const MatrixOps& ops = matrix_ops();
+    ops.softmax_step(rows_, count, score_.data(), chunk_keys, max_.data(), sum_.data(), shrink_.data());
+    for (std::int64_t r = 0; r < rows_; ++r) {
+      const float shrink = shrink_[static_cast<std::size_t>(r)];
+      if (shrink == 1) continue;
+      for (std::int64_t c = 0; c < dim_; ++c) acc_[static_cast<std::size_t>(r * dim_ + c)] *= shrink;
+    }
+    ops.gemm_nn_add(rows_, dim_, count, score_.data(), chunk_keys, values, dim_, acc_.data(), dim_);
+  }
+
+  const AttentionInputs& inputs_;
+  const SparsePlan& plan_;
+  int head_;
+  std::int64_t dim_, begin_, rows_;
+  std::vector<float> max_, shrink_;
+  std::vector<double> sum_, sum_out_;
+  AlignedVector<float> acc_, score_, gathered_k_, gathered_v_;
+};
+
+void run_tile(const AttentionInputs& inputs, const SparsePlan& plan, int head, std::int64_t begin,
+              AttentionResult& result) {
+  const Geometry& g = plan.geometry;
+  const std::int64_t rows = std::min<std::int64_t>(plan.q_tile, g.q_len - begin);
+  const std::int64_t reach = g.visible(begin + rows - 1);
+  const std::int64_t row = plan.row_of(head, begin);
+  Tile tile(inputs, plan, head, begin, rows);
+
+  const auto blocks = plan.blocks[row];
+  for (std::size_t n = 0; n < blocks.size() && blocks[n] < reach;) {
+    const std::int64_t run = blocks[n];
+    std::int64_t end = run;
+    while (n < blocks.size() && blocks[n] == end) end += plan.block_width(blocks[n++]);  // neighbours join
+    tile.add_run(run, std::min(end, reach));
+  }
+  const auto upto = [reach](std::span<const std::int32_t> keys) {
+    return keys.first(
+        static_cast<std::size_t>(std::lower_bound(keys.begin(), keys.end(), reach) - keys.begin()));
+  };
+  tile.add_columns(upto(plan.columns[row]));
+  if (plan.dup.rows() > 0) tile.add_duplicates(upto(plan.dup[row]));
+  tile.store(result);
+}
+
+}  // namespace
+
+AttentionResult cpu_attention(const AttentionInputs& inputs, const SparsePlan& plan) {
+  const Geometry& g = plan.geometry;
+  AttentionResult result{std::vector<float>(static_cast<std::size_t>(g.q_heads * g.q_len * g.head_dim)),
+                         std::vector<double>(static_cast<std::size_t>(g.q_heads * g.q_len))};
+  const std::int64_t tiles = (g.q_len + plan.q_tile - 1) / plan.q_tile;
+  // A task is a tile, or many tiles where tiles are single rows. Late tiles see the most keys: start with
+  // them.
+  const std::int64_t per_task = std::max<std::int64_t>(1, 64 / plan.q_tile);
+  const std::int64_t tasks = (tiles + per_task - 1) / per_task;
+  parallel_for(g.q_heads * tasks, [&](std::int64_t task) {
+    const int head = static_cast<int>(task / tasks);
+    const std::int64_t first = (tasks - 1 - task % tasks) * per_task;
+    for (std::int64_t t = first; t < std::min(first + per_task, tiles); ++t)
+      run_tile(inputs, plan, head, t * plan.q_tile, result);
+  });
+  return result;
+}
+
+}  // namespace anchor

@@ -1,0 +1,101 @@
+#include <fmt/format.h>
+
+#include "anchor/plan/sparse_plan.hpp"
+
+namespace anchor {
+namespace {
+
+/// Offsets frame the lists: one row per plan row, first 0, monotone, last = size.
+std::string check_offsets(const RowLists& lists, std::int64_t rows, const char* name) {
+  if (lists.rows() != rows) return fmt::format("{} have {} rows, the plan has {}", name, lists.rows(), rows);
+  if (lists.offsets.front() != 0) return fmt::format("{} offsets start at {}", name, lists.offsets.front());
+  for (std::size_t r = 1; r < lists.offsets.size(); ++r) {
+    if (lists.offsets[r] < lists.offsets[r - 1]) return fmt::format("{} offsets fall at row {}", name, r - 1);
+  }
+  if (lists.offsets.back() != static_cast<std::int64_t>(lists.items.size())) {
+    return fmt::format("{} offsets end at {}, the list has {}", name, lists.offsets.back(),
+                       lists.items.size());
+  }
+  return {};
+}
+
+/// Items strictly ascend inside [0, limit).
+std::string check_ascending(std::span<const std::int32_t> items, std::int64_t limit, const char* name,
+                            std::int64_t row) {
+  for (std::size_t n = 0; n < items.size(); ++n) {
+    if (items[n] < 0 || items[n] >= limit) {
+      return fmt::format("row {}: {} {} lies outside [0, {})", row, name, items[n], limit);
+    }
+    if (n > 0 && items[n] <= items[n - 1]) {
+      return fmt::format("row {}: {} {} follows {}", row, name, items[n], items[n - 1]);
+    }
+  }
+  return {};
+}
+
+bool in_blocks(const SparsePlan& plan, std::span<const std::int32_t> blocks, std::int32_t key) {
+  const auto after = std::upper_bound(blocks.begin(), blocks.end(), key);
+  return after != blocks.begin() && key < *(after - 1) + plan.kv_tile;
+}
+
+std::string check_row(const SparsePlan& plan, std::int64_t row) {
+  const Geometry& geometry = plan.geometry;
+  const std::int64_t group = row % plan.groups();
+  const std::int64_t limit = plan.group_end(group);
+  const auto blocks = plan.blocks[row];
+  const auto columns = plan.columns[row];
+  if (auto bad = check_ascending(blocks, limit, "block", row); !bad.empty()) return bad;
+  for (std::size_t n = 1; n < blocks.size(); ++n) {
+    if (blocks[n] < blocks[n - 1] + plan.kv_tile) {
+      return fmt::format("row {}: blocks {} and {} overlap", row, blocks[n - 1], blocks[n]);
+    }
+  }
+  if (auto bad = check_ascending(columns, limit, "column", row); !bad.empty()) return bad;
+  for (const std::int32_t column : columns) {
+    if (in_blocks(plan, blocks, column))
+      return fmt::format("row {}: column {} lies inside a block", row, column);
+  }
+  if (plan.dup.rows() > 0) {
+    if (auto bad = check_ascending(plan.dup[row], limit, "dup", row); !bad.empty()) return bad;
+    for (const std::int32_t key : plan.dup[row]) {
+      if (!in_blocks(plan, blocks, key) && !std::binary_search(columns.begin(), columns.end(), key)) {
+        return fmt::format("row {}: dup {} is not visible", row, key);
+      }
+    }
+  }
+  // The first query sees the least; with a window every query must see itself.
+  const std::int64_t first = group * plan.group_rows();
+  const std::int64_t last = std::min(first + plan.group_rows(), geometry.q_len);
+  for (std::int64_t i = first; i < (plan.window ? last : first + 1); ++i) {
+    const std::int64_t position = geometry.q_start + i;
+    const std::int64_t own = std::min(position, geometry.kv_len - 1);
+    const bool sees =
+        plan.window ? (in_blocks(plan, blocks, static_cast<std::int32_t>(own)) ||
+                       std::binary_search(columns.begin(), columns.end(), static_cast<std::int32_t>(own))) &&
+                          plan.allows(position, own)
+                    : (!blocks.empty() && blocks[0] <= own) || (!columns.empty() && columns[0] <= own);
+    if (!sees) return fmt::format("row {}: query {} sees {}", row, i, plan.window ? "not itself" : "no key");
+  }
+  return {};
+}
+
+}  // namespace
+
+std::string validate(const SparsePlan& plan) {
+  const Geometry& geometry = plan.geometry;
+  if (plan.q_tile < 1 || plan.kv_tile < 1 || plan.tiles_per_row < 1) return "tile sizes must be at least 1";
+  if (geometry.kv_heads < 1 || geometry.q_heads % geometry.kv_heads != 0) {
+    return fmt::format("{} query heads do not divide over {} KV heads", geometry.q_heads, geometry.kv_heads);
+  }
+  if (auto bad = check_offsets(plan.blocks, plan.rows(), "blocks"); !bad.empty()) return bad;
+  if (auto bad = check_offsets(plan.columns, plan.rows(), "columns"); !bad.empty()) return bad;
+  if (plan.dup.rows() > 0) {
+    if (auto bad = check_offsets(plan.dup, plan.rows(), "dup"); !bad.empty()) return bad;
+  }
+  for (std::int64_t row = 0; row < plan.rows(); ++row) {
+    if (auto bad = check_row(plan, row); !bad.empty()) return bad;
+  }
+  return {};
+}
+
+}  // namespace anchor
