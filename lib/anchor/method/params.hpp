@@ -1,11 +1,13 @@
 #pragma once
 
+#include <cstdint>
 #include <map>
-#include <optional>
 #include <string>
 #include <string_view>
 #include <variant>
 #include <vector>
+
+#include "anchor/base/number.hpp"
 
 namespace anchor {
 
@@ -36,8 +38,5 @@ class Params {
  private:
   std::map<std::string, std::variant<double, std::string>, std::less<>> values_;
 };
-
-/// Reads a number as the command line writes it: 12, 0.5, 8k (k = 1024), inf, -inf.
-std::optional<double> parse_number(std::string_view text);
 
 }  // namespace anchor
