@@ -35,6 +35,12 @@ struct MassMap {
 /// Two QK passes over one head on all cores: lse per row, then the sums. No array of q_len x kv_len.
 MassMap cpu_mass_map(const AttentionInputs& head, const MassGranularity& granularity);
 
+/// The same map from the definition: float64, one row at a time.
+MassMap reference_mass_map(const AttentionInputs& head, const MassGranularity& granularity);
+
+/// A map of that shape with all masses 0 and no lse. A usage error if the granularity makes no sense.
+MassMap empty_mass_map(const Geometry& head, const MassGranularity& granularity);
+
 /// Dense log-sum-exp of every row of one head (the first of the two passes).
 std::vector<double> cpu_lse(const AttentionInputs& head);
 
