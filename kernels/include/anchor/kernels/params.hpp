@@ -2,12 +2,14 @@
 
 #include <cstdint>
 
-// What every launch takes: plain structs of device pointers and shapes. No CUDA header is needed to include this.
+// What every launch takes: plain structs of device pointers and shapes. No CUDA header is needed to include
+// this.
 namespace anchor::kernels {
 
 enum class Element : std::uint8_t { f16, bf16, f32 };
 
-/// One layer (or KV group) of attention. Strides are in elements; head_dim is contiguous; rows are 16-byte aligned.
+/// One layer (or KV group) of attention. Strides are in elements; head_dim is contiguous; rows are 16-byte
+/// aligned.
 struct Shape {
   Element element = Element::bf16;
   int q_heads = 1, kv_heads = 1;  ///< kv_head = q_head / (q_heads / kv_heads); K and V are never repeated

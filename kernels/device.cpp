@@ -1,0 +1,120 @@
+#include "anchor/kernels/device.hpp"
+
+#include <map>
+#include <mutex>
+
+#include "check.hpp"
+
+namespace anchor::kernels {
+
+void check(cudaError_t status, const char* what) {
+  if (status == cudaSuccess) return;
+  cudaGetLastError();  // a failed call must not fail the next launch's check as well
+  throw CudaError(std::string(what) + ": " + cudaGetErrorString(status), status == cudaErrorMemoryAllocation);
+}
+
+void check_launch(const char* kernel) { check(cudaGetLastError(), kernel); }
+
+int device_count() {
+  int count = 0;
+  if (cudaGetDeviceCount(&count) != cudaSuccess) {
+    cudaGetLastError();
+    return 0;
+  }
+  return count;
+}
+
+DeviceInfo device_info(int device) {
+  static std::mutex
+      mutex;  // asking the driver takes longer than a short kernel, and the answer never changes
+  static std::map<int, DeviceInfo> known;
+  const std::lock_guard<std::mutex> lock(mutex);
+  if (const auto found = known.find(device); found != known.end()) return found->second;
+  cudaDeviceProp properties{};
+  check(cudaGetDeviceProperties(&properties, device), "cudaGetDeviceProperties");
+  DeviceInfo info;
+  info.name = properties.name;
+  info.major = properties.major;
+  info.minor = properties.minor;
+  info.multiprocessors = properties.multiProcessorCount;
+  info.memory_bytes = properties.totalGlobalMem;
+  info.l2_bytes = static_cast<std::size_t>(properties.l2CacheSize);
+  check(cudaDriverGetVersion(&info.driver_version), "cudaDriverGetVersion");
+  check(cudaRuntimeGetVersion(&info.runtime_version), "cudaRuntimeGetVersion");
+  return known[device] = info;
+}
+
+void set_device(int device) { check(cudaSetDevice(device), "cudaSetDevice"); }
+
+int current_device() {
+  int device = 0;
+  check(cudaGetDevice(&device), "cudaGetDevice");
+  return device;
+}
+
+std::size_t free_memory() {
+  std::size_t available = 0, total = 0;
+  check(cudaMemGetInfo(&available, &total), "cudaMemGetInfo");
+  return available;
+}
+
+Stream::Stream() { check(cudaStreamCreateWithFlags(&stream_, cudaStreamNonBlocking), "cudaStreamCreate"); }
+Stream::~Stream() {
+  if (stream_) cudaStreamDestroy(stream_);
+}
+void Stream::synchronize() const { check(cudaStreamSynchronize(stream_), "cudaStreamSynchronize"); }
+
+Event::Event() { check(cudaEventCreate(&event_), "cudaEventCreate"); }
+Event::~Event() {
+  if (event_) cudaEventDestroy(event_);
+}
+void Event::record(const Stream& stream) {
+  check(cudaEventRecord(event_, stream.handle()), "cudaEventRecord");
+}
+void Event::synchronize() const { check(cudaEventSynchronize(event_), "cudaEventSynchronize"); }
+double Event::milliseconds_since(const Event& start) const {
+  synchronize();
+  float milliseconds = 0;
+  check(cudaEventElapsedTime(&milliseconds, start.event_, event_), "cudaEventElapsedTime");
+  return milliseconds;
+}
+
+DeviceBuffer::DeviceBuffer(std::size_t bytes) : bytes_(bytes) {
+  if (bytes) check(cudaMalloc(&data_, bytes), "cudaMalloc");
+}
+DeviceBuffer::~DeviceBuffer() {
+  if (data_) cudaFree(data_);
+}
+
+namespace {
+void check_range(std::size_t bytes, std::size_t offset, std::size_t capacity) {
+  if (offset > capacity || bytes > capacity - offset) throw CudaError("copy beyond a device buffer", false);
+}
+}  // namespace
+
+void DeviceBuffer::upload(const void* source, std::size_t bytes, const Stream& stream, std::size_t offset) {
+  check_range(bytes, offset, bytes_);
+  check(cudaMemcpyAsync(data<char>() + offset, source, bytes, cudaMemcpyHostToDevice, stream.handle()),
+        "cudaMemcpyAsync");
+  stream.synchronize();
+}
+
+void DeviceBuffer::download(void* target, std::size_t bytes, const Stream& stream, std::size_t offset) const {
+  check_range(bytes, offset, bytes_);
+  check(cudaMemcpyAsync(target, data<char>() + offset, bytes, cudaMemcpyDeviceToHost, stream.handle()),
+        "cudaMemcpyAsync");
+  stream.synchronize();
+}
+
+void DeviceBuffer::fill(std::uint8_t byte, const Stream& stream) {
+  if (bytes_) check(cudaMemsetAsync(data_, byte, bytes_, stream.handle()), "cudaMemsetAsync");
+}
+
+PinnedBuffer::PinnedBuffer(std::size_t bytes) : bytes_(bytes) {
+  if (bytes) check(cudaMallocHost(&data_, bytes), "cudaMallocHost");
+}
+PinnedBuffer::~PinnedBuffer() {
+  if (data_) cudaFreeHost(data_);
+}
+
+}  // namespace anchor::kernels

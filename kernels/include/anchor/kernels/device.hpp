@@ -1,0 +1,138 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <stdexcept>
+#include <string>
+#include <utility>
+
+// Owners of CUDA objects and the one error type. No CUDA header is needed to include this.
+struct CUstream_st;
+struct CUevent_st;
+
+namespace anchor::kernels {
+
+/// A CUDA call or a launch failed; the message says which and why, in one line.
+class CudaError : public std::runtime_error {
+ public:
+  CudaError(const std::string& message, bool out_of_memory)
+      : std::runtime_error(message), out_of_memory_(out_of_memory) {}
+  bool out_of_memory() const { return out_of_memory_; }
+
+ private:
+  bool out_of_memory_;
+};
+
+/// Number of usable devices; 0 without a driver.
+int device_count();
+
+struct DeviceInfo {
+  std::string name;
+  int major = 0, minor = 0;  ///< compute capability
+  int multiprocessors = 0;
+  std::size_t memory_bytes = 0, l2_bytes = 0;
+  int driver_version = 0, runtime_version = 0;  ///< 1000 * major + 10 * minor
+};
+DeviceInfo device_info(int device);
+
+void set_device(int device);
+int current_device();
+/// Free device memory in bytes.
+std::size_t free_memory();
+
+/// A stream of the current device. Default-constructed streams do not synchronise with the legacy stream.
+class Stream {
+ public:
+  Stream();
+  ~Stream();
+  Stream(Stream&& other) noexcept : stream_(std::exchange(other.stream_, nullptr)) {}
+  Stream& operator=(Stream&& other) noexcept {
+    std::swap(stream_, other.stream_);
+    return *this;
+  }
+
+  CUstream_st* handle() const { return stream_; }
+  void synchronize() const;
+
+ private:
+  CUstream_st* stream_ = nullptr;
+};
+
+/// A timing event.
+class Event {
+ public:
+  Event();
+  ~Event();
+  Event(Event&& other) noexcept : event_(std::exchange(other.event_, nullptr)) {}
+  Event& operator=(Event&& other) noexcept {
+    std::swap(event_, other.event_);
+    return *this;
+  }
+
+  void record(const Stream& stream);
+  void synchronize() const;
+  /// Milliseconds from `start` to this event; waits for this event.
+  double milliseconds_since(const Event& start) const;
+
+ private:
+  CUevent_st* event_ = nullptr;
+};
+
+/// Device memory, uninitialised. Grows only by making a new one.
+class DeviceBuffer {
+ public:
+  DeviceBuffer() = default;
+  explicit DeviceBuffer(std::size_t bytes);
+  ~DeviceBuffer();
+  DeviceBuffer(DeviceBuffer&& other) noexcept
+      : data_(std::exchange(other.data_, nullptr)), bytes_(std::exchange(other.bytes_, 0)) {}
+  DeviceBuffer& operator=(DeviceBuffer&& other) noexcept {
+    std::swap(data_, other.data_);
+    std::swap(bytes_, other.bytes_);
+    return *this;
+  }
+
+  std::size_t bytes() const { return bytes_; }
+  template <class T = void>
+  T* data() const {
+    return static_cast<T*>(data_);
+  }
+
+  /// Copies from host memory; returns when the host memory may be reused.
+  void upload(const void* source, std::size_t bytes, const Stream& stream, std::size_t offset = 0);
+  /// Copies to host memory and waits for it.
+  void download(void* target, std::size_t bytes, const Stream& stream, std::size_t offset = 0) const;
+  /// Sets every byte, in stream order.
+  void fill(std::uint8_t byte, const Stream& stream);
+
+ private:
+  void* data_ = nullptr;
+  std::size_t bytes_ = 0;
+};
+
+/// Page-locked host memory, for copies at full speed. Allocating it is slow: allocate once.
+class PinnedBuffer {
+ public:
+  PinnedBuffer() = default;
+  explicit PinnedBuffer(std::size_t bytes);
+  ~PinnedBuffer();
+  PinnedBuffer(PinnedBuffer&& other) noexcept
+      : data_(std::exchange(other.data_, nullptr)), bytes_(std::exchange(other.bytes_, 0)) {}
+  PinnedBuffer& operator=(PinnedBuffer&& other) noexcept {
+    std::swap(data_, other.data_);
+    std::swap(bytes_, other.bytes_);
+    return *this;
+  }
+
+  std::size_t bytes() const { return bytes_; }
+  template <class T = void>
+  T* data() const {
+    return static_cast<T*>(data_);
+  }
+
+ private:
+  void* data_ = nullptr;
+  std::size_t bytes_ = 0;
+};
+
+}  // namespace anchor::kernels

@@ -1,0 +1,27 @@
+#pragma once
+
+#include "anchor/kernels/device.hpp"
+#include "anchor/kernels/params.hpp"
+
+// The launches. All are asynchronous on `stream` of the current device and take no memory of their own.
+namespace anchor::kernels {
+
+/// Which build of a kernel runs. `automatic` takes the fastest one that the current device supports.
+enum class Path : std::uint8_t { automatic, sm80, sm90 };
+
+/// "cuda-sm80" or "cuda-sm90" for what `automatic` means on a device of this compute capability; nullptr if
+/// none runs.
+const char* path_name(Path path, const DeviceInfo& device);
+
+/// Why a launch is not possible on this device, or nullptr if it is: element type, head dimension, alignment,
+/// plan.
+const char* unsupported(const SparseFwdParams& params, const DeviceInfo& device, Path path = Path::automatic);
+
+/// Bytes of scratch that sparse_fwd needs (16-byte aligned); depends on shapes only.
+std::size_t workspace_bytes(const SparseFwdParams& params);
+
+/// Attention under a plan. Throws CudaError if unsupported() or if the launch is refused.
+void sparse_fwd(const SparseFwdParams& params, void* workspace, const Stream& stream,
+                Path path = Path::automatic);
+
+}  // namespace anchor::kernels
