@@ -1,0 +1,62 @@
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "anchor/base/dtype.hpp"
+#include "anchor/data/hdf5.hpp"
+#include "anchor/data/kv_group.hpp"
+
+// What a dump of queries, keys and values consists of (data/README.md describes the file).
+// dump_reader.hpp and dump_writer.hpp read and write it.
+namespace anchor {
+
+/// The tensors of a layer. The last two are optional: what the model itself computed.
+enum class Part : std::uint8_t { q, k, v, ref_out, ref_lse };
+inline constexpr Part all_parts[] = {Part::q, Part::k, Part::v, Part::ref_out, Part::ref_lse};
+/// "q", "k", "v", "ref/out", "ref/lse": the dataset's path inside its layer.
+std::string_view name_of(Part part);
+
+/// The root attributes.
+struct DumpHeader {
+  std::string model;
+  std::int64_t seq_len = 0;
+  std::string tool, tool_version;
+  std::string created_utc;  ///< the writer fills it in
+  /// Optional string attributes: model_sha256, config_json, tokenizer, prompt_source, git_sha, device,
+  /// rope_json, history.
+  std::map<std::string, std::string> text;
+  std::optional<std::int64_t> seed;
+};
+
+/// One layer: all of its heads.
+struct LayerInfo {
+  int layer = 0;
+  Geometry geometry;
+  DType dtype = DType::f32;  ///< of q, k and v
+  bool rope_applied = true;
+};
+
+/// Heads, rows and columns of a part; lse has one column.
+std::array<std::int64_t, 3> shape_of(const LayerInfo& info, Part part);
+
+/// "003"
+std::string layer_name(int layer);
+
+// ---- reading the schema; every error names the file, the object and what is expected there ----
+
+/// Root attributes, after format and format_version were checked.
+DumpHeader read_header(const h5::File& file);
+/// The token ids; empty if the file has none.
+std::vector<std::int32_t> read_input_ids(const h5::File& file);
+/// A layer's attributes and the shapes and types of its q, k and v.
+LayerInfo read_layer_info(const h5::Group& layer, const std::string& name);
+/// The element type of q, k, v or a reference tensor (uint16 marked as bfloat16 is bf16).
+DType dtype_of(const h5::Dataset& dataset);
+
+}  // namespace anchor
