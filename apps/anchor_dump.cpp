@@ -1,0 +1,13 @@
+#include "cli/main.hpp"
+#include "dump/inspect.hpp"
+
+using namespace anchor;
+
+int main(int argc, char** argv) {
+  CLI::App app("Makes, checks and converts dumps of queries, keys and values (data/README.md).",
+               "anchor-dump");
+  app.require_subcommand(1);
+  cli::Command command;
+  dump::setup_inspect(app, command);
+  return cli::run_main(argc, argv, app, command);
+}
