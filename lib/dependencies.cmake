@@ -2,6 +2,10 @@
 # so that the binaries run on machines that have none of them.
 find_package(Threads REQUIRED)
 find_package(OpenMP REQUIRED)
+find_library(GOMP_LIBRARY NAMES libgomp.a PATHS ${CMAKE_CXX_IMPLICIT_LINK_DIRECTORIES} REQUIRED)
+add_library(openmp INTERFACE)  # FindOpenMP's target would link the shared library
+target_compile_options(openmp INTERFACE $<$<COMPILE_LANGUAGE:CXX>:${OpenMP_CXX_FLAGS}>)
+target_link_libraries(openmp INTERFACE ${GOMP_LIBRARY} Threads::Threads ${CMAKE_DL_LIBS})
 find_package(Eigen3 3.4 REQUIRED NO_MODULE)
 find_package(fmt REQUIRED)  # used header-only: the distribution ships no static library
 find_package(CLI11 REQUIRED)

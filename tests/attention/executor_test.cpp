@@ -80,7 +80,7 @@ TEST_CASE("the cpu executor equals the reference under any plan") {
         plan.dup = plan.columns;
         REQUIRE(validate(plan) == "");
         check_same(cpu_attention(inputs.view(), plan), reference_attention(inputs.view(), plan));
-        plan.window = SparsePlan::Window{.sink = 40, .local = 90, .dense_from = length - 30};
+        plan.window = SparsePlan::Window{.sink = 40, .local = {90, 7}, .dense_from = length - 30};
         check_same(cpu_attention(inputs.view(), plan), reference_attention(inputs.view(), plan));
       }
     }

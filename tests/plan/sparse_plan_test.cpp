@@ -23,7 +23,7 @@ std::int64_t count_pairs(const SparsePlan& plan, int head) {
     }
     for (const auto j : plan.columns[row]) seen[static_cast<std::size_t>(j)] = true;
     for (std::int64_t j = 0; j < plan.geometry.kv_len; ++j) {
-      pairs += seen[static_cast<std::size_t>(j)] && plan.allows(plan.geometry.q_start + i, j);
+      pairs += seen[static_cast<std::size_t>(j)] && plan.allows(head, plan.geometry.q_start + i, j);
     }
   }
   return pairs;
@@ -54,7 +54,7 @@ TEST_CASE("statistics equal a brute-force count, with and without a window") {
           REQUIRE(validate(plan) == "");
           CHECK(plan_stats(plan, 0).visible_pairs == count_pairs(plan, 0));
           CHECK(plan_stats(plan, 1).visible_pairs <= plan_stats(plan, 1).work_pairs);
-          plan.window = SparsePlan::Window{.sink = 5, .local = 9, .dense_from = length - 4};
+          plan.window = SparsePlan::Window{.sink = 5, .local = {9, 4}, .dense_from = length - 4};
           CHECK(plan_stats(plan, 1).visible_pairs == count_pairs(plan, 1));
         }
       }
@@ -91,7 +91,7 @@ TEST_CASE("validate names the first broken invariant") {
   row.blocks = {{0, 4}, {0, 16, 32, 48}};
   row.columns = {{0, 0}, {}};
   CHECK(validate(row) == "");
-  row.window = SparsePlan::Window{.sink = 0, .local = 0, .dense_from = 64};
+  row.window = SparsePlan::Window{.sink = 0, .local = {0}, .dense_from = 64};
   CHECK(validate(row).find("itself") != std::string::npos);
   row.window.reset();
   row.blocks = {{0, 1}, {0}};

@@ -92,7 +92,7 @@ class Tile {
   bool needs_mask(std::int64_t first_key, std::int64_t last_key) const {
     if (last_key > position(0)) return true;
     return plan_.window && last_key >= plan_.window->sink &&
-           position(rows_ - 1) - first_key >= plan_.window->local;
+           position(rows_ - 1) - first_key >= plan_.window->local[static_cast<std::size_t>(head_)];
   }
 
   void gather(std::span<const std::int32_t> columns) {
@@ -115,7 +115,7 @@ class Tile {
   void mask(KeyOf key_of, std::int64_t count) {
     for (std::int64_t r = 0; r < rows_; ++r) {
       for (std::int64_t n = 0; n < count; ++n) {
-        if (!plan_.allows(position(r), key_of(n)))
+        if (!plan_.allows(head_, position(r), key_of(n)))
           score_[static_cast<std::size_t>(r * chunk_keys + n)] = -infinity;
       }
     }

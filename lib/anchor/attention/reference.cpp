@@ -43,7 +43,7 @@ AttentionResult reference_attention(const AttentionInputs& inputs, const SparseP
       for (std::int64_t j = 0; j < g.kv_len; ++j) {
         auto& s = score[static_cast<std::size_t>(j)];
         s = -std::numeric_limits<double>::infinity();
-        if (weights[static_cast<std::size_t>(j)] == 0 || !plan.allows(g.q_start + i, j)) continue;
+        if (weights[static_cast<std::size_t>(j)] == 0 || !plan.allows(head, g.q_start + i, j)) continue;
         double dot = 0;
         for (std::int64_t c = 0; c < dim; ++c)
           dot += static_cast<double>(q[c]) * static_cast<double>(keys[j * dim + c]);

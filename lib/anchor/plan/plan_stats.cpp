@@ -18,18 +18,19 @@ std::int64_t causal_run_pairs(std::int64_t first, std::int64_t last, std::int64_
 }
 
 /// Visible pairs of the run [start, start + width) with the rows [first, last] (positions).
-std::int64_t run_pairs(const SparsePlan& plan, std::int64_t first, std::int64_t last, std::int64_t start,
-                       std::int64_t width) {
+std::int64_t run_pairs(const SparsePlan& plan, int head, std::int64_t first, std::int64_t last,
+                       std::int64_t start, std::int64_t width) {
   if (!plan.geometry.causal) return (last - first + 1) * width;
   if (!plan.window) return causal_run_pairs(first, last, start, width);
   // With a window: keys of the sink as above; the others lose the rows that are further than `local` away and
   // not yet dense. Key j keeps rows [j, j + local - 1] and rows >= dense_from.
   const SparsePlan::Window& window = *plan.window;
+  const std::int64_t local = window.local[static_cast<std::size_t>(head)];
   const std::int64_t sink_end = std::clamp(window.sink, start, start + width);
   std::int64_t pairs = sink_end > start ? causal_run_pairs(first, last, start, sink_end - start) : 0;
   for (std::int64_t j = sink_end; j < start + width; ++j) {
     const std::int64_t from = std::max(first, j);
-    const std::int64_t near_end = std::min(last, j + window.local - 1);
+    const std::int64_t near_end = std::min(last, j + local - 1);
     pairs += std::max<std::int64_t>(0, near_end - from + 1);
     pairs += std::max<std::int64_t>(0, last - std::max({from, near_end + 1, window.dense_from}) + 1);
   }
@@ -57,9 +58,10 @@ PlanStats plan_stats(const SparsePlan& plan, int head) {
     const std::int64_t end = std::min(begin + plan.group_rows(), geometry.q_len);
     const std::int64_t first = geometry.q_start + begin, last = geometry.q_start + end - 1;
     for (const std::int32_t start : blocks) {
-      stats.visible_pairs += run_pairs(plan, first, last, start, plan.block_width(start));
+      stats.visible_pairs += run_pairs(plan, head, first, last, start, plan.block_width(start));
     }
-    for (const std::int32_t column : columns) stats.stripe_pairs += run_pairs(plan, first, last, column, 1);
+    for (const std::int32_t column : columns)
+      stats.stripe_pairs += run_pairs(plan, head, first, last, column, 1);
 
     for (std::int64_t t = begin; t < end; t += plan.q_tile) {
       const std::int64_t tile_rows = std::min<std::int64_t>(plan.q_tile, end - t);

@@ -26,10 +26,12 @@ struct SparsePlan {
   RowLists blocks;   ///< start tokens, sorted, disjoint (any alignment)
   RowLists columns;  ///< single keys, sorted, outside the row's blocks
 
-  /// Token-exact local window: key j >= sink additionally needs position - j < local, unless position >=
-  /// dense_from.
+  /// Token-exact local window: key j >= sink additionally needs position - j < local[head], unless position
+  /// >= dense_from.
   struct Window {
-    std::int64_t sink = 0, local = 0, dense_from = 0;
+    std::int64_t sink = 0;
+    std::vector<std::int64_t> local;  ///< one per head
+    std::int64_t dense_from = 0;
     bool operator==(const Window&) const = default;
   };
   std::optional<Window> window;
@@ -51,10 +53,12 @@ struct SparsePlan {
   std::int64_t block_width(std::int64_t start) const {
     return std::min<std::int64_t>(kv_tile, geometry.kv_len - start);
   }
-  /// True if the query at `position` may see key j as far as causality and the window are concerned.
-  bool allows(std::int64_t position, std::int64_t j) const {
+  /// True if the query of a head at `position` may see key j as far as causality and the window are
+  /// concerned.
+  bool allows(int head, std::int64_t position, std::int64_t j) const {
     if (geometry.causal && j > position) return false;
-    return !window || j < window->sink || position - j < window->local || position >= window->dense_from;
+    return !window || j < window->sink || position - j < window->local[static_cast<std::size_t>(head)] ||
+           position >= window->dense_from;
   }
 
   bool operator==(const SparsePlan&) const = default;

@@ -72,7 +72,7 @@ std::string check_row(const SparsePlan& plan, std::int64_t row) {
     const bool sees =
         plan.window ? (in_blocks(plan, blocks, static_cast<std::int32_t>(own)) ||
                        std::binary_search(columns.begin(), columns.end(), static_cast<std::int32_t>(own))) &&
-                          plan.allows(position, own)
+                          plan.allows(static_cast<int>(row / plan.groups()), position, own)
                     : (!blocks.empty() && blocks[0] <= own) || (!columns.empty() && columns[0] <= own);
     if (!sees) return fmt::format("row {}: query {} sees {}", row, i, plan.window ? "not itself" : "no key");
   }
@@ -87,6 +87,8 @@ std::string validate(const SparsePlan& plan) {
   if (geometry.kv_heads < 1 || geometry.q_heads % geometry.kv_heads != 0) {
     return fmt::format("{} query heads do not divide over {} KV heads", geometry.q_heads, geometry.kv_heads);
   }
+  if (plan.window && std::ssize(plan.window->local) != geometry.q_heads)
+    return "the window names no length per head";
   if (auto bad = check_offsets(plan.blocks, plan.rows(), "blocks"); !bad.empty()) return bad;
   if (auto bad = check_offsets(plan.columns, plan.rows(), "columns"); !bad.empty()) return bad;
   if (plan.dup.rows() > 0) {

@@ -1,0 +1,271 @@
+#include <cmath>
+#include <limits>
+
+#include "anchor/base/aligned.hpp"
+#include "anchor/base/error.hpp"
+#include "anchor/base/matrix_ops.hpp"
+#include "anchor/base/parallel.hpp"
+#include "anchor/method/method.hpp"
+
+// "AnchorAttention: Difference-Aware Sparse Attention with Stripe Granularity", arXiv 2505.23520.
+//
+// mode clean: a query of group g keeps the initial block and the keys from one block before its group up to
+// itself; all others are candidates. mode v4 follows the released code: initial and local window count in
+// groups, so columns [b, S) are both kept and candidates (a selected one weighs 2), and keys [gS - b, gS) are
+// seen by nobody.
+namespace anchor {
+namespace {
+
+constexpr float infinity = std::numeric_limits<float>::infinity();
+constexpr std::int64_t chunk_keys = 512;
+
+struct Range {
+  std::int64_t begin = 0, end = 0;
+  std::int64_t size() const { return std::max<std::int64_t>(0, end - begin); }
+};
+
+/// The windows of every group of query rows. Groups, blocks and windows count absolute positions.
+struct Windows {
+  Windows(const Params& params, const Geometry& geometry)
+      : b(params.integer("block")),
+        step(params.integer("step")),
+        group(b * step),
+        v4(params.choice("mode") == "v4"),
+        anchor(params.choice("anchor")),
+        q_start(geometry.q_start),
+        end(geometry.q_start + geometry.q_len) {
+    if (geometry.q_start % group != 0) {
+      fail("anchor: a chunk must start at a multiple of the group ({} rows), not at {}", group,
+           geometry.q_start);
+    }
+    const std::string& tail = params.choice("tail");
+    dense_tail = tail == "dense" || (tail == "auto" && v4);
+  }
+
+  std::int64_t b, step, group;
+  bool v4, dense_tail;
+  std::string anchor;
+  std::int64_t q_start, end;
+
+  std::int64_t begin_of(std::int64_t g) const {
+    return q_start + g * group;
+  }  ///< first position of local group g
+
+  /// Rows of this group see every causal key, and nothing is selected.
+  bool dense(std::int64_t g) const {
+    return begin_of(g) == 0 || (dense_tail && begin_of(g) + group > end && end % group != 0);
+  }
+  /// Keys that compete for selection.
+  Range candidates(std::int64_t g) const { return dense(g) ? Range{} : clip({b, begin_of(g) - b}); }
+  /// Keys outside initial and local window: kept only if selected. In v4 the last b of them can never be.
+  Range hole(std::int64_t g) const {
+    if (dense(g)) return {};
+    return v4 ? clip({group, begin_of(g)}) : candidates(g);
+  }
+
+ private:
+  static Range clip(Range range) { return range.size() > 0 ? range : Range{}; }
+};
+
+/// Row anchors of query rows [row, row + rows) of one head: each row's largest score over the keys outside
+/// `hole` (over all causal keys where the anchor is global).
+std::vector<float> row_anchors(const AttentionInputs& head, std::int64_t row, std::int64_t rows, Range hole) {
+  const Geometry& g = head.geometry;
+  std::vector<float> anchors(static_cast<std::size_t>(rows), -infinity);
+  AlignedVector<float> score(static_cast<std::size_t>(rows * chunk_keys));
+  const std::int64_t reach = g.visible(row + rows - 1);
+  const auto visit = [&](Range keys) {
+    for (std::int64_t key = keys.begin; key < keys.end; key += chunk_keys) {
+      const std::int64_t count = std::min(chunk_keys, keys.end - key);
+      matrix_ops().gemm_nt(rows, count, g.head_dim, static_cast<float>(g.softmax_scale), head.q_row(0, row),
+                           g.head_dim, head.k + key * g.head_dim, g.head_dim, score.data(), chunk_keys);
+      for (std::int64_t r = 0; r < rows; ++r) {
+        const std::int64_t seen = std::clamp<std::int64_t>(g.visible(row + r) - key, 0, count);
+        const float* s = score.data() + r * chunk_keys;
+        float& anchor = anchors[static_cast<std::size_t>(r)];
+        for (std::int64_t n = 0; n < seen; ++n) anchor = std::max(anchor, s[n]);
+      }
+    }
+  };
+  visit({0, hole.size() > 0 ? std::min(hole.begin, reach) : reach});
+  if (hole.size() > 0) visit({hole.end, reach});
+  return anchors;
+}
+
+/// Pooled queries of one group and the means of their rows' anchors.
+struct Pooled {
+  std::int64_t count = 0;
+  AlignedVector<float> q;     ///< [count, head_dim]
+  std::vector<float> anchor;  ///< [count]
+};
+
+Pooled pool(const AttentionInputs& head, const Windows& windows, std::int64_t g) {
+  const Geometry& geometry = head.geometry;
+  const std::int64_t dim = geometry.head_dim;
+  const std::int64_t begin = g * windows.group, end = std::min(begin + windows.group, geometry.q_len);
+  Pooled pooled{.count = (end - begin + windows.b - 1) / windows.b};
+  pooled.q.resize(static_cast<std::size_t>(pooled.count * dim));
+  std::vector<double> sum(static_cast<std::size_t>(dim));
+  for (std::int64_t u = 0; u < pooled.count; ++u) {
+    const std::int64_t row = begin + u * windows.b, rows = std::min(windows.b, end - row);
+    sum.assign(sum.size(), 0);
+    for (std::int64_t r = 0; r < rows; ++r) {
+      const float* q = head.q_row(0, row + r);
+      for (std::int64_t c = 0; c < dim; ++c) sum[static_cast<std::size_t>(c)] += static_cast<double>(q[c]);
+    }
+    for (std::int64_t c = 0; c < dim; ++c) {
+      pooled.q[static_cast<std::size_t>(u * dim + c)] =
+          static_cast<float>(sum[static_cast<std::size_t>(c)] / static_cast<double>(rows));
+    }
+    double mean = 0;
+    if (windows.anchor != "none") {
+      const Range hole = windows.anchor == "global" ? Range{} : windows.hole(g);
+      for (std::int64_t r = 0; r < rows; r += 128) {  // parts: a block may be long
+        for (const float a : row_anchors(head, row + r, std::min<std::int64_t>(128, rows - r), hole))
+          mean += static_cast<double>(a);
+      }
+      mean /= static_cast<double>(rows);
+    }
+    pooled.anchor.push_back(static_cast<float>(mean));
+  }
+  return pooled;
+}
+
+/// The critical theta of every candidate key of a group: t = min over the group's pooled queries of (anchor -
+/// score). The key is selected exactly when t <= theta, so plans and curves that read these numbers agree bit
+/// for bit (section 2.3: the minimum satisfies the inequality iff some pooled query does).
+std::vector<float> critical_theta(const AttentionInputs& head, const Windows& windows, std::int64_t g) {
+  const Range keys = windows.candidates(g);
+  std::vector<float> critical(static_cast<std::size_t>(keys.size()), infinity);
+  if (keys.size() == 0) return critical;
+  const Geometry& geometry = head.geometry;
+  const Pooled pooled = pool(head, windows, g);
+  AlignedVector<float> score(static_cast<std::size_t>(pooled.count * chunk_keys));
+  for (std::int64_t key = keys.begin; key < keys.end; key += chunk_keys) {
+    const std::int64_t count = std::min(chunk_keys, keys.end - key);
+    matrix_ops().gemm_nt(pooled.count, count, geometry.head_dim, static_cast<float>(geometry.softmax_scale),
+                         pooled.q.data(), geometry.head_dim, head.k + key * geometry.head_dim,
+                         geometry.head_dim, score.data(), chunk_keys);
+    for (std::int64_t u = 0; u < pooled.count; ++u) {
+      const float anchor = pooled.anchor[static_cast<std::size_t>(u)];
+      for (std::int64_t n = 0; n < count; ++n) {
+        float& t = critical[static_cast<std::size_t>(key - keys.begin + n)];
+        t = std::min(t, anchor - score[static_cast<std::size_t>(u * chunk_keys + n)]);
+      }
+    }
+  }
+  return critical;
+}
+
+SparsePlan plan_anchor(const AttentionInputs& inputs, const PlanRequest& request) {
+  const Geometry& geometry = inputs.geometry;
+  const Windows windows(request.params, geometry);
+  SparsePlan plan{.geometry = geometry,
+                  .q_tile = static_cast<int>(windows.b),
+                  .kv_tile = static_cast<int>(windows.b),
+                  .tiles_per_row = static_cast<int>(windows.step)};
+  std::vector<std::vector<std::int32_t>> selected(static_cast<std::size_t>(plan.rows()));
+  parallel_for(plan.rows(), [&](std::int64_t task) {
+    const std::int64_t row = plan.rows() - 1 - task;  // late groups have the most candidates
+    const int head = static_cast<int>(row / plan.groups());
+    const std::int64_t g = row % plan.groups();
+    const auto theta = static_cast<float>(request.knob("theta", head));
+    const std::vector<float> critical = critical_theta(inputs.head(head), windows, g);
+    for (std::size_t n = 0; n < critical.size(); ++n) {
+      if (critical[n] <= theta)
+        selected[static_cast<std::size_t>(row)].push_back(
+            static_cast<std::int32_t>(windows.candidates(g).begin + static_cast<std::int64_t>(n)));
+    }
+  });
+  for (std::int64_t row = 0; row < plan.rows(); ++row) {
+    const std::int64_t g = row % plan.groups(), end = plan.group_end(g);
+    const Range hole = windows.hole(g);
+    append_run(plan, 0, hole.size() > 0 ? hole.begin : end, end);
+    if (hole.size() > 0) append_run(plan, hole.end, end, end);
+    for (const std::int32_t j : selected[static_cast<std::size_t>(row)]) {
+      (j < hole.begin || j >= hole.end ? plan.dup : plan.columns).items.push_back(j);
+    }
+    plan.blocks.end_row();
+    plan.columns.end_row();
+    if (windows.v4) plan.dup.end_row();
+    selected[static_cast<std::size_t>(row)] = {};
+  }
+  return plan;
+}
+
+CriticalItems critical_anchor(const AttentionInputs& head, const Params& params, const MassMap& mass) {
+  const Geometry& geometry = head.geometry;
+  const Windows windows(params, geometry);
+  CriticalItems items{.causal_pairs = geometry.causal_pairs(), .query_rows = geometry.q_len};
+  items.forced_pairs = items.causal_pairs;
+  items.forced_mass = static_cast<double>(geometry.q_len);
+  std::vector<std::vector<float>> critical(static_cast<std::size_t>(mass.groups()));
+  parallel_for(mass.groups(), [&](std::int64_t g) {
+    critical[static_cast<std::size_t>(g)] = critical_theta(head, windows, g);
+  });
+  for (std::int64_t g = 0; g < mass.groups(); ++g) {
+    const auto rows = static_cast<std::int32_t>(std::min(windows.group, geometry.q_len - g * windows.group));
+    const float* column_mass = mass.column_row(g);
+    const Range hole = windows.hole(g), keys = windows.candidates(g);
+    for (std::int64_t j = hole.begin; j < hole.end; ++j) {  // all rows of the group see every key before it
+      items.forced_pairs -= rows;
+      items.forced_mass -= static_cast<double>(column_mass[j]);
+    }
+    for (std::int64_t j = std::max(hole.begin, keys.begin); j < std::min(hole.end, keys.end); ++j) {
+      items.knob.push_back(critical[static_cast<std::size_t>(g)][static_cast<std::size_t>(j - keys.begin)]);
+      items.pairs.push_back(rows);
+      items.mass.push_back(column_mass[j]);
+    }
+  }
+  return items;
+}
+
+}  // namespace
+
+Method anchor_method() {
+  using Kind = ParamSpec::Kind;
+  constexpr double unbounded = std::numeric_limits<double>::infinity();
+  const auto choice = [](std::string name, std::vector<std::string> choices, std::string help) {
+    return ParamSpec{.name = std::move(name),
+                     .kind = Kind::choice,
+                     .default_value = choices[0],
+                     .choices = choices,
+                     .help = std::move(help)};
+  };
+  return {
+      .name = "anchor",
+      .title = "AnchorAttention: Difference-Aware Sparse Attention with Stripe Granularity",
+      .arxiv = "2505.23520",
+      .knob = "theta",
+      .params = {{.name = "theta",
+                  .default_value = 12.,
+                  .minimum = -unbounded,
+                  .maximum = unbounded,
+                  .help = "slack below the anchor, natural-log units"},
+                 {.name = "block",
+                  .kind = Kind::integer,
+                  .default_value = 128.,
+                  .minimum = 1,
+                  .maximum = 1 << 20,
+                  .help = "query rows per pooled query; also the initial block and the key tile"},
+                 {.name = "step",
+                  .kind = Kind::integer,
+                  .default_value = 16.,
+                  .minimum = 1,
+                  .maximum = 1 << 20,
+                  .help = "blocks per group; a group shares one list of stripes"},
+                 choice("mode", {"clean", "v4"},
+                        "clean: windows partition the keys; v4: as the released code"),
+                 choice("tail", {"auto", "sparse", "dense"},
+                        "partial last group; auto = sparse in clean, dense in v4"),
+                 choice("anchor", {"window", "none", "global"},
+                        "row anchor: over initial block and local window; none: 0; global: over all keys")},
+      .plan_cpu = plan_anchor,
+      .granularity =
+          [](const Params& params) {
+            return MassGranularity{.group_rows = params.integer("block") * params.integer("step")};
+          },
+      .critical_cpu = critical_anchor};
+}
+
+}  // namespace anchor

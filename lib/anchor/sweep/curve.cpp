@@ -1,0 +1,98 @@
+#include "anchor/sweep/curve.hpp"
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <numeric>
+
+namespace anchor {
+namespace {
+
+constexpr double infinity = std::numeric_limits<double>::infinity();
+
+double ratio(double part, std::int64_t whole) { return whole == 0 ? 0 : part / static_cast<double>(whole); }
+
+}  // namespace
+
+std::size_t Curve::at(double x) const {
+  const auto after = std::upper_bound(knob.begin(), knob.end(), x);
+  return static_cast<std::size_t>(std::max<std::ptrdiff_t>(0, after - knob.begin() - 1));
+}
+
+std::optional<std::size_t> Curve::least(double target_recall) const {
+  const auto reached = std::lower_bound(mass_recall.begin(), mass_recall.end(), target_recall);
+  if (reached == mass_recall.end()) return std::nullopt;
+  return static_cast<std::size_t>(reached - mass_recall.begin());
+}
+
+Curve exact_curve(const CriticalItems& items) {
+  std::vector<std::uint32_t> order(items.knob.size());
+  std::iota(order.begin(), order.end(), 0u);
+  std::sort(order.begin(), order.end(), [&](std::uint32_t a, std::uint32_t b) {
+    return items.knob[a] < items.knob[b] ||
+           (items.knob[a] == items.knob[b] && a < b);  // a fixed order of summation
+  });
+  double pairs = static_cast<double>(items.forced_pairs), mass = items.forced_mass;
+  Curve curve;
+  const auto push = [&](double knob) {
+    curve.knob.push_back(knob);
+    curve.density.push_back(ratio(pairs, items.causal_pairs));
+    curve.mass_recall.push_back(ratio(mass, items.query_rows));
+  };
+  push(-infinity);
+  for (std::size_t n = 0; n < order.size(); ++n) {
+    const std::uint32_t item = order[n];
+    pairs += items.pairs[item];
+    mass += static_cast<double>(items.mass[item]);
+    if (n + 1 < order.size() && items.knob[order[n + 1]] == items.knob[item])
+      continue;  // ties enter together
+    push(static_cast<double>(items.knob[item]));
+  }
+  return curve;
+}
+
+Curve thin(const Curve& curve, double tolerance) {
+  Curve thinned;
+  for (std::size_t n = 0; n < curve.size(); ++n) {
+    // A point may go if even the one after it is still close to the last kept point.
+    const bool edge = n == 0 || n + 1 == curve.size();
+    if (!edge && curve.density[n + 1] - thinned.density.back() <= tolerance &&
+        curve.mass_recall[n + 1] - thinned.mass_recall.back() <= tolerance) {
+      continue;
+    }
+    thinned.knob.push_back(curve.knob[n]);
+    thinned.density.push_back(curve.density[n]);
+    thinned.mass_recall.push_back(curve.mass_recall[n]);
+  }
+  return thinned;
+}
+
+Curve mean_curve(std::span<const Curve> curves) {
+  struct Step {
+    double knob, density, mass_recall;
+  };
+  std::vector<Step> steps;
+  double density = 0, recall = 0;
+  for (const Curve& curve : curves) {
+    density += curve.density[0];
+    recall += curve.mass_recall[0];
+    for (std::size_t n = 1; n < curve.size(); ++n) {
+      steps.push_back({curve.knob[n], curve.density[n] - curve.density[n - 1],
+                       curve.mass_recall[n] - curve.mass_recall[n - 1]});
+    }
+  }
+  std::stable_sort(steps.begin(), steps.end(), [](const Step& a, const Step& b) { return a.knob < b.knob; });
+  const auto count = static_cast<double>(curves.size());
+  Curve mean{{-infinity}, {density / count}, {recall / count}};
+  for (std::size_t n = 0; n < steps.size(); ++n) {
+    density += steps[n].density;
+    recall += steps[n].mass_recall;
+    if (n + 1 < steps.size() && steps[n + 1].knob == steps[n].knob) continue;
+    mean.knob.push_back(steps[n].knob);
+    mean.density.push_back(density / count);
+    mean.mass_recall.push_back(recall / count);
+  }
+  return mean;
+}
+
+}  // namespace anchor
