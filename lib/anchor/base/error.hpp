@@ -18,10 +18,18 @@ enum class ErrorKind {
 /// The one exception type of the library. The message is one line: what, where, what to do.
 class Error : public std::runtime_error {
  public:
-  Error(ErrorKind kind, const std::string& message) : std::runtime_error(message), kind_(kind) {}
+  Error(ErrorKind kind, const std::string& message) : std::runtime_error(one_line(message)), kind_(kind) {}
   ErrorKind kind() const { return kind_; }
 
  private:
+  // Names that come from damaged files may hold line breaks and terminal controls.
+  static std::string one_line(std::string message) {
+    for (char& c : message) {
+      if (static_cast<unsigned char>(c) < ' ' || c == 0x7f) c = '?';
+    }
+    return message;
+  }
+
   ErrorKind kind_;
 };
 
