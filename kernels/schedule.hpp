@@ -1,0 +1,49 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "anchor/kernels/params.hpp"
+
+struct CUstream_st;
+
+// The work list of a plan: which query tile a block takes next, and where its lists end.
+namespace anchor::kernels {
+
+constexpr int kTileRows = 128;  ///< query rows of one tile
+
+/// Up to kTileRows consecutive query rows of one plan row. Its keys: the blocks from the last to the first, then the
+/// columns, then the duplicates. Lists end before the first entry that no row of the tile may see.
+struct alignas(16) Tile {
+  std::int64_t block_end = 0;  ///< the tile's blocks are blocks[block_end - count, block_end)
+  std::int64_t column_begin = 0;
+  std::int64_t dup_begin = 0;
+  std::int32_t head = 0;
+  std::int32_t row = 0;         ///< first query row
+  std::int32_t rows = 0;        ///< 0 = no more work
+  std::int32_t block_keys = 0;  ///< number of blocks times kv_tile
+  std::int32_t columns = 0;
+  std::int32_t dups = 0;
+};
+static_assert(sizeof(Tile) == 48);
+
+/// The scratch of one launch: a ticket counter, the tiles in launch order, a stop tile.
+struct Schedule {
+  Schedule(const Shape& shape, const PlanParams& plan, void* workspace);
+
+  std::int64_t tiles = 0;
+  std::int32_t tiles_per_head = 0, tiles_per_group = 0;
+  std::int64_t rows = 0;   ///< plan rows
+  int segments = 0;        ///< KV heads run one after the other where K and V exceed the cache; else all at once
+  unsigned* ticket = nullptr;
+  Tile* tile = nullptr;    ///< [tiles + 1]
+  std::int32_t* place = nullptr;  ///< [rows]: first tile of each plan row
+  std::size_t bytes = 0;
+};
+
+std::size_t schedule_bytes(const Shape& shape, const PlanParams& plan);
+
+/// Fills a schedule: within a segment the longest plan rows come first, the tiles of a plan row side by side.
+void run_schedule(const Shape& shape, const PlanParams& plan, const Schedule& schedule, CUstream_st* stream);
+
+}  // namespace anchor::kernels

@@ -1,0 +1,70 @@
+#pragma once
+
+#include "anchor/kernels/params.hpp"
+#include "device/element.cuh"
+#include "schedule.hpp"
+
+// Shapes and shared memory of the Hopper forward kernels. kernels/README.md says what was tried.
+namespace anchor::kernels::sm90 {
+
+constexpr int kKeys = 128;       ///< keys of one pipeline step
+constexpr int kConsumers = 2;    ///< warpgroups of 64 query rows
+constexpr int kProducers = 128;  ///< threads that gather
+constexpr int kThreads = kProducers + 128 * kConsumers;
+constexpr int kConsumerWarps = 4 * kConsumers;
+
+// Registers per thread after the roles part: 384 * 168 at entry cover 128 * kProducerRegisters + 256 * the other.
+constexpr int kProducerRegisters = 40;
+constexpr int kConsumerRegisters = 232;
+
+/// What the kernel computes: attention, or only each row's largest score.
+enum class Mode { attention, row_max };
+
+template <int head_dim, Mode mode>
+struct Config {
+  static constexpr bool values = mode == Mode::attention;
+  static constexpr int stages = (head_dim == 128 ? 3 : 5) * (values ? 1 : 2) - (values ? 0 : head_dim == 64 ? 3 : 0);
+  static constexpr int index_slots = stages < 4 ? 4 : 8;  ///< stages + 1 or more: see Producer
+  static constexpr int stage_bytes = kKeys * head_dim * 2;
+  static constexpr int query_bytes = kTileRows * head_dim * 2;
+};
+
+/// Everything that the two roles share. K, V and Q tiles are [head_dim / 64][rows][64] with the 128-byte swizzle.
+template <int head_dim, Mode mode>
+struct alignas(1024) Shared {
+  using C = Config<head_dim, mode>;
+  unsigned char keys[C::stages][C::stage_bytes];
+  unsigned char values[C::values ? C::stages : 1][C::values ? C::stage_bytes : 1024];
+  unsigned char queries[C::query_bytes];
+  /// The key in tile row r is index[slot][(r % 8) * 16 + r / 8], so that a thread's keys lie side by side.
+  alignas(16) std::int32_t index[C::index_slots][kKeys];
+  alignas(4) unsigned char masked[C::index_slots][4];  ///< per producer warp: some row may not see some key
+  alignas(16) Tile tile[2];
+  alignas(8) std::uint64_t key_full[C::stages], key_empty[C::stages];
+  alignas(8) std::uint64_t value_full[C::stages], value_empty[C::stages];
+  alignas(8) std::uint64_t query_full, query_empty;
+};
+static_assert(sizeof(Shared<128, Mode::attention>) <= 232448, "exceeds the 227 KiB of a multiprocessor");
+
+constexpr std::int32_t kNoKey = INT32_MAX;  ///< index of a padding row: later than every query
+
+/// A position in a ring of `stages` buffers.
+template <int stages>
+struct Ring {
+  unsigned stage = 0, parity = 0;
+  __device__ __forceinline__ void advance() {
+    if (++stage == stages) {
+      stage = 0;
+      parity ^= 1;
+    }
+  }
+};
+
+__host__ __device__ constexpr int steps_of(int keys) { return (keys + kKeys - 1) / kKeys; }
+/// Steps over the visible set; an empty set takes one fully masked step.
+__device__ __forceinline__ int set_steps(const Tile& tile) {
+  const int steps = steps_of(tile.block_keys + tile.columns);
+  return steps > 0 ? steps : 1;
+}
+
+}  // namespace anchor::kernels::sm90
