@@ -12,8 +12,8 @@ namespace anchor::kernels {
 
 constexpr int kTileRows = 128;  ///< query rows of one tile
 
-/// Up to kTileRows consecutive query rows of one plan row. Its keys: the blocks from the last to the first, then the
-/// columns, then the duplicates. Lists end before the first entry that no row of the tile may see.
+/// Up to kTileRows consecutive query rows of one plan row. Its keys: the blocks from the last to the first,
+/// then the columns, then the duplicates. Lists end before the first entry that no row of the tile may see.
 struct alignas(16) Tile {
   std::int64_t block_end = 0;  ///< the tile's blocks are blocks[block_end - count, block_end)
   std::int64_t column_begin = 0;
@@ -33,10 +33,10 @@ struct Schedule {
 
   std::int64_t tiles = 0;
   std::int32_t tiles_per_head = 0, tiles_per_group = 0;
-  std::int64_t rows = 0;   ///< plan rows
-  int segments = 0;        ///< KV heads run one after the other where K and V exceed the cache; else all at once
+  std::int64_t rows = 0;  ///< plan rows
+  int segments = 0;  ///< KV heads run one after the other where K and V exceed the cache; else all at once
   unsigned* ticket = nullptr;
-  Tile* tile = nullptr;    ///< [tiles + 1]
+  Tile* tile = nullptr;           ///< [tiles + 1]
   std::int32_t* place = nullptr;  ///< [rows]: first tile of each plan row
   std::size_t bytes = 0;
 };

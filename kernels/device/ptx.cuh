@@ -2,7 +2,8 @@
 
 #include <cstdint>
 
-// Thin wrappers of the PTX that has no CUDA C++ spelling: barriers in shared memory, asynchronous copies, fences.
+// Thin wrappers of the PTX that has no CUDA C++ spelling: barriers in shared memory, asynchronous copies,
+// fences.
 namespace anchor::kernels {
 
 __device__ __forceinline__ unsigned shared_address(const void* pointer) {
@@ -14,7 +15,8 @@ __device__ __forceinline__ void copy16(unsigned target, const void* source) {
   asm volatile("cp.async.cg.shared.global [%0], [%1], 16;" ::"r"(target), "l"(source) : "memory");
 }
 __device__ __forceinline__ void copy16(unsigned target, const void* source, bool valid) {
-  asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(target), "l"(source), "r"(valid ? 16 : 0) : "memory");
+  asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(target), "l"(source), "r"(valid ? 16 : 0)
+               : "memory");
 }
 
 // --- mbarrier: counts arrivals of a phase; waiters name the parity of the phase they wait for ---
@@ -23,12 +25,15 @@ __device__ __forceinline__ void barrier_init(unsigned barrier, unsigned arrivals
   asm volatile("mbarrier.init.shared.b64 [%0], %1;" ::"r"(barrier), "r"(arrivals) : "memory");
 }
 /// Makes freshly initialised barriers visible to the asynchronous proxy.
-__device__ __forceinline__ void barrier_init_fence() { asm volatile("fence.mbarrier_init.release.cluster;" ::: "memory"); }
+__device__ __forceinline__ void barrier_init_fence() {
+  asm volatile("fence.mbarrier_init.release.cluster;" ::: "memory");
+}
 
 __device__ __forceinline__ void barrier_arrive(unsigned barrier) {
   asm volatile("mbarrier.arrive.shared.b64 _, [%0];" ::"r"(barrier) : "memory");
 }
-/// Arrives once all earlier copy16 of this thread have landed. Counts as one of the barrier's expected arrivals.
+/// Arrives once all earlier copy16 of this thread have landed. Counts as one of the barrier's expected
+/// arrivals.
 __device__ __forceinline__ void barrier_arrive_after_copies(unsigned barrier) {
   asm volatile("cp.async.mbarrier.arrive.noinc.shared.b64 [%0];" ::"r"(barrier) : "memory");
 }
@@ -58,7 +63,9 @@ __device__ __forceinline__ void named_barrier() {
 }
 
 /// Orders ordinary writes to shared memory before later reads by the tensor cores.
-__device__ __forceinline__ void fence_proxy_async() { asm volatile("fence.proxy.async.shared::cta;" ::: "memory"); }
+__device__ __forceinline__ void fence_proxy_async() {
+  asm volatile("fence.proxy.async.shared::cta;" ::: "memory");
+}
 
 template <int registers>
 __device__ __forceinline__ void raise_registers() {

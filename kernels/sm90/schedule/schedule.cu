@@ -47,7 +47,9 @@ __global__ void __launch_bounds__(kThreads) schedule_kernel(Shape shape, PlanPar
     if (plan.dup_offsets) keys += plan.dup_offsets[row + 1] - plan.dup_offsets[row];
     return bucket_of(keys);
   };
-  const auto tiles_of_row = [&](int r) { return r % groups == groups - 1 ? last_group_tiles : schedule.tiles_per_group; };
+  const auto tiles_of_row = [&](int r) {
+    return r % groups == groups - 1 ? last_group_tiles : schedule.tiles_per_group;
+  };
 
   start[thread] = 0;
   __syncthreads();
@@ -97,7 +99,8 @@ __global__ void __launch_bounds__(kThreads) schedule_kernel(Shape shape, PlanPar
     }
     if (plan.column_offsets) {
       tile.column_begin = plan.column_offsets[row];
-      tile.columns = count_below(plan.columns + tile.column_begin, plan.column_offsets[row + 1] - tile.column_begin, visible);
+      tile.columns = count_below(plan.columns + tile.column_begin,
+                                 plan.column_offsets[row + 1] - tile.column_begin, visible);
     }
     if (plan.dup_offsets) {
       tile.dup_begin = plan.dup_offsets[row];

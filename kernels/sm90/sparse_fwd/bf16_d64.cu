@@ -1,3 +1,4 @@
 #include "sm90/sparse_fwd/kernel.cuh"
 
-template void anchor::kernels::sm90::sparse_fwd<anchor::kernels::Element::bf16, 64>(const SparseFwdParams&, void*, CUstream_st*);
+template void anchor::kernels::sm90::sparse_fwd<anchor::kernels::Element::bf16, 64>(const SparseFwdParams&,
+                                                                                    void*, CUstream_st*);

@@ -13,7 +13,8 @@ constexpr int kProducers = 128;  ///< threads that gather
 constexpr int kThreads = kProducers + 128 * kConsumers;
 constexpr int kConsumerWarps = 4 * kConsumers;
 
-// Registers per thread after the roles part: 384 * 168 at entry cover 128 * kProducerRegisters + 256 * the other.
+// Registers per thread after the roles part: 384 * 168 at entry cover 128 * kProducerRegisters + 256 * the
+// other.
 constexpr int kProducerRegisters = 40;
 constexpr int kConsumerRegisters = 232;
 
@@ -23,13 +24,16 @@ enum class Mode { attention, row_max };
 template <int head_dim, Mode mode>
 struct Config {
   static constexpr bool values = mode == Mode::attention;
-  static constexpr int stages = (head_dim == 128 ? 3 : 5) * (values ? 1 : 2) - (values ? 0 : head_dim == 64 ? 3 : 0);
+  static constexpr int stages = (head_dim == 128 ? 3 : 5) * (values ? 1 : 2) - (values           ? 0
+                                                                                : head_dim == 64 ? 3
+                                                                                                 : 0);
   static constexpr int index_slots = stages < 4 ? 4 : 8;  ///< stages + 1 or more: see Producer
   static constexpr int stage_bytes = kKeys * head_dim * 2;
   static constexpr int query_bytes = kTileRows * head_dim * 2;
 };
 
-/// Everything that the two roles share. K, V and Q tiles are [head_dim / 64][rows][64] with the 128-byte swizzle.
+/// Everything that the two roles share. K, V and Q tiles are [head_dim / 64][rows][64] with the 128-byte
+/// swizzle.
 template <int head_dim, Mode mode>
 struct alignas(1024) Shared {
   using C = Config<head_dim, mode>;

@@ -5,8 +5,8 @@
 
 namespace anchor::kernels::sm90 {
 
-/// What a consumer warpgroup of either mode does: take tiles, hold 64 query rows in registers, multiply them with keys,
-/// hide keys that a row may not see. A thread holds two rows, 8 apart.
+/// What a consumer warpgroup of either mode does: take tiles, hold 64 query rows in registers, multiply them
+/// with keys, hide keys that a row may not see. A thread holds two rows, 8 apart.
 template <Element element, int head_dim, Mode mode>
 class Consumer {
  protected:
@@ -68,7 +68,7 @@ class Consumer {
 
   const SparseFwdParams& p;
   S& s;
-  int lane, row_in_tile;                                  // row_in_tile of this thread's first row
+  int lane, row_in_tile;                                     // row_in_tile of this thread's first row
   int head = 0, row = 0, rows_left = 0, set = 0, steps = 0;  // of the current tile
   unsigned turn = 0, index_slot = 0;
   Ring<C::stages> key;
@@ -76,15 +76,17 @@ class Consumer {
 
  private:
   __device__ __forceinline__ void mask(float (&score)[64]) {
-    const int position[2] = {static_cast<int>(p.shape.q_start) + row, static_cast<int>(p.shape.q_start) + row + 8};
-    int sink = INT32_MAX, after[2] = {-1, -1};  // a key at or past sink must lie after `after`
-    if (p.plan.windowed) {
-      sink = static_cast<int>(min(p.plan.sink, static_cast<std::int64_t>(INT32_MAX)));
+    const int position[2] = {static_cast<int>(p.shape.q_start) + row,
+                             static_cast<int>(p.shape.q_start) + row + 8};
+    const int sink = p.plan.sink;
+    int after[2] = {-1, -1};  // a key at or past sink must lie after `after`
+    if (p.plan.local) {
+      const int local = p.plan.local[head];
       for (int h = 0; h < 2; ++h)
-        if (position[h] < p.plan.dense_from)
-          after[h] = static_cast<int>(max(position[h] - p.plan.local, static_cast<std::int64_t>(-1)));
+        if (position[h] < p.plan.dense_from) after[h] = position[h] - local;
     }
-    const int* index = s.index[index_slot] + (lane % 4) * 2 * 16;  // columns 8 j + 2 (lane % 4) + e: [e * 16 + j]
+    const int* index =
+        s.index[index_slot] + (lane % 4) * 2 * 16;  // columns 8 j + 2 (lane % 4) + e: [e * 16 + j]
 #pragma unroll
     for (int j = 0; j < 16; ++j) {
 #pragma unroll
@@ -98,14 +100,15 @@ class Consumer {
   }
 };
 
-/// Online softmax over the steps of a tile. While the tensor cores multiply step j's scores and step j - 1's values,
-/// the warpgroup computes step j's weights; the next tile's first scores are issued before this tile's output leaves.
+/// Online softmax over the steps of a tile. While the tensor cores multiply step j's scores and step j - 1's
+/// values, the warpgroup computes step j's weights; the next tile's first scores are issued before this
+/// tile's output leaves.
 template <Element element, int head_dim>
 class AttentionConsumer : Consumer<element, head_dim, Mode::attention> {
   using Base = Consumer<element, head_dim, Mode::attention>;
+  using Base::p, Base::s, Base::lane;
   using typename Base::C;
   using typename Base::S;
-  using Base::p, Base::s, Base::lane;
 
  public:
   __device__ AttentionConsumer(const SparseFwdParams& params, S& shared) : Base(params, shared) {
@@ -169,7 +172,8 @@ class AttentionConsumer : Consumer<element, head_dim, Mode::attention> {
       top = fmaxf(top, __shfl_xor_sync(~0u, top, 1));
       top = fmaxf(top, __shfl_xor_sync(~0u, top, 2));
       top = fmaxf(top, largest[h]);
-      const float base = top == -INFINITY ? 0 : top * scale;  // nothing visible yet: weights are exp(-inf) = 0
+      const float base =
+          top == -INFINITY ? 0 : top * scale;  // nothing visible yet: weights are exp(-inf) = 0
       rescale[h] = exp2_approx(largest[h] * scale - base);
       largest[h] = top;
       float added = 0;
@@ -192,7 +196,8 @@ class AttentionConsumer : Consumer<element, head_dim, Mode::attention> {
   }
 
   /// Issues out (+)= weight V for the next value stage.
-  __device__ __forceinline__ void issue_values(float (&out)[head_dim / 2], const unsigned (&weight)[8][4], bool accumulate) {
+  __device__ __forceinline__ void issue_values(float (&out)[head_dim / 2], const unsigned (&weight)[8][4],
+                                               bool accumulate) {
     barrier_wait(shared_address(&s.value_full[value.stage]), value.parity);
     fence_proxy_async();
     wgmma_fence();
@@ -222,11 +227,13 @@ class AttentionConsumer : Consumer<element, head_dim, Mode::attention> {
     for (int h = 0; h < 2; ++h) {
       const float total = row_sum(h);
       if (p.lse && lane % 4 == 0 && 8 * h < rows_left)
-        p.lse[head * p.shape.q_len + row + 8 * h] = total == 0 ? -INFINITY : largest[h] * p.shape.softmax_scale + __logf(total);
+        p.lse[head * p.shape.q_len + row + 8 * h] =
+            total == 0 ? -INFINITY : largest[h] * p.shape.softmax_scale + logf(total);
     }
   }
 
-  __device__ __forceinline__ void write_out(const float (&out)[head_dim / 2], int head, int row, int rows_left) {
+  __device__ __forceinline__ void write_out(const float (&out)[head_dim / 2], int head, int row,
+                                            int rows_left) {
     float inverse[2];
 #pragma unroll
     for (int h = 0; h < 2; ++h) {
@@ -246,17 +253,21 @@ class AttentionConsumer : Consumer<element, head_dim, Mode::attention> {
             *reinterpret_cast<float2*>(target + 8 * j) =
                 make_float2(out[4 * j + 2 * h] * inverse[h], out[4 * j + 2 * h + 1] * inverse[h]);
       } else {
-        // Two column octets a time: even threads collect the first, odd ones the second, so that the four threads of
-        // a row write 32 bytes side by side.
+        // Two column octets a time: even threads collect the first, odd ones the second, so that the four
+        // threads of a row write 32 bytes side by side.
         const int odd = lane % 2;
-        auto* target = static_cast<typename ElementTraits<element>::Type*>(p.out) + row_offset + odd * 8 + lane % 4 / 2 * 4;
+        auto* target = static_cast<typename ElementTraits<element>::Type*>(p.out) + row_offset + odd * 8 +
+                       lane % 4 / 2 * 4;
 #pragma unroll
         for (int j = 0; j < head_dim / 8; j += 2) {
-          const unsigned first = pack2<element>(out[4 * j + 2 * h] * inverse[h], out[4 * j + 2 * h + 1] * inverse[h]);
-          const unsigned second = pack2<element>(out[4 * j + 4 + 2 * h] * inverse[h], out[4 * j + 5 + 2 * h] * inverse[h]);
+          const unsigned first =
+              pack2<element>(out[4 * j + 2 * h] * inverse[h], out[4 * j + 2 * h + 1] * inverse[h]);
+          const unsigned second =
+              pack2<element>(out[4 * j + 4 + 2 * h] * inverse[h], out[4 * j + 5 + 2 * h] * inverse[h]);
           const unsigned received = __shfl_xor_sync(~0u, odd ? first : second, 1);
           if (valid)
-            *reinterpret_cast<uint2*>(target + 8 * j) = odd ? make_uint2(received, second) : make_uint2(first, received);
+            *reinterpret_cast<uint2*>(target + 8 * j) =
+                odd ? make_uint2(received, second) : make_uint2(first, received);
         }
       }
     }

@@ -11,8 +11,8 @@ namespace anchor::kernels::sm90 {
 
 /// One persistent block per multiprocessor: warpgroup 0 gathers, the others compute.
 template <Element element, int head_dim, Mode mode, class Worker>
-__global__ void __launch_bounds__(kThreads, 1)
-    forward_kernel(const __grid_constant__ SparseFwdParams params, const __grid_constant__ Schedule schedule) {
+__global__ void __launch_bounds__(kThreads, 1) forward_kernel(const __grid_constant__ SparseFwdParams params,
+                                                              const __grid_constant__ Schedule schedule) {
   extern __shared__ unsigned char memory[];
   auto& shared = *reinterpret_cast<Shared<head_dim, mode>*>(memory);
   if (threadIdx.x == 0) {
@@ -48,7 +48,8 @@ template <Element element, int head_dim, Mode mode, class Worker>
 void run_forward(const SparseFwdParams& params, const Schedule& schedule, CUstream_st* stream) {
   const auto kernel = forward_kernel<element, head_dim, mode, Worker>;
   constexpr int bytes = sizeof(Shared<head_dim, mode>);
-  check(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, bytes), "cudaFuncSetAttribute");
+  check(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, bytes),
+        "cudaFuncSetAttribute");
   const auto blocks = static_cast<unsigned>(std::min<std::int64_t>(multiprocessors(), schedule.tiles));
   kernel<<<blocks, kThreads, bytes, stream>>>(params, schedule);
   check_launch("forward_kernel");
@@ -58,7 +59,8 @@ template <Element element, int head_dim>
 void sparse_fwd(const SparseFwdParams& params, void* workspace, CUstream_st* stream) {
   const Schedule schedule(params.shape, params.plan, workspace);
   run_schedule(params.shape, params.plan, schedule, stream);
-  run_forward<element, head_dim, Mode::attention, AttentionConsumer<element, head_dim>>(params, schedule, stream);
+  run_forward<element, head_dim, Mode::attention, AttentionConsumer<element, head_dim>>(params, schedule,
+                                                                                        stream);
 }
 
 }  // namespace anchor::kernels::sm90

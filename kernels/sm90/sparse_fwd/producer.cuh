@@ -5,19 +5,20 @@
 
 namespace anchor::kernels::sm90 {
 
-/// The warpgroup that takes tiles, turns their lists into key indices and gathers query, key and value rows into
-/// shared memory with 16-byte copies.
+/// The warpgroup that takes tiles, turns their lists into key indices and gathers query, key and value rows
+/// into shared memory with 16-byte copies.
 ///
-/// Warp w copies tile rows with r % 8 in {2w, 2w+1}: the swizzle of a thread's rows is then one constant, its row
-/// steps are immediates, and the indices it needs lie side by side.
+/// Warp w copies tile rows with r % 8 in {2w, 2w+1}: the swizzle of a thread's rows is then one constant, its
+/// row steps are immediates, and the indices it needs lie side by side.
 ///
-/// Index slot j % index_slots is rewritten for step j + index_slots. The writer has by then waited for the key stage of
-/// step j + index_slots - 1, so the consumers have released step j's keys, which they do after masking.
+/// Index slot j % index_slots is rewritten for step j + index_slots. The writer has by then waited for the
+/// key stage of step j + index_slots - 1, so the consumers have released step j's keys, which they do after
+/// masking.
 template <Element element, int head_dim, Mode mode>
 class Producer {
   using C = Config<head_dim, mode>;
   using S = Shared<head_dim, mode>;
-  static constexpr int chunks = head_dim / 8;               // of 16 bytes, in a row
+  static constexpr int chunks = head_dim / 8;                 // of 16 bytes, in a row
   static constexpr int copies = kKeys * chunks / kProducers;  // per thread and tile
 
  public:
@@ -87,8 +88,7 @@ class Producer {
   __device__ __forceinline__ void store_key(int key) {
     if (key >= key_end) key = kNoKey;
     bool masked = key > first_position;
-    if (p.plan.windowed)
-      masked |= key >= p.plan.sink && last_position - key >= p.plan.local && first_position < p.plan.dense_from;
+    masked |= key >= p.plan.sink && last_position - key >= local && first_position < p.plan.dense_from;
     masked = __any_sync(~0u, masked);
     s.index[index_slot][threadIdx.x] = key;
     if (threadIdx.x % 32 == 0) s.masked[index_slot][threadIdx.x / 32] = masked;
@@ -101,24 +101,32 @@ class Producer {
 #pragma unroll
       for (int i = 0; i < copies; i += 4) {
         const int4 key = index[i / 4];
-        copy16(target + (i + 0) * 1024, source + static_cast<std::uint64_t>(static_cast<unsigned>(key.x)) * key_stride);
-        copy16(target + (i + 1) * 1024, source + static_cast<std::uint64_t>(static_cast<unsigned>(key.y)) * key_stride);
-        copy16(target + (i + 2) * 1024, source + static_cast<std::uint64_t>(static_cast<unsigned>(key.z)) * key_stride);
-        copy16(target + (i + 3) * 1024, source + static_cast<std::uint64_t>(static_cast<unsigned>(key.w)) * key_stride);
+        copy16(target + (i + 0) * 1024,
+               source + static_cast<std::uint64_t>(static_cast<unsigned>(key.x)) * key_stride);
+        copy16(target + (i + 1) * 1024,
+               source + static_cast<std::uint64_t>(static_cast<unsigned>(key.y)) * key_stride);
+        copy16(target + (i + 2) * 1024,
+               source + static_cast<std::uint64_t>(static_cast<unsigned>(key.z)) * key_stride);
+        copy16(target + (i + 3) * 1024,
+               source + static_cast<std::uint64_t>(static_cast<unsigned>(key.w)) * key_stride);
       }
     } else {
 #pragma unroll 1
       for (int i = 0; i < copies; ++i) {
         const int key = s.index[slot][first_index + i];
-        const bool valid = key < key_end;  // padding rows are zero: their weight is 0, and 0 * garbage may be NaN
-        copy16(target + i * 1024, source + (valid ? static_cast<std::uint64_t>(static_cast<unsigned>(key)) * key_stride : 0), valid);
+        const bool valid =
+            key < key_end;  // padding rows are zero: their weight is 0, and 0 * garbage may be NaN
+        copy16(target + i * 1024,
+               source + (valid ? static_cast<std::uint64_t>(static_cast<unsigned>(key)) * key_stride : 0),
+               valid);
       }
     }
   }
 
   __device__ __forceinline__ void copy_queries(const Tile& tile) {
-    const char* source = static_cast<const char*>(p.q) + source_offset +
-                         2 * (tile.head * p.stride_q_head + static_cast<std::int64_t>(tile.row) * p.stride_q_token);
+    const char* source =
+        static_cast<const char*>(p.q) + source_offset +
+        2 * (tile.head * p.stride_q_head + static_cast<std::int64_t>(tile.row) * p.stride_q_token);
     const unsigned target = shared_address(s.queries) + target_offset;
 #pragma unroll 1
     for (int i = 0; i < copies; ++i) {
@@ -134,14 +142,18 @@ class Producer {
     first_position = static_cast<int>(p.shape.q_start) + tile.row;
     last_position = first_position + tile.rows - 1;
     key_end = min(static_cast<int>(p.shape.kv_len), last_position + 1);
+    local = p.plan.local ? p.plan.local[tile.head] : INT32_MAX;
     const int set = set_steps(tile), steps = set + steps_of(tile.dups);
-    const std::int64_t head = static_cast<std::int64_t>(tile.head / (p.shape.q_heads / p.shape.kv_heads)) * p.stride_kv_head;
+    const std::int64_t head =
+        static_cast<std::int64_t>(tile.head / (p.shape.q_heads / p.shape.kv_heads)) * p.stride_kv_head;
     const char* keys = static_cast<const char*>(p.k) + 2 * head + source_offset;
     const char* values = static_cast<const char*>(p.v) + 2 * head + source_offset;
-    // Opaque to the compiler, which else adds the parameter to every address again: one multiply-add a copy instead of three.
+    // Opaque to the compiler, which else adds the parameter to every address again: one multiply-add a copy
+    // instead of three.
     asm volatile("" : "+l"(keys), "+l"(values));
 
-    List list{p.plan.blocks + tile.block_end, p.plan.columns + tile.column_begin, tile.block_keys, tile.columns};
+    List list{p.plan.blocks + tile.block_end, p.plan.columns + tile.column_begin, tile.block_keys,
+              tile.columns};
     int position = threadIdx.x, left = set;
     int next = load_key(list, position);
     copy_queries(tile);
@@ -186,7 +198,7 @@ class Producer {
   S& s;
   int first_row, first_index, source_offset, target_offset;
   unsigned key_stride;
-  int first_position = 0, last_position = 0, key_end = 0;  // of the current tile
+  int first_position = 0, last_position = 0, key_end = 0, local = 0;  // of the current tile
   unsigned index_slot = 0;
   Ring<C::stages> key, value;
 };

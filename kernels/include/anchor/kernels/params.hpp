@@ -29,8 +29,10 @@ struct PlanParams {
   const std::int32_t* columns = nullptr;         ///< sorted, outside the row's blocks
   const std::int64_t* dup_offsets = nullptr;     ///< nullptr = nothing doubled
   const std::int32_t* dup = nullptr;
-  bool windowed = false;  ///< key j >= sink also needs position - j < local, unless position >= dense_from
-  std::int64_t sink = 0, local = 0, dense_from = 0;
+  /// Window: key j >= sink also needs position - j < local[q_head], unless position >= dense_from. nullptr =
+  /// none.
+  const std::int32_t* local = nullptr;  ///< [q_heads]
+  std::int32_t sink = 0, dense_from = 0;
 };
 
 struct SparseFwdParams {

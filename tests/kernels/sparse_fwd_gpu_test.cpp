@@ -1,0 +1,259 @@
+#include <doctest/doctest.h>
+
+#include <cmath>
+
+#include "anchor/attention/reference.hpp"
+#include "anchor/kernels/launch.hpp"
+#include "support/close.hpp"
+#include "support/gpu/device_inputs.hpp"
+#include "support/random.hpp"
+
+using namespace anchor;
+using namespace anchor::test;
+
+namespace {
+
+/// The paths that this device has for a type and head dimension.
+std::vector<kernels::Path> paths(DType dtype, int head_dim) {
+  std::vector<kernels::Path> found;
+  kernels::SparseFwdParams params;
+  params.shape.element = element_of(dtype);
+  params.shape.head_dim = head_dim;
+  params.shape.q_len = params.shape.kv_len = 1;
+  for (const kernels::Path path : {kernels::Path::sm90, kernels::Path::sm80})
+    if (!kernels::unsupported(params, kernels::device_info(kernels::current_device()), path))
+      found.push_back(path);
+  return found;
+}
+
+RandomInputs rounded_inputs(const Geometry& geometry, DType dtype, unsigned seed) {
+  RandomInputs inputs = random_inputs(geometry, seed);
+  round_to(dtype, inputs.q);
+  round_to(dtype, inputs.k);
+  round_to(dtype, inputs.v);
+  return inputs;
+}
+
+/// The same attention with weights rounded to the element type, as any kernel that feeds tensor cores must:
+/// its distance from the reference is the scale of an acceptable error.
+std::vector<float> rounded_weights_attention(const AttentionInputs& inputs, const SparsePlan& plan,
+                                             DType dtype) {
+  const Geometry& g = plan.geometry;
+  std::vector<float> out;
+  for (int head = 0; head < g.q_heads; ++head) {
+    for (std::int64_t i = 0; i < g.q_len; ++i) {
+      const std::int64_t row = plan.row_of(head, i);
+      std::vector<std::int32_t> keys, twice;
+      const auto see = [&](std::int64_t j) { return j < g.kv_len && plan.allows(head, g.q_start + i, j); };
+      for (const std::int32_t start : plan.blocks[row])
+        for (std::int32_t j = start; j < start + plan.kv_tile; ++j)
+          if (see(j)) keys.push_back(j);
+      for (const std::int32_t j : plan.columns[row])
+        if (see(j)) keys.push_back(j);
+      if (plan.dup.rows() > 0)
+        for (const std::int32_t j : plan.dup[row])
+          if (see(j)) twice.push_back(j);
+      keys.insert(keys.end(), twice.begin(), twice.end());
+      std::vector<float> weight(keys.size()), sum_v(static_cast<std::size_t>(g.head_dim), 0);
+      float max = -INFINITY, sum = 0;
+      for (std::size_t n = 0; n < keys.size(); ++n) {
+        weight[n] = 0;
+        for (int c = 0; c < g.head_dim; ++c)
+          weight[n] += inputs.q_row(head, i)[c] * inputs.keys(head)[keys[n] * g.head_dim + c];
+        weight[n] *= static_cast<float>(g.softmax_scale);
+        max = std::max(max, weight[n]);
+      }
+      for (float& w : weight) sum += w = std::exp(w - max);
+      round_to(dtype, weight);
+      for (std::size_t n = 0; n < keys.size(); ++n)
+        for (int c = 0; c < g.head_dim; ++c)
+          sum_v[static_cast<std::size_t>(c)] += weight[n] * inputs.values(head)[keys[n] * g.head_dim + c];
+      for (const float x : sum_v) out.push_back(keys.empty() ? 0 : x / sum);
+    }
+  }
+  return out;
+}
+
+struct Errors {
+  double worst = 0, rms = 0;
+};
+Errors errors(const std::vector<float>& actual, const std::vector<float>& expected) {
+  Errors e;
+  for (std::size_t i = 0; i < actual.size(); ++i) {
+    const double d = std::abs(static_cast<double>(actual[i]) - expected[i]);
+    e.worst = std::max(e.worst, std::isnan(d) ? INFINITY : d);
+    e.rms += d * d;
+  }
+  e.rms = std::sqrt(e.rms / static_cast<double>(std::max<std::size_t>(actual.size(), 1)));
+  return e;
+}
+
+/// Both outputs and lse of every path against the float64 reference.
+void check_plan(const AttentionInputs& inputs, const SparsePlan& plan, DType dtype) {
+  const AttentionResult expected = reference_attention(inputs, plan);
+  const Errors baseline = errors(rounded_weights_attention(inputs, plan, dtype), expected.out);
+  // Few elements make the baseline's error a matter of luck: half a unit of the weights bounds it from above.
+  const double floor =
+      inputs.geometry.q_heads * inputs.geometry.q_len < 64 ? (dtype == DType::bf16 ? 0x1p-8 : 0x1p-11) : 1e-6;
+  for (const kernels::Path path : paths(dtype, inputs.geometry.head_dim)) {
+    CAPTURE(static_cast<int>(path));
+    const AttentionResult actual = device_attention(inputs, plan, dtype, path);
+    const Errors e = errors(actual.out, expected.out);
+    CHECK(e.worst <= 2 * baseline.worst + floor);
+    CHECK(e.rms <= 2 * baseline.rms + floor);
+    check_close(actual.lse, expected.lse, 2e-5);
+
+    std::vector<float> rounded = actual.out;
+    round_to(dtype, rounded);
+    const AttentionResult native = device_attention(inputs, plan, dtype, path, /*out_f32=*/false);
+    check_close(native.out, rounded, 0);
+    check_close(native.lse, actual.lse, 0);
+  }
+}
+
+void check_random_plan(const Geometry& geometry, int q_tile, int kv_tile, int tiles_per_row, DType dtype,
+                       unsigned seed) {
+  CAPTURE(geometry.q_len);
+  CAPTURE(geometry.kv_len);
+  CAPTURE(geometry.q_heads);
+  CAPTURE(geometry.head_dim);
+  CAPTURE(q_tile);
+  CAPTURE(kv_tile);
+  CAPTURE(tiles_per_row);
+  const RandomInputs inputs = rounded_inputs(geometry, dtype, seed);
+  check_plan(inputs.view(), random_plan(inputs.geometry, q_tile, kv_tile, tiles_per_row, seed), dtype);
+}
+
+constexpr DType kTypes[] = {DType::bf16, DType::f16};
+constexpr int kDims[] = {64, 128};
+
+}  // namespace
+
+TEST_CASE("dense plans of every length match the reference") {
+  for (const DType dtype : kTypes)
+    for (const int dim : kDims)
+      for (const std::int64_t length : {1, 2, 63, 64, 65, 127, 128, 129, 255, 257, 640, 1000}) {
+        CAPTURE(length);
+        CAPTURE(dim);
+        const RandomInputs inputs = rounded_inputs(square(length, dim, 2, 1), dtype, 3);
+        check_plan(inputs.view(), dense_plan(inputs.geometry), dtype);
+      }
+}
+
+TEST_CASE("random blocks and columns match the reference for any tiling") {
+  for (const DType dtype : kTypes)
+    for (const int dim : kDims) {
+      for (const std::int64_t length : {1, 127, 129, 700})
+        check_random_plan(square(length, dim), 128, 128, 1, dtype, 11);
+      check_random_plan(square(900, dim), 128, 128, 3, dtype, 12);
+      check_random_plan(square(900, dim), 128, 64, 2, dtype, 13);
+      check_random_plan(square(900, dim), 64, 32, 1, dtype, 14);
+      check_random_plan(square(300, dim), 1, 16, 1, dtype, 15);
+      check_random_plan(square(500, dim), 100, 48, 3, dtype, 16);
+      check_random_plan(square(1500, dim), 256, 200, 2, dtype, 17);
+    }
+}
+
+TEST_CASE("grouped queries read their own KV head") {
+  const int heads[][2] = {{2, 2}, {4, 2}, {4, 1}, {8, 1}, {9, 3}, {16, 2}};
+  for (const auto& [q_heads, kv_heads] : heads)
+    for (const int dim : kDims)
+      check_random_plan(square(400, dim, q_heads, kv_heads), 128, 128, 2, DType::bf16,
+                        static_cast<unsigned>(q_heads));
+}
+
+TEST_CASE("queries that start late, and more keys than queries can see, match the reference") {
+  for (const int dim : kDims) {
+    check_random_plan(square(1000, dim, 2, 1, 700), 128, 128, 1, DType::bf16, 21);
+    check_random_plan(square(1000, dim, 2, 1, 999), 128, 64, 1, DType::bf16, 22);
+    Geometry early = square(1000, dim, 2, 1, 300);
+    early.q_len = 200;
+    check_random_plan(early, 128, 128, 2, DType::bf16, 23);
+  }
+}
+
+TEST_CASE("column counts of every residue, and no columns at all, match the reference") {
+  for (const int columns : {0, 1, 2, 15, 16, 17, 63, 64, 65, 126, 127, 128, 129, 255, 256, 257, 384}) {
+    CAPTURE(columns);
+    const RandomInputs inputs = rounded_inputs(square(1024, 128, 2, 1), DType::bf16, 31);
+    SparsePlan plan{.geometry = inputs.geometry, .q_tile = 128, .kv_tile = 128, .tiles_per_row = 1};
+    for (std::int64_t row = 0; row < plan.rows(); ++row) {
+      const auto own = static_cast<std::int32_t>(row % plan.groups() * 128);
+      plan.blocks.items.push_back(own);
+      for (std::int32_t n = 0, j = static_cast<std::int32_t>(row % 3); n < columns && j < own;
+           ++n, j += 1 + (n % 3))
+        plan.columns.items.push_back(j);
+      plan.blocks.end_row();
+      plan.columns.end_row();
+    }
+    check_plan(inputs.view(), plan, DType::bf16);
+  }
+}
+
+TEST_CASE("rows without keys give zeros and minus infinity") {
+  for (const int dim : kDims) {
+    const RandomInputs inputs = rounded_inputs(square(600, dim, 2, 1), DType::bf16, 41);
+    SparsePlan plan{.geometry = inputs.geometry};
+    for (std::int64_t row = 0; row < plan.rows(); ++row) {
+      if (row % 3 == 1)
+        plan.columns.items.push_back(static_cast<std::int32_t>(row % plan.groups() * 128 + 40));
+      plan.blocks.end_row();
+      plan.columns.end_row();
+    }
+    check_plan(inputs.view(), plan, DType::bf16);
+  }
+}
+
+TEST_CASE("windows are exact to the token") {
+  for (const int dim : kDims) {
+    const RandomInputs inputs = rounded_inputs(square(900, dim, 2, 1), DType::bf16, 51);
+    const std::vector<SparsePlan::Window> windows{
+        {4, {128, 300}, 900}, {0, {1, 2}, 900}, {100, {77, 1000}, 600}, {0, {300, 300}, 0}};
+    for (const SparsePlan::Window& window : windows) {
+        SparsePlan plan = dense_plan(inputs.geometry);
+        plan.window = window;
+        check_plan(inputs.view(), plan, DType::bf16);
+      }
+  }
+  }
+
+  TEST_CASE("duplicates weigh twice in the output and once in lse") {
+    for (const int dim : kDims) {
+      const RandomInputs inputs = rounded_inputs(square(700, dim, 2, 1), DType::bf16, 61);
+      SparsePlan plan = random_plan(inputs.geometry, 128, 64, 2, 62);
+      for (std::int64_t row = 0; row < plan.rows(); ++row) {
+        std::vector<std::int32_t> keys(plan.columns[row].begin(), plan.columns[row].end());
+        for (const std::int32_t start : plan.blocks[row])
+          for (std::int32_t j = start; j < start + plan.block_width(start); ++j) keys.push_back(j);
+        std::sort(keys.begin(), keys.end());
+        for (std::size_t n = static_cast<std::size_t>(row % 2); n < keys.size() && row % 4 != 3; n += 2)
+          plan.dup.items.push_back(keys[n]);
+        plan.dup.end_row();
+      }
+      check_plan(inputs.view(), plan, DType::bf16);
+    }
+  }
+
+  TEST_CASE("constant values come out unchanged, whatever the plan") {
+    RandomInputs inputs = rounded_inputs(square(800, 128, 4, 2), DType::f16, 71);
+    for (float& value : inputs.v) value = 1.5f;
+    const SparsePlan plan = random_plan(inputs.geometry, 128, 128, 2, 72);
+    for (const kernels::Path path : paths(DType::f16, 128))
+      check_close(device_attention(inputs.view(), plan, DType::f16, path).out,
+                  std::vector<float>(inputs.q.size(), 1.5f), 2e-4);
+  }
+
+  TEST_CASE("unsupported launches say why") {
+    const kernels::DeviceInfo device = kernels::device_info(kernels::current_device());
+    kernels::SparseFwdParams params;
+    params.shape.q_len = params.shape.kv_len = 8;
+    params.shape.head_dim = 72;
+    CHECK(kernels::unsupported(params, device) != nullptr);
+    params.shape.head_dim = 64;
+    params.stride_kv_token = 65;
+    CHECK(std::string(kernels::unsupported(params, device)) == "rows must be 16-byte aligned");
+    params.stride_kv_token = 64;
+    params.shape.q_heads = 3;
+    params.shape.kv_heads = 2;
+    CHECK(std::string(kernels::unsupported(params, device)) == "kv_heads must divide q_heads");
+  }
