@@ -3,7 +3,8 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
-#include <numeric>
+
+#include "anchor/base/ordered_float.hpp"
 
 namespace anchor {
 namespace {
@@ -26,12 +27,11 @@ std::optional<std::size_t> Curve::least(double target_recall) const {
 }
 
 Curve exact_curve(const CriticalItems& items) {
-  std::vector<std::uint32_t> order(items.knob.size());
-  std::iota(order.begin(), order.end(), 0u);
-  std::sort(order.begin(), order.end(), [&](std::uint32_t a, std::uint32_t b) {
-    return items.knob[a] < items.knob[b] ||
-           (items.knob[a] == items.knob[b] && a < b);  // a fixed order of summation
-  });
+  // Key and index in one integer sort faster than indices by key, and fix the order of summation among ties.
+  std::vector<std::uint64_t> order(items.knob.size());
+  for (std::size_t n = 0; n < order.size(); ++n)
+    order[n] = std::uint64_t{ordered_bits(items.knob[n])} << 32 | n;
+  std::sort(order.begin(), order.end());
   double pairs = static_cast<double>(items.forced_pairs), mass = items.forced_mass;
   Curve curve;
   const auto push = [&](double knob) {
@@ -41,11 +41,10 @@ Curve exact_curve(const CriticalItems& items) {
   };
   push(-infinity);
   for (std::size_t n = 0; n < order.size(); ++n) {
-    const std::uint32_t item = order[n];
+    const auto item = static_cast<std::uint32_t>(order[n]);
     pairs += items.pairs[item];
     mass += static_cast<double>(items.mass[item]);
-    if (n + 1 < order.size() && items.knob[order[n + 1]] == items.knob[item])
-      continue;  // ties enter together
+    if (n + 1 < order.size() && order[n + 1] >> 32 == order[n] >> 32) continue;  // ties enter together
     push(static_cast<double>(items.knob[item]));
   }
   return curve;

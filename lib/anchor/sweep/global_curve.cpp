@@ -1,22 +1,14 @@
 #include "anchor/sweep/global_curve.hpp"
 
-#include <bit>
 #include <limits>
+
+#include "anchor/base/ordered_float.hpp"
 
 namespace anchor {
 namespace {
 
 constexpr int dropped_bits = 11;  // of 23 mantissa bits: 4096 bins an octave
 constexpr std::uint32_t bins = 1u << (32 - dropped_bits);
-
-/// Monotone map of the float number line to unsigned integers, and back.
-std::uint32_t ordered(float value) {
-  const auto bits = std::bit_cast<std::uint32_t>(value);
-  return bits & 0x80000000u ? ~bits : bits | 0x80000000u;
-}
-float from_ordered(std::uint32_t key) {
-  return std::bit_cast<float>(key & 0x80000000u ? key & 0x7fffffffu : ~key);
-}
 
 }  // namespace
 
@@ -27,7 +19,7 @@ void GlobalCurve::add(const Curve& head) {
   first_density_ += head.density[0];
   first_recall_ += head.mass_recall[0];
   for (std::size_t n = 1; n < head.size(); ++n) {
-    const std::uint32_t bin = ordered(static_cast<float>(head.knob[n])) >> dropped_bits;
+    const std::uint32_t bin = ordered_bits(static_cast<float>(head.knob[n])) >> dropped_bits;
     density_[bin] += head.density[n] - head.density[n - 1];
     recall_[bin] += head.mass_recall[n] - head.mass_recall[n - 1];
   }
@@ -47,7 +39,7 @@ Curve GlobalCurve::mean() const {
     if (density_[bin] == 0 && recall_[bin] == 0) continue;
     density += density_[bin];
     recall += recall_[bin];
-    push(static_cast<double>(from_ordered((bin << dropped_bits) | ((1u << dropped_bits) - 1))));
+    push(static_cast<double>(from_ordered_bits((bin << dropped_bits) | ((1u << dropped_bits) - 1))));
   }
   return curve;
 }
