@@ -41,10 +41,10 @@ struct Column {
   Checksum checksum;
 };
 
-void require_same(const std::string& part, const std::string& what, const std::string& there,
+void require_same(const std::string& file, const std::string& what, const std::string& there,
                   const std::string& wanted) {
   if (there != wanted) {
-    fail("{} cannot be resumed: it was made with {} {:?}, not {:?}; delete it or leave out --resume", part,
+    fail("{} cannot be resumed: it was made with {} {:?}, not {:?}; delete it or leave out --resume", file,
          what, there, wanted);
   }
 }
@@ -57,6 +57,7 @@ struct DumpWriter::State {
   std::optional<h5::Group> layers, layer;
   LayerInfo info;
   std::map<Part, Column> columns;
+  bool done = false;                 // the dump has its name already; `file` is read-only
   std::uintmax_t flushed_bytes = 0;  // 0 = nothing in the file is worth keeping
 
   // Runs a step of writing. After a failure the file goes back to where the last flush left it.
@@ -114,27 +115,32 @@ struct DumpWriter::State {
   }
 
   void resume(const DumpHeader& header, std::span<const std::int32_t> input_ids) {
-    file = h5::File::open(part_path, true);
+    const bool part = std::filesystem::exists(part_path);
+    if (!part && !std::filesystem::exists(path)) return create(header, input_ids);
+    done = !part;
+    const std::string& name = part ? part_path : path;
+    file = h5::File::open(name, part);
     const DumpHeader there = read_header(*file);
-    require_same(part_path, "model", there.model, header.model);
-    require_same(part_path, "seq_len", std::to_string(there.seq_len), std::to_string(header.seq_len));
-    require_same(part_path, "tool", there.tool + " " + there.tool_version,
+    require_same(name, "model", there.model, header.model);
+    require_same(name, "seq_len", std::to_string(there.seq_len), std::to_string(header.seq_len));
+    require_same(name, "tool", there.tool + " " + there.tool_version,
                  header.tool + " " + header.tool_version);
     const auto seed_text = [](const DumpHeader& h) {
       return h.seed ? std::to_string(*h.seed) : std::string("none");
     };
-    require_same(part_path, "seed", seed_text(there), seed_text(header));
-    for (const auto& [name, value] : header.text) {
-      const auto found = there.text.find(name);
-      require_same(part_path, name, found == there.text.end() ? "" : found->second, value);
+    require_same(name, "seed", seed_text(there), seed_text(header));
+    for (const auto& [key, value] : header.text) {
+      const auto found = there.text.find(key);
+      require_same(name, key, found == there.text.end() ? "" : found->second, value);
     }
     if (const auto ids = read_input_ids(*file);
         !std::equal(ids.begin(), ids.end(), input_ids.begin(), input_ids.end())) {
-      fail("{} cannot be resumed: its text is another one; delete it or leave out --resume", part_path);
+      fail("{} cannot be resumed: its text is another one; delete it or leave out --resume", name);
     }
     layers = file->group("layers");
-    for (const std::string& name : layers->children()) {  // a layer that was cut short starts again
-      if (layers->group(name).integer("complete").value_or(0) == 0) layers->remove(name);
+    if (done) return;
+    for (const std::string& child : layers->children()) {  // a layer that was cut short starts again
+      if (layers->group(child).integer("complete").value_or(0) == 0) layers->remove(child);
     }
     flush();
   }
@@ -154,7 +160,7 @@ DumpWriter::DumpWriter(std::string path, DumpHeader header, std::span<const std:
 }
 
 DumpWriter::~DumpWriter() {
-  if (!state_->file) return;
+  if (!state_->file || state_->done) return;
   try {  // not finished: keep the layers that are complete
     state_->columns.clear();
     if (state_->layer) {
@@ -173,14 +179,16 @@ bool DumpWriter::has_layer(const LayerInfo& info) const {
   if (!state_->layers->has(name)) return false;
   const LayerInfo there = read_layer_info(state_->layers->group(name), name);
   if (there.geometry != info.geometry || there.dtype != info.dtype) {
-    fail("{} cannot be resumed: its layer {} has another shape or type; delete it or leave out --resume",
-         state_->part_path, info.layer);
+    fail("{} cannot be resumed: another shape or type; delete it or leave out --resume",
+         state_->layers->group(name).name());
   }
   return true;
 }
 
 void DumpWriter::begin_layer(const LayerInfo& info, const std::map<std::string, std::string>& text) {
   State& s = *state_;
+  if (s.done)
+    fail("{} is complete without layer {}; leave out --resume to write it anew", s.path, info.layer);
   s.attempt([&] {
     s.info = info;
     s.layer = s.layers->create_group(layer_name(info.layer));
@@ -261,6 +269,7 @@ void DumpWriter::end_layer() {
 
 void DumpWriter::finish() {
   State& s = *state_;
+  if (s.done) return;
   s.attempt([&] {
     s.layers.reset();
     s.file->set("complete", std::uint8_t{1});

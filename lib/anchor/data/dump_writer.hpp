@@ -22,7 +22,9 @@ class DumpWriter {
  public:
   enum class Mode { create, resume };
 
-  /// `resume` needs a PATH.part whose root attributes and token ids equal the given ones (created_utc apart).
+  /// `resume` continues PATH.part, whose root attributes and token ids must equal the given ones (created_utc
+  /// apart); where there is none it starts one, unless PATH itself is there: then every layer is, and nothing
+  /// is written.
   DumpWriter(std::string path, DumpHeader header, std::span<const std::int32_t> input_ids = {},
              Mode mode = Mode::create);
   ~DumpWriter();

@@ -1,0 +1,101 @@
+#include "dump/synthetic.hpp"
+
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <nlohmann/json.hpp>
+
+#include "anchor/base/error.hpp"
+#include "anchor/base/parallel.hpp"
+#include "anchor/data/dump_writer.hpp"
+#include "anchor/data/synthetic.hpp"
+#include "cli/number.hpp"
+
+namespace anchor::dump {
+namespace {
+
+struct Options {
+  SyntheticSpec spec;
+  std::string dtype = "bf16", out;
+  int threads = 0;
+  bool resume = false, quiet = false;
+};
+
+DumpHeader header_of(const SyntheticSpec& spec) {
+  DumpHeader header;
+  header.model = "synthetic";
+  header.seq_len = spec.kv_len;
+  header.tool = "anchor-dump synthetic";
+  header.tool_version = ANCHOR_VERSION;
+  header.seed = static_cast<std::int64_t>(spec.seed);
+  // All that decides the bits: a dump made otherwise cannot be resumed.
+  header.text["config_json"] =
+      nlohmann::ordered_json{{"pattern", spec.pattern},   {"q_heads", spec.q_heads},
+                             {"kv_heads", spec.kv_heads}, {"head_dim", spec.head_dim},
+                             {"q_len", spec.q_len},       {"dtype", name_of(spec.dtype)}}
+          .dump();
+  return header;
+}
+
+int run(Options options) {
+  options.spec.dtype = parse_dtype(options.dtype).value();
+  set_threads(options.threads);
+  const Synthetic heads(options.spec);
+  const SyntheticSpec& spec = heads.spec();
+  DumpWriter writer(options.out, header_of(spec), {},
+                    options.resume ? DumpWriter::Mode::resume : DumpWriter::Mode::create);
+  const bool progress = !options.quiet && isatty(STDERR_FILENO);
+  for (int layer = 0; layer < spec.layers; ++layer) {
+    const LayerInfo info = heads.layer_info(layer);
+    if (writer.has_layer(info)) continue;
+    writer.begin_layer(info, {{"truth_json", heads.truth_json(layer)}});
+    for (int kv_head = 0; kv_head < spec.kv_heads; ++kv_head) {
+      check_interrupt();
+      if (progress)
+        fmt::print(stderr, "\rlayer {}/{}, KV head {}/{} ", layer + 1, spec.layers, kv_head + 1,
+                   spec.kv_heads);
+      writer.append(heads.group(layer, kv_head));
+    }
+    writer.end_layer();
+  }
+  if (progress) fmt::print(stderr, "\r\033[K");
+  writer.finish();
+  return 0;
+}
+
+}  // namespace
+
+void setup_synthetic(CLI::App& app, cli::Command& command) {
+  auto options = std::make_shared<Options>();
+  SyntheticSpec& spec = options->spec;
+  CLI::App* sub = app.add_subcommand("synthetic", "Make structured heads with known truth");
+  sub->add_option("--seq", spec.kv_len, "Tokens (8k = 8192)")
+      ->transform(cli::whole_number())
+      ->capture_default_str();
+  sub->add_option("--q-len", spec.q_len, "Query rows: the last so many tokens (default: all)")
+      ->transform(cli::whole_number());
+  sub->add_option("--q-heads", spec.q_heads, "Query heads")
+      ->transform(cli::whole_number())
+      ->capture_default_str();
+  sub->add_option("--kv-heads", spec.kv_heads, "KV heads; divides --q-heads")
+      ->transform(cli::whole_number())
+      ->capture_default_str();
+  sub->add_option("--dim", spec.head_dim, "Head dimension")
+      ->transform(cli::whole_number())
+      ->capture_default_str();
+  sub->add_option("--layers", spec.layers, "Layers")->transform(cli::whole_number())->capture_default_str();
+  sub->add_option("--pattern", spec.pattern, pattern_help)->capture_default_str();
+  sub->add_option("--seed", spec.seed, "Equal seeds give equal bits on every machine")
+      ->check(CLI::NonNegativeNumber)
+      ->capture_default_str();
+  sub->add_option("--dtype", options->dtype, "Stored type")
+      ->check(CLI::IsMember({"bf16", "f16", "f32"}))
+      ->capture_default_str();
+  sub->add_option("-o,--out", options->out, "The dump to write; it grows as OUT.part")->required();
+  sub->add_option("--threads", options->threads, "Threads (default: all cores)")->check(CLI::PositiveNumber);
+  sub->add_flag("--resume", options->resume, "Continue OUT.part");
+  sub->add_flag("-q,--quiet", options->quiet, "No progress");
+  sub->callback([options, &command] { command = [options] { return run(*options); }; });
+}
+
+}  // namespace anchor::dump
