@@ -1,0 +1,21 @@
+# Run at every build: writes OUTPUT with the checkout's commit, and touches it only when that changed, so that nothing
+# is rebuilt between commits. A source tree without git says "unknown".
+execute_process(COMMAND git rev-parse --short=12 HEAD WORKING_DIRECTORY ${SOURCE} OUTPUT_VARIABLE sha
+                OUTPUT_STRIP_TRAILING_WHITESPACE ERROR_QUIET RESULT_VARIABLE failed)
+set(dirty false)
+if(failed)
+  set(sha unknown)
+else()
+  execute_process(COMMAND git status --porcelain --untracked-files=no WORKING_DIRECTORY ${SOURCE} OUTPUT_VARIABLE changes)
+  if(changes)
+    set(dirty true)
+  endif()
+endif()
+set(text "#define ANCHOR_GIT_SHA \"${sha}\"\n#define ANCHOR_GIT_DIRTY ${dirty}\n")
+set(old "")
+if(EXISTS ${OUTPUT})
+  file(READ ${OUTPUT} old)
+endif()
+if(NOT old STREQUAL text)
+  file(WRITE ${OUTPUT} "${text}")
+endif()
