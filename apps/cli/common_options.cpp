@@ -1,0 +1,113 @@
+#include "cli/common_options.hpp"
+
+#include <fmt/ranges.h>
+
+#include "anchor/base/error.hpp"
+#include "anchor/base/parallel.hpp"
+#include "anchor/experiment/provenance.hpp"
+#include "cli/terminal.hpp"
+
+namespace anchor::cli {
+namespace {
+
+constexpr const char* output_group = "Output";
+constexpr const char* machine_group = "Machine";
+
+std::string value_text(const ParamSpec& spec) {
+  if (spec.kind == ParamSpec::Kind::choice) return fmt::format("{}", fmt::join(spec.choices, "|"));
+  return format_number(std::get<double>(spec.default_value));
+}
+
+void list_methods() {
+  for (const Method& method : methods()) {
+    fmt::print("{}", method.name);
+    if (!method.knob.empty()) fmt::print("  (knob {})", method.knob);
+    fmt::print("\n");
+    if (!method.title.empty())
+      fmt::print("    {}{}{}\n", method.title, method.arxiv.empty() ? "" : ", arXiv ", method.arxiv);
+    for (const ParamSpec& spec : method.params) {
+      fmt::print("    {:<24} {}\n", fmt::format("{}={}", spec.name, value_text(spec)), spec.help);
+    }
+  }
+}
+
+std::string version_text() {
+  const ToolInfo& tool = tool_info();
+  return fmt::format("anchor {} ({}{}, {})", tool.version, tool.git_sha, tool.dirty ? ", modified" : "",
+                     tool.build);
+}
+
+}  // namespace
+
+std::string CommonOptions::stdout_format() const {
+  return !format.empty() ? format : stdout_is_terminal() ? "md" : "jsonl";
+}
+
+std::int64_t CommonOptions::memory_limit() const {
+  if (memory.empty()) return 0;
+  const auto bytes = parse_number(memory);
+  if (!bytes || !(*bytes >= 1) || *bytes > 9e18)
+    fail_usage("--memory: \"{}\" is not a size such as 4G or 512M", memory);
+  return static_cast<std::int64_t>(*bytes);
+}
+
+void CommonOptions::note(const std::string& line) const {
+  if (!quiet) fmt::print(stderr, "{}\n", line);
+}
+
+void add_common(CLI::App& app, CommonOptions& options) {
+  app.set_version_flag("--version", version_text(), "Print the version and the commit");
+  app.add_flag_callback(
+         "--list-methods",
+         [] {
+           list_methods();
+           throw CLI::Success();
+         },
+         "Print every method with its parameters and defaults")
+      ->configurable(false)
+      ->group("Method");
+  app.set_config("--config", "", "Read options from a TOML file (flag > file > default)");
+  app.add_flag_callback(
+         "--print-config",
+         [&app] {
+           fmt::print("{}", app.config_to_str(true, false));
+           throw CLI::Success();
+         },
+         "Print the options as a TOML file and stop")
+      ->configurable(false);
+  app.add_option("--threads", options.threads, "CPU threads, 0 = all cores")
+      ->check(CLI::NonNegativeNumber)
+      ->type_name("N")
+      ->group(machine_group);
+  app.add_option("--memory", options.memory, "Refuse work that needs more than this, such as 4G")
+      ->type_name("SIZE")
+      ->group(machine_group);
+  app.add_flag("-q,--quiet", options.quiet, "Nothing on stderr but errors")->group(output_group);
+  app.add_flag("-v,--verbose", options.verbose, "More on stderr")->group(output_group);
+}
+
+void add_output(CLI::App& app, CommonOptions& options) {
+  app.add_option("--format", options.format, "Of stdout: md, csv, json, jsonl (md on a terminal, else jsonl)")
+      ->check(CLI::IsMember({"md", "csv", "json", "jsonl"}))
+      ->type_name("FORMAT")
+      ->group(output_group);
+  app.add_option("-o,--out", options.out, "Write rows to a file, format by suffix; repeatable")
+      ->type_name("FILE")
+      ->group(output_group)
+      ->allow_extra_args(false);
+  app.add_flag("--resume", options.resume, "Continue --out X.jsonl: only what it lacks is computed")
+      ->group(output_group);
+}
+
+void add_device(CLI::App& app, CommonOptions& options) {
+  app.add_option("--device", options.device, "auto, reference, cpu, cuda or cuda:N")
+      ->type_name("DEVICE")
+      ->group(machine_group);
+}
+
+std::unique_ptr<Engine> open_engine(const CommonOptions& options) {
+  set_threads(options.threads);
+  return make_engine(options.device);
+}
+
+}  // namespace anchor::cli

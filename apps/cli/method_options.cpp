@@ -1,0 +1,153 @@
+#include "cli/method_options.hpp"
+
+#include <algorithm>
+
+#include "anchor/base/error.hpp"
+#include "anchor/base/number.hpp"
+#include "anchor/experiment/grid.hpp"
+
+namespace anchor::cli {
+namespace {
+
+struct DirectFlag {
+  const char* name;
+  const char* help;
+};
+constexpr DirectFlag direct_flags[] = {
+    {"theta", "Slack below the anchor, natural-log units (anchor, difference)"},
+    {"gamma", "Share of pooled attention to keep"},
+    {"alpha", "Threshold relative to a tile's best block"},
+    {"tau", "Threshold of the method's score"},
+    {"block", "Rows per pooled query and keys per block"},
+    {"step", "Blocks per group: block*step rows share one stripe list"},
+    {"stride", "Stride of the sampled scores"},
+    {"mode", "Variant of the method"},
+};
+
+const ParamSpec* spec_of(const Method& method, const std::string& name) {
+  const auto it = std::find_if(method.params.begin(), method.params.end(),
+                               [&](const auto& spec) { return spec.name == name; });
+  return it == method.params.end() ? nullptr : &*it;
+}
+
+std::vector<const Method*> chosen_methods(const std::string& names) {
+  std::vector<const Method*> chosen;
+  for (const std::string& name : split_list(names, "--method")) {
+    if (name == "all") {
+      for (const Method& method : methods()) chosen.push_back(&method);
+    } else {
+      chosen.push_back(&find_method(name));
+    }
+  }
+  for (auto it = chosen.begin(); it != chosen.end(); ++it) {
+    if (std::find(chosen.begin(), it, *it) != it) fail_usage("--method: {} is named twice", (*it)->name);
+  }
+  return chosen;
+}
+
+/// One KEY=VALUE of --set, for one method.
+struct Setting {
+  const Method* method;
+  std::string key, value;
+};
+
+std::vector<Setting> settings(const std::vector<std::string>& texts,
+                              const std::vector<const Method*>& chosen) {
+  std::vector<Setting> found;
+  for (const std::string& text : texts) {
+    const auto equals = text.find('=');
+    if (equals == std::string::npos || equals == 0)
+      fail_usage("--set {}: write KEY=VALUE or NAME.KEY=VALUE", text);
+    std::string key = text.substr(0, equals);
+    const Method* method = chosen.front();
+    if (const auto dot = key.find('.'); dot != std::string::npos) {
+      method = &find_method(key.substr(0, dot));
+      key.erase(0, dot + 1);
+      if (std::find(chosen.begin(), chosen.end(), method) == chosen.end()) {
+        fail_usage("--set {}: {} is not among the chosen methods", text, method->name);
+      }
+    } else if (chosen.size() > 1) {
+      fail_usage("--set {}: with several methods say which one, as in {}.{}", text, method->name, text);
+    }
+    for (const Setting& other : found) {
+      if (other.method == method && other.key == key) fail_usage("--set {}: {} is set twice", text, key);
+    }
+    found.push_back({method, key, text.substr(equals + 1)});
+  }
+  return found;
+}
+
+/// The values of a direct flag as text: ranges of numbers are spelt out, words are split at commas.
+std::vector<std::string> flag_values(const ParamSpec& spec, const std::string& flag,
+                                     const std::string& text) {
+  if (spec.kind == ParamSpec::Kind::choice) return split_list(text, flag);
+  std::vector<std::string> values;
+  for (const double value : parse_list(text, flag)) values.push_back(format_number(value));
+  return values;
+}
+
+}  // namespace
+
+void add_method(CLI::App& app, MethodOptions& options) {
+  app.add_option_function<std::string>(
+         "--method",
+         [&options](const std::string& names) {
+           options.names = names;
+           options.named = true;
+         },
+         "Methods, a comma list or all (see --list-methods)")
+      ->type_name("NAME")
+      ->default_str(options.names);
+  app.add_option("--set", options.set, "Set a parameter; NAME.KEY=VALUE with several methods; repeatable")
+      ->type_name("KEY=VALUE")
+      ->allow_extra_args(false)
+      ->group("Method");
+  for (const DirectFlag& flag : direct_flags) {
+    app.add_option("--" + std::string(flag.name), options.direct[flag.name], flag.help)
+        ->type_name("VALUE")
+        ->group("Method");
+  }
+}
+
+std::vector<MethodRun> resolve_methods(const MethodOptions& options) {
+  const std::vector<const Method*> chosen = chosen_methods(options.names);
+  const std::vector<Setting> sets = settings(options.set, chosen);
+  for (const auto& [name, text] : options.direct) {
+    if (text.empty()) continue;
+    const bool known = std::any_of(chosen.begin(), chosen.end(),
+                                   [&](const Method* m) { return spec_of(*m, name) != nullptr; });
+    if (!known)
+      fail_usage("--{}: {} has no parameter {}", name,
+                 chosen.size() == 1 ? chosen[0]->name : "no chosen method", name);
+    for (const Setting& setting : sets) {
+      if (setting.key == name)
+        fail_usage("--{} and --set {}={} set the same parameter", name, name, setting.value);
+    }
+  }
+
+  std::vector<MethodRun> runs;
+  for (const Method* method : chosen) {
+    std::vector<MethodRun> expanded{{method, default_params(*method)}};
+    for (const Setting& setting : sets) {
+      if (setting.method == method) set_param(*method, expanded[0].params, setting.key, setting.value);
+    }
+    for (const auto& [name, text] : options.direct) {
+      const ParamSpec* spec = spec_of(*method, name);
+      if (text.empty() || spec == nullptr) continue;
+      std::vector<MethodRun> next;
+      for (const MethodRun& run : expanded) {
+        for (const std::string& value : flag_values(*spec, "--" + name, text)) {
+          next.push_back(run);
+          set_param(*method, next.back().params, name, value);
+        }
+      }
+      expanded = std::move(next);
+    }
+    runs.insert(runs.end(), expanded.begin(), expanded.end());
+  }
+  return runs;
+}
+
+ScalarMap row_params(const Params& params) { return {params.values().begin(), params.values().end()}; }
+
+}  // namespace anchor::cli

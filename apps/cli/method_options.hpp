@@ -1,0 +1,39 @@
+#pragma once
+
+#include <CLI/CLI.hpp>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "anchor/experiment/provenance.hpp"
+#include "anchor/method/method.hpp"
+
+namespace anchor::cli {
+
+/// Which methods to run, with which parameters, as the command line says it.
+struct MethodOptions {
+  std::string names = "anchor";
+  std::vector<std::string> set;               ///< KEY=VALUE or NAME.KEY=VALUE
+  std::map<std::string, std::string> direct;  ///< --theta and its like; empty text = not given
+  bool named = false;                         ///< --method was given
+};
+
+/// One method with a complete set of parameters.
+struct MethodRun {
+  const Method* method = nullptr;
+  Params params;
+};
+
+/// --method, --set and the flags --theta --gamma --alpha --tau --block --step --stride --mode.
+void add_method(CLI::App& app, MethodOptions& options);
+
+/// The runs in the order given. A flag takes a list or range (--theta 8,10 or 4:16:4) and then stands for one
+/// run per value. Usage errors: unknown method or parameter (with the nearest), a flag that no chosen method
+/// has, a flag and
+/// --set for the same parameter, a bare --set KEY with several methods.
+std::vector<MethodRun> resolve_methods(const MethodOptions& options);
+
+/// The parameters as a result row holds them.
+ScalarMap row_params(const Params& params);
+
+}  // namespace anchor::cli

@@ -1,0 +1,68 @@
+#include "cli/output.hpp"
+
+#include <algorithm>
+#include <cstdio>
+
+#include "anchor/base/error.hpp"
+#include "cli/terminal.hpp"
+
+namespace anchor::cli {
+
+Output::Output(const CommonOptions& options, std::vector<Column> eye, std::vector<Column> all)
+    : resume_(options.resume), markdown_(options.stdout_format() == "md") {
+  for (auto it = options.out.begin(); it != options.out.end(); ++it) {
+    if (std::find(options.out.begin(), it, *it) != it) fail_usage("--out {} is given twice", *it);
+  }
+  const auto is_jsonl = [](const std::string& path) { return format_of_suffix(path) == "jsonl"; };
+  if (resume_ && std::count_if(options.out.begin(), options.out.end(), is_jsonl) != 1) {
+    fail_usage("--resume continues a jsonl file: give one --out X.jsonl");
+  }
+  for (const std::string& path : options.out) {
+    if (is_jsonl(path)) {
+      stores_.push_back(std::make_unique<RowStore>(path, options.resume));
+    } else {
+      File file{std::make_unique<OutputFile>(path), nullptr};
+      OutputFile* target = file.file.get();
+      file.writer = make_row_writer(
+          format_of_suffix(path), [target](std::string_view text) { target->write(text); }, all);
+      files_.push_back(std::move(file));
+    }
+  }
+  const TextSink sink = [](std::string_view text) {
+    std::fwrite(text.data(), 1, text.size(), stdout);
+    std::fflush(stdout);
+  };
+  const bool for_eyes = markdown_;
+  stdout_ = make_row_writer(options.stdout_format(), sink, for_eyes ? std::move(eye) : std::move(all),
+                            static_cast<std::size_t>(terminal_width()));
+}
+
+const Json* Output::finished(const std::string& unit) const {
+  return resume_ ? stores_.front()->find(unit) : nullptr;
+}
+
+void Output::row(const Json& row, bool kept) {
+  store(row, kept);
+  for (File& file : files_) file.writer->row(row);
+  stdout_->row(row);
+}
+
+void Output::store(const Json& row, bool kept) {
+  if (kept) return;
+  for (const auto& store : stores_) store->append(row);
+}
+
+void Output::finish() {
+  stdout_->finish();
+  for (File& file : files_) {
+    file.writer->finish();
+    file.file->commit();
+  }
+}
+
+void Output::interrupt() {
+  stdout_->finish();
+  files_.clear();
+}
+
+}  // namespace anchor::cli

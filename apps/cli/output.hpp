@@ -1,0 +1,49 @@
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "anchor/experiment/row_store.hpp"
+#include "anchor/report/output_file.hpp"
+#include "anchor/report/row_writer.hpp"
+#include "cli/common_options.hpp"
+
+namespace anchor::cli {
+
+/// Where a tool's result rows go: stdout and every --out file. All files are opened before any work is done;
+/// jsonl files grow row by row, the others appear when finish() is reached.
+class Output {
+ public:
+  /// `eye` columns make the table for people (the last are left out where the terminal is narrow), `all`
+  /// those of files.
+  Output(const CommonOptions& options, std::vector<Column> eye, std::vector<Column> all);
+
+  /// The finished row of that unit from the file that --resume continues, or nullptr.
+  const Json* finished(const std::string& unit) const;
+
+  /// A new row, to every place. `kept` = it comes from the resumed file, which has it already.
+  void row(const Json& row, bool kept = false);
+  /// A row for the jsonl files only: bulky intermediate results that --resume needs.
+  void store(const Json& row, bool kept = false);
+
+  /// Ends stdout's document and puts the files under their names.
+  void finish();
+  /// Ends stdout's document after an interrupt: unfinished files other than jsonl are dropped.
+  void interrupt();
+
+  bool markdown() const { return markdown_; }
+
+ private:
+  struct File {
+    std::unique_ptr<OutputFile> file;
+    std::unique_ptr<RowWriter> writer;
+  };
+  std::vector<std::unique_ptr<RowStore>> stores_;  ///< the first one is resumed
+  bool resume_;
+  std::vector<File> files_;
+  std::unique_ptr<RowWriter> stdout_;
+  bool markdown_;
+};
+
+}  // namespace anchor::cli

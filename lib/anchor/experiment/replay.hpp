@@ -1,0 +1,34 @@
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "anchor/engine/engine.hpp"
+#include "anchor/metrics/difference.hpp"
+#include "anchor/metrics/recall.hpp"
+#include "anchor/plan/plan_stats.hpp"
+
+namespace anchor {
+
+/// What a method's plan kept of one head, and how its output differs from dense attention on the same inputs.
+struct HeadReplay {
+  PlanStats stats;
+  RecallStats recall;
+  OutputDifference difference;
+};
+
+/// One method replayed on one KV group.
+struct Replay {
+  std::vector<HeadReplay> heads;  ///< one per query head of the group
+  std::string plan_path;          ///< where the plan was made
+};
+
+/// Dense attention of the whole group: what replays are compared with.
+AttentionResult dense_attention(Engine& engine, const Inputs& inputs);
+
+/// Plans, executes and compares. Row oracles run in ranges of query rows, so that no plan lists all of them
+/// at once.
+Replay replay(Engine& engine, const Inputs& inputs, const Method& method, const PlanRequest& request,
+              const AttentionResult& dense);
+
+}  // namespace anchor
