@@ -34,6 +34,9 @@ DeviceInfo device_info(int device) {
   check(cudaGetDeviceProperties(&properties, device), "cudaGetDeviceProperties");
   DeviceInfo info;
   info.name = properties.name;
+  char bus_id[16];
+  check(cudaDeviceGetPCIBusId(bus_id, sizeof bus_id, device), "cudaDeviceGetPCIBusId");
+  info.pci_bus_id = bus_id;
   info.major = properties.major;
   info.minor = properties.minor;
   info.multiprocessors = properties.multiProcessorCount;
@@ -101,8 +104,11 @@ void DeviceBuffer::upload(const void* source, std::size_t bytes, const Stream& s
 
 void DeviceBuffer::download(void* target, std::size_t bytes, const Stream& stream, std::size_t offset) const {
   check_range(bytes, offset, bytes_);
-  check(cudaMemcpyAsync(target, data<char>() + offset, bytes, cudaMemcpyDeviceToHost, stream.handle()),
-        "cudaMemcpyAsync");
+  kernels::download(target, data<char>() + offset, bytes, stream);
+}
+
+void download(void* target, const void* source, std::size_t bytes, const Stream& stream) {
+  check(cudaMemcpyAsync(target, source, bytes, cudaMemcpyDeviceToHost, stream.handle()), "cudaMemcpyAsync");
   stream.synchronize();
 }
 

@@ -1,7 +1,10 @@
 #include "anchor/engine/cpu_engine.hpp"
 
+#include <chrono>
+
 #include "anchor/attention/cpu_executor.hpp"
 #include "anchor/attention/reference.hpp"
+#include "anchor/base/error.hpp"
 
 namespace anchor {
 namespace {
@@ -25,6 +28,60 @@ struct CpuPlan final : DevicePlan {
 
 const CpuInputs& cpu(const Inputs& inputs) { return dynamic_cast<const CpuInputs&>(inputs); }
 
+AttentionResult attention(const AttentionInputs& inputs, const SparsePlan& plan, bool reference) {
+  return reference ? reference_attention(inputs, plan) : cpu_attention(inputs, plan);
+}
+
+class CpuPipeline final : public Pipeline {
+ public:
+  CpuPipeline(const Method& method, PlanRequest request, const CpuInputs& inputs, bool reference)
+      : method_(method), request_(std::move(request)), inputs_(inputs), reference_(reference) {
+    if (method.plan_is_static) plan_ = method.plan_cpu(inputs.view(), request_);
+  }
+
+  std::int64_t run(bool cold) override {
+    std::int64_t total = 0;
+    for (const auto& [stage, time] : stages(cold)) total += time;
+    return total;
+  }
+
+  std::map<std::string, std::int64_t> stages(bool) override {
+    using Clock = std::chrono::steady_clock;
+    std::map<std::string, std::int64_t> parts;
+    const auto start = Clock::now();
+    if (!method_.plan_is_static) plan_ = method_.plan_cpu(inputs_.view(), request_);
+    const auto planned = Clock::now();
+    result_ = attention(inputs_.view(), plan_, reference_);
+    parts["plan"] = std::chrono::nanoseconds(planned - start).count();
+    parts["execute"] = std::chrono::nanoseconds(Clock::now() - planned).count();
+    return parts;
+  }
+
+  AttentionResult rows(std::span<const QueryRow> rows) override {
+    const Geometry& g = inputs_.geometry();
+    AttentionResult some;
+    for (const QueryRow& row : rows) {
+      const std::int64_t at = row.head * g.q_len + row.row;
+      const auto begin = result_.out.begin() + at * g.head_dim;
+      some.out.insert(some.out.end(), begin, begin + g.head_dim);
+      some.lse.push_back(result_.lse[static_cast<std::size_t>(at)]);
+    }
+    return some;
+  }
+
+  SparsePlan plan() override { return plan_; }
+  std::string path() const override { return reference_ ? "reference" : "cpu"; }
+  std::string plan_path() const override { return "cpu"; }
+
+ private:
+  const Method& method_;
+  PlanRequest request_;
+  const CpuInputs& inputs_;
+  bool reference_;
+  SparsePlan plan_;
+  AttentionResult result_;
+};
+
 class CpuEngine final : public Engine {
  public:
   explicit CpuEngine(bool reference) : reference_(reference) {}
@@ -41,7 +98,7 @@ class CpuEngine final : public Engine {
   AttentionResult execute(const Inputs& inputs, const DevicePlan& handle) override {
     const auto& made = dynamic_cast<const CpuPlan&>(handle);
     const AttentionInputs rows = cpu(inputs).view().rows(made.first, made.first + made.plan.geometry.q_len);
-    return reference_ ? reference_attention(rows, made.plan) : cpu_attention(rows, made.plan);
+    return attention(rows, made.plan, reference_);
   }
 
   MassMap mass(const Inputs& inputs, int head, const MassGranularity& granularity) override {
@@ -54,6 +111,12 @@ class CpuEngine final : public Engine {
     const MassMap map = mass(inputs, head, method.granularity(params));
     return method.critical_cpu(cpu(inputs).view().head(head), params, map);
   }
+
+  std::unique_ptr<Pipeline> pipeline(const Method& method, const PlanRequest& request,
+                                     const Inputs& inputs) override {
+    return std::make_unique<CpuPipeline>(method, request, cpu(inputs), reference_);
+  }
+  std::unique_ptr<Pipeline> library_pipeline(const Inputs&) override { fail("cudnn: needs a CUDA device"); }
 
  private:
   bool reference_;

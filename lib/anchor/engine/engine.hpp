@@ -1,8 +1,11 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <string>
 
+#include "anchor/engine/device_state.hpp"
+#include "anchor/engine/pipeline.hpp"
 #include "anchor/method/method.hpp"
 
 namespace anchor {
@@ -49,6 +52,18 @@ class Engine {
   /// `granularity`.
   virtual CriticalItems critical(const Method& method, const Params& params, const Inputs& inputs,
                                  int head) = 0;
+
+  /// The method on these inputs, to be run again and again. The inputs must outlive it.
+  virtual std::unique_ptr<Pipeline> pipeline(const Method& method, const PlanRequest& request,
+                                             const Inputs& inputs) = 0;
+  /// Dense attention by the device vendor's library: the baseline. A data error says why there is none.
+  virtual std::unique_ptr<Pipeline> library_pipeline(const Inputs& inputs) = 0;
+
+  /// Measured rate of a large matrix product, 2e12 multiply-adds a second = 4; nothing without a library
+  /// that does one. Takes a quarter of a second.
+  virtual std::optional<double> matmul_tflops(DType) { return {}; }
+  /// Clocks, temperature, power and versions now.
+  virtual DeviceState state() const { return {}; }
 };
 
 /// `device` is auto, reference, cpu, cuda or cuda:N. auto = cuda where a device is present, else cpu. A data

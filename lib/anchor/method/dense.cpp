@@ -7,7 +7,8 @@ Method dense_method() {
           .title = "Dense causal attention",
           .plan_cpu = [](const AttentionInputs& inputs, const PlanRequest&) {
             return dense_plan(inputs.geometry);
-          }};
+          },
+          .plan_is_static = true};
 }
 
 }  // namespace anchor

@@ -37,6 +37,9 @@ struct Method {
   /// Plans all heads of the inputs. Deterministic; independent of V and of the thread count.
   std::function<SparsePlan(const AttentionInputs&, const PlanRequest&)> plan_cpu;
 
+  /// The plan depends on shapes and parameters alone: plan_cpu looks at the geometry only.
+  bool plan_is_static = false;
+
   /// Row oracles list keys row by row: callers plan and execute them this many query rows at a time. 0 =
   /// whole.
   std::int64_t rows_per_plan = 0;

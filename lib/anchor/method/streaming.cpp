@@ -52,7 +52,8 @@ Method window_method(std::string name, std::string title, std::string arxiv, dou
                      tokens("local", local, 1, "nearest keys that a query keeps, itself included")},
           .plan_cpu = [](const AttentionInputs& inputs, const PlanRequest& request) {
             return window_plan(inputs, request, 0);
-          }};
+          },
+          .plan_is_static = true};
 }
 
 const std::string minference_title =

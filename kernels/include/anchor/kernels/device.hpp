@@ -28,6 +28,7 @@ int device_count();
 
 struct DeviceInfo {
   std::string name;
+  std::string pci_bus_id;  ///< 0000:3b:00.0
   int major = 0, minor = 0;  ///< compute capability
   int multiprocessors = 0;
   std::size_t memory_bytes = 0, l2_bytes = 0;
@@ -109,6 +110,9 @@ class DeviceBuffer {
   void* data_ = nullptr;
   std::size_t bytes_ = 0;
 };
+
+/// Copies device memory that somebody else owns to the host and waits for it.
+void download(void* target, const void* source, std::size_t bytes, const Stream& stream);
 
 /// Page-locked host memory, for copies at full speed. Allocating it is slow: allocate once.
 class PinnedBuffer {

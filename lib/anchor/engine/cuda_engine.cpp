@@ -1,0 +1,129 @@
+#include "anchor/engine/cuda_engine.hpp"
+
+#include "anchor/base/error.hpp"
+#include "anchor/engine/cublas_cuda.hpp"
+#include "anchor/engine/cuda_pipeline.hpp"
+#include "anchor/engine/cuda_plan.hpp"
+
+namespace anchor {
+namespace {
+
+struct CudaPlan final : DevicePlan {
+  SparsePlan to_host() const override {
+    return guarded([&] { return download_plan(params(), geometry, *stream); });
+  }
+  std::string plan_path() const override { return planner ? "cuda" : "cpu"; }
+  const kernels::PlanParams& params() const { return planner ? planner->plan() : lists->params; }
+
+  Geometry geometry;
+  std::int64_t first = 0;  ///< query row of the inputs that is the plan's row 0
+  const kernels::Stream* stream = nullptr;
+  std::unique_ptr<CudaPlanner> planner;
+  std::unique_ptr<CudaLists> lists;
+};
+
+const CudaInputs& cuda(const Inputs& inputs) { return dynamic_cast<const CudaInputs&>(inputs); }
+
+class CudaEngine final : public Engine {
+ public:
+  explicit CudaEngine(const kernels::DeviceInfo& info, const char* path) : info_(info), path_(path) {}
+
+  std::string device() const override { return info_.name; }
+  std::string path() const override { return path_; }
+
+  std::unique_ptr<Inputs> upload(const KvGroup& group) override {
+    return guarded([&] { return std::make_unique<CudaInputs>(group, stream_); });
+  }
+
+  PlanHandle plan(const Method& method, const PlanRequest& request, const Inputs& inputs, std::int64_t begin,
+                  std::int64_t end) override {
+    return guarded([&] {
+      auto made = std::make_unique<CudaPlan>();
+      made->geometry = inputs.geometry().rows(begin, end);
+      made->first = begin;
+      made->stream = &stream_;
+      made->planner = make_cuda_planner(method, request, cuda(inputs), begin, end);
+      if (made->planner) {
+        made->planner->run({});
+      } else {
+        const SparsePlan plan = method.plan_cpu(cuda(inputs).host().view().rows(begin, end), request);
+        made->lists = std::make_unique<CudaLists>(plan, stream_);
+      }
+      return made;
+    });
+  }
+
+  AttentionResult execute(const Inputs& inputs, const DevicePlan& handle) override {
+    const auto& made = dynamic_cast<const CudaPlan&>(handle);
+    const Geometry& g = made.geometry;
+    AttentionResult result{std::vector<float>(static_cast<std::size_t>(g.q_heads * g.q_len * g.head_dim)),
+                           std::vector<double>(static_cast<std::size_t>(g.q_heads * g.q_len))};
+    guarded([&] {
+      const kernels::DeviceBuffer out(result.out.size() * sizeof(float)),
+          lse(result.lse.size() * sizeof(float));
+      const kernels::SparseFwdParams params = forward_params(
+          cuda(inputs), made.first, made.first + g.q_len, made.params(), out.data(), lse.data<float>(), true);
+      check_supported(params);
+      const kernels::DeviceBuffer workspace(kernels::workspace_bytes(params));
+      kernels::sparse_fwd(params, workspace.data(), stream_);
+      out.download(result.out.data(), out.bytes(), stream_);
+      std::vector<float> rounded(result.lse.size());
+      lse.download(rounded.data(), lse.bytes(), stream_);
+      result.lse.assign(rounded.begin(), rounded.end());
+    });
+    return result;
+  }
+
+  MassMap mass(const Inputs& inputs, int head, const MassGranularity& granularity) override {
+    return cpu_mass_map(cuda(inputs).host().view().head(head), granularity);
+  }
+
+  CriticalItems critical(const Method& method, const Params& params, const Inputs& inputs,
+                         int head) override {
+    const MassMap map = mass(inputs, head, method.granularity(params));
+    return method.critical_cpu(cuda(inputs).host().view().head(head), params, map);
+  }
+
+  std::unique_ptr<Pipeline> pipeline(const Method& method, const PlanRequest& request,
+                                     const Inputs& inputs) override {
+    return make_cuda_pipeline(method, request, cuda(inputs));
+  }
+  std::unique_ptr<Pipeline> library_pipeline(const Inputs& inputs) override {
+    return make_cudnn_pipeline(cuda(inputs));
+  }
+
+  std::optional<double> matmul_tflops(DType dtype) override {
+    return guarded([&] { return cublas_matmul_tflops(element_of(dtype), stream_); });
+  }
+
+  DeviceState state() const override {
+    DeviceState state = nvml_state(info_.pci_bus_id);
+    const auto version = [](int v) { return fmt::format("{}.{}", v / 1000, v % 1000 / 10); };
+    state.versions["cuda_driver"] = version(info_.driver_version);
+    state.versions["cuda_runtime"] = version(info_.runtime_version);
+    return state;
+  }
+
+ private:
+  kernels::DeviceInfo info_;
+  std::string path_;
+  kernels::Stream stream_;
+};
+
+}  // namespace
+
+int cuda_device_count() { return kernels::device_count(); }
+
+std::unique_ptr<Engine> make_cuda_engine(int device) {
+  return guarded([&]() -> std::unique_ptr<Engine> {
+    kernels::set_device(device);
+    const kernels::DeviceInfo info = kernels::device_info(device);
+    const char* path = kernels::path_name(kernels::Path::automatic, info);
+    if (!path)
+      fail("device cuda:{} ({}): compute capability {}.{}; the kernels need 8.0 or newer", device, info.name,
+           info.major, info.minor);
+    return std::make_unique<CudaEngine>(info, path);
+  });
+}
+
+}  // namespace anchor

@@ -1,0 +1,57 @@
+#pragma once
+
+#include <memory>
+
+#include "anchor/engine/engine.hpp"
+#include "anchor/kernels/device.hpp"
+#include "anchor/kernels/launch.hpp"
+
+namespace anchor {
+
+/// The element type of the kernels; a data error for types that they do not take.
+kernels::Element element_of(DType dtype);
+DType dtype_of(kernels::Element element);
+
+/// A KV group, or a whole layer, in device memory: q, k and v contiguous in their stored type.
+class CudaInputs final : public Inputs {
+ public:
+  CudaInputs(const KvGroup& group, const kernels::Stream& stream);
+
+  const Geometry& geometry() const override { return geometry_; }
+  DType dtype() const { return dtype_; }
+  const kernels::Stream& stream() const { return stream_; }
+
+  /// What launches take, for query rows [begin, end) of every head.
+  kernels::Shape shape(std::int64_t begin, std::int64_t end) const;
+  kernels::Shape head_shape() const;  ///< one head alone, all rows
+  std::int64_t stride_q_head() const { return geometry_.q_len * geometry_.head_dim; }
+  std::int64_t stride_kv_head() const { return geometry_.kv_len * geometry_.head_dim; }
+  const void* q(int head = 0, std::int64_t row = 0) const;
+  const void* k(int kv_head = 0) const;
+  const void* v() const { return v_.data(); }
+
+  /// The float copy for planners that run on the CPU, fetched from the device when first asked for.
+  const FloatGroup& host() const;
+
+ private:
+  Geometry geometry_;
+  DType dtype_;
+  const kernels::Stream& stream_;
+  kernels::DeviceBuffer q_, k_, v_;
+  mutable std::unique_ptr<FloatGroup> host_;
+};
+
+/// Throws the data error for a failed CUDA call: out of memory, or what the call reports.
+[[noreturn]] void fail_cuda(const kernels::CudaError& error);
+
+/// Runs `body`, turning CUDA failures into data errors.
+template <class Body>
+auto guarded(Body&& body) {
+  try {
+    return body();
+  } catch (const kernels::CudaError& error) {
+    fail_cuda(error);
+  }
+}
+
+}  // namespace anchor
