@@ -51,10 +51,9 @@ struct Setting {
   std::string key, value;
 };
 
-std::vector<Setting> settings(const std::vector<std::string>& texts,
-                              const std::vector<const Method*>& chosen) {
+std::vector<Setting> settings(const MethodOptions& options, const std::vector<const Method*>& chosen) {
   std::vector<Setting> found;
-  for (const std::string& text : texts) {
+  for (const std::string& text : options.set) {
     const auto equals = text.find('=');
     if (equals == std::string::npos || equals == 0)
       fail_usage("--set {}: write KEY=VALUE or NAME.KEY=VALUE", text);
@@ -64,6 +63,7 @@ std::vector<Setting> settings(const std::vector<std::string>& texts,
       method = &find_method(key.substr(0, dot));
       key.erase(0, dot + 1);
       if (std::find(chosen.begin(), chosen.end(), method) == chosen.end()) {
+        if (options.set_from_file) continue;  // one file may hold the parameters of many methods
         fail_usage("--set {}: {} is not among the chosen methods", text, method->name);
       }
     } else if (chosen.size() > 1) {
@@ -88,7 +88,9 @@ std::vector<std::string> flag_values(const ParamSpec& spec, const std::string& f
 
 }  // namespace
 
-void add_method(CLI::App& app, MethodOptions& options) {
+void add_method(CLI::App& app, MethodOptions& options, const std::vector<std::string>& argv) {
+  options.set_from_file =
+      std::none_of(argv.begin(), argv.end(), [](const auto& word) { return word.starts_with("--set"); });
   app.add_option_function<std::string>(
          "--method",
          [&options](const std::string& names) {
@@ -111,7 +113,7 @@ void add_method(CLI::App& app, MethodOptions& options) {
 
 std::vector<MethodRun> resolve_methods(const MethodOptions& options) {
   const std::vector<const Method*> chosen = chosen_methods(options.names);
-  const std::vector<Setting> sets = settings(options.set, chosen);
+  const std::vector<Setting> sets = settings(options, chosen);
   for (const auto& [name, text] : options.direct) {
     if (text.empty()) continue;
     const bool known = std::any_of(chosen.begin(), chosen.end(),
@@ -146,6 +148,17 @@ std::vector<MethodRun> resolve_methods(const MethodOptions& options) {
     runs.insert(runs.end(), expanded.begin(), expanded.end());
   }
   return runs;
+}
+
+std::string region_hint(const std::string& method, double region, const Params& params) {
+  if (region <= 0.5 || !params.values().contains("step")) return {};
+  const std::int64_t step = params.integer("step");
+  if (step == 1) return {};
+  return fmt::format(
+      "hint: what {} keeps at every knob value is already {:.0f} % of the causal pairs; a smaller group "
+      "leaves more "
+      "to choose: try --step {}",
+      method, 100 * region, std::max<std::int64_t>(1, step / 4));
 }
 
 ScalarMap row_params(const Params& params) { return {params.values().begin(), params.values().end()}; }

@@ -41,7 +41,7 @@ std::string written(std::string_view format, const std::vector<Json>& rows, std:
   std::string text;
   const auto writer = make_row_writer(
       format, [&](std::string_view part) { text += part; },
-      {{"dump.layer"}, {"output_recall_0.01"}, {"error"}}, width);
+      {{"dump.layer"}, {"output_recall_0.01", 4}, {"error"}}, width);
   for (const Json& row : rows) writer->row(row);
   writer->finish();
   return text;

@@ -70,6 +70,13 @@ void Heatmap::scale_to_share() {
   low = std::max(low, 0.0);
 }
 
+void Heatmap::scale_to_values() {
+  low = high = 0;
+  for (const double value : values) {
+    if (!std::isnan(value)) high = std::max(high, value);
+  }
+}
+
 double Heatmap::position(double value) const {
   return high > low ? std::clamp((value - low) / (high - low), 0.0, 1.0) : 1;
 }

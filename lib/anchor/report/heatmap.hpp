@@ -18,6 +18,8 @@ struct Heatmap {
   /// Sets the colours' range for shares such as recall: up to 1, down to the least value rounded down to
   /// 0.05.
   void scale_to_share();
+  /// Sets the range from 0 to the largest value, for errors and densities.
+  void scale_to_values();
   /// Where a value lies between low and high, in [0, 1].
   double position(double value) const;
 };

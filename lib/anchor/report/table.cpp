@@ -9,7 +9,7 @@ namespace {
 
 std::string rounded(const Json* value, int decimals) {
   if (value == nullptr || value->is_null()) return "-";
-  if (value->is_number_float()) return fmt::format("{:.{}f}", value->get<double>(), decimals);
+  if (decimals >= 0 && value->is_number()) return fmt::format("{:.{}f}", value->get<double>(), decimals);
   return value->is_string() ? value->get<std::string>() : value->dump();
 }
 

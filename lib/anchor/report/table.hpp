@@ -11,7 +11,7 @@ namespace anchor {
 /// One column of a table: a field of the result rows under its own name, `a.b` for a nested one.
 struct Column {
   std::string path;
-  int decimals = 4;   ///< of fractions, where a table is for eyes
+  int decimals = -1;  ///< of numbers in a table for eyes; -1 = as they are
   std::string title;  ///< empty: the path
   const std::string& heading() const { return title.empty() ? path : title; }
 };

@@ -1,0 +1,59 @@
+#include "cli/threshold_options.hpp"
+
+#include <limits>
+
+#include "anchor/base/error.hpp"
+#include "anchor/base/number.hpp"
+
+namespace anchor::cli {
+
+MethodRun thresholds_run(const Thresholds& thresholds, const std::string& path,
+                         const MethodOptions& options) {
+  if (options.named && options.names != thresholds.method) {
+    fail_usage("--method {} contradicts {}, which is for {}", options.names, path, thresholds.method);
+  }
+  MethodRun run;
+  try {
+    run.method = &find_method(thresholds.method);
+    run.params = default_params(*run.method);
+    for (const auto& [name, value] : thresholds.params) {
+      const double* number = std::get_if<double>(&value);
+      set_param(*run.method, run.params, name,
+                number ? format_number(*number) : std::get<std::string>(value));
+    }
+  } catch (const Error& error) {
+    fail("{}: {}", path, error.what());
+  }
+  if (run.method->knob != thresholds.knob)
+    fail("{}: {} has no knob {}", path, thresholds.method, thresholds.knob);
+
+  MethodOptions flags = options;  // what the command line alone asks for, on top of the file's parameters
+  flags.names = thresholds.method;
+  for (const auto& [name, value] : run.params.values()) {
+    const auto direct = flags.direct.find(name);
+    bool given = direct != flags.direct.end() && !direct->second.empty();
+    for (const std::string& text : flags.set) {
+      given = given || text.starts_with(name + "=") || text.starts_with(thresholds.method + "." + name + "=");
+    }
+    if (!given) continue;
+    if (name == thresholds.knob)
+      fail_usage("--{} and --thresholds: the file sets {} for every head", name, name);
+    for (const MethodRun& asked : resolve_methods(flags)) {
+      if (asked.params.values().at(name) != value)
+        fail_usage("--{} contradicts --thresholds {}, which was made with another {}", name, path, name);
+    }
+  }
+  resolve_methods(flags);  // a flag that the method does not have
+  return run;
+}
+
+std::vector<double> group_knobs(const Thresholds& thresholds, const std::string& path,
+                                const GroupSelection& group, int q_heads) {
+  std::vector<double> knobs(static_cast<std::size_t>(q_heads), -std::numeric_limits<double>::infinity());
+  for (const int head : group.heads) {
+    knobs[static_cast<std::size_t>(head - group.first_head)] = thresholds.value_of(group.layer, head, path);
+  }
+  return knobs;
+}
+
+}  // namespace anchor::cli

@@ -1,0 +1,390 @@
+#include "recall/recall.hpp"
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <map>
+#include <optional>
+#include <set>
+
+#include "anchor/base/error.hpp"
+#include "anchor/base/number.hpp"
+#include "anchor/base/parallel.hpp"
+#include "anchor/experiment/grid.hpp"
+#include "anchor/experiment/replay.hpp"
+#include "anchor/experiment/thresholds.hpp"
+#include "anchor/report/heatmap.hpp"
+#include "cli/output.hpp"
+#include "cli/progress.hpp"
+#include "cli/terminal.hpp"
+#include "cli/threshold_options.hpp"
+#include "recall/head_map_svg.hpp"
+
+namespace anchor::recall {
+namespace {
+
+using cli::GroupSelection;
+using cli::MethodRun;
+
+void check(const Options& options, std::size_t runs);
+
+void write_file(const std::string& path, const std::string& text) {
+  OutputFile file(path);
+  file.write(text);
+  file.commit();
+}
+
+/// All runs over all selected groups of one dump.
+class Job {
+ public:
+  explicit Job(const Options& options)
+      : options_(options),
+        reader_(cli::open_dump(options.dump.path, options.dump)),
+        groups_(cli::select_groups(reader_, options.dump)) {
+    if (options.thresholds.empty()) {
+      runs_ = cli::resolve_methods(options.method);
+    } else {
+      thresholds_ = read_thresholds(options.thresholds);
+      runs_ = {cli::thresholds_run(*thresholds_, options.thresholds, options.method)};
+      for (const GroupSelection& group : groups_) request(runs_[0], group);  // every head is there
+    }
+    check(options, runs_.size());
+    cli::check_memory(reader_, groups_, options.common.memory_limit());
+  }
+
+  int run();
+  int draw_head_map();
+
+ private:
+  PlanRequest request(const MethodRun& run, const GroupSelection& group) const {
+    PlanRequest made{run.params, {}};
+    if (thresholds_) {
+      const Geometry& g = reader_.layer(group.layer).geometry;
+      made.knobs = cli::group_knobs(*thresholds_, options_.thresholds, group, g.q_heads / g.kv_heads);
+    }
+    return made;
+  }
+
+  std::vector<Column> columns_for_eyes() const;
+  std::vector<ResultRow> templates(const GroupSelection& group) const;
+  void compute(const GroupSelection& group, std::vector<ResultRow>& rows);
+  void emit(const Json& row, bool kept);
+  void summarize() const;
+  void draw_heatmaps() const;
+  void warn_of_large_region() const;
+
+  const Options& options_;
+  DumpReader reader_;
+  std::vector<GroupSelection> groups_;
+  std::vector<MethodRun> runs_;
+  std::optional<Thresholds> thresholds_;
+  std::unique_ptr<Engine> engine_;
+  std::optional<cli::Output> output_;
+  std::vector<Json> done_;  ///< every row without its bulk, run by run within each head
+  std::size_t failed_ = 0;
+};
+
+std::vector<Column> columns(const std::vector<MethodRun>& runs) {
+  std::vector<Column> all{{"dump.layer"}, {"dump.head"}, {"status"}, {"error"}, {"method"}};
+  std::vector<std::string> names;
+  for (const MethodRun& run : runs) {
+    for (const auto& [name, value] : run.params.values()) {
+      if (std::find(names.begin(), names.end(), name) == names.end()) names.push_back(name);
+    }
+  }
+  for (const std::string& name : names) all.push_back({"params." + name});
+  for (const char* name : {"density", "work_density", "stripe_density", "mass_recall", "mass_recall_p05",
+                           "mass_recall_min", "output_recall_0.01", "output_recall_0.005", "out_rel_l2",
+                           "out_max_abs", "out_mean_abs", "path", "plan_path", "unit"}) {
+    all.push_back({name});
+  }
+  return all;
+}
+
+std::vector<Column> Job::columns_for_eyes() const {
+  std::vector<Column> eye{{"dump.layer", -1, "layer"}, {"dump.head", -1, "head"}};
+  std::vector<const Method*> methods;
+  for (const MethodRun& run : runs_) {
+    if (std::find(methods.begin(), methods.end(), run.method) == methods.end()) methods.push_back(run.method);
+  }
+  if (methods.size() > 1) eye.push_back({"method"});
+  const bool knob_differs = thresholds_ || runs_.size() > methods.size();
+  if (knob_differs && methods.size() == 1) eye.push_back({"params." + methods[0]->knob, 3});
+  for (const char* name : {"density", "mass_recall", "mass_recall_min", "output_recall_0.01", "out_rel_l2",
+                           "work_density", "mass_recall_p05", "output_recall_0.005", "out_max_abs"}) {
+    eye.push_back({name, 4});
+  }
+  return eye;
+}
+
+/// The rows of a group before anything is computed, by head and run, with their units.
+std::vector<ResultRow> Job::templates(const GroupSelection& group) const {
+  const std::vector<std::uint64_t> content = cli::layer_content(reader_, group.layer);
+  std::vector<ResultRow> rows;
+  for (const int head : group.heads) {
+    for (const MethodRun& run : runs_) {
+      ResultRow row = cli::head_row(reader_, group.layer, head);
+      row.kind = "recall";
+      row.method = run.method->name;
+      row.params = cli::row_params(run.params);
+      if (!run.method->knob.empty()) {
+        row.params[run.method->knob] = request(run, group).knob(run.method->knob, head - group.first_head);
+      }
+      row.device = engine_->device();
+      row.path = engine_->path();
+      row.argv = options_.argv;
+      row.env = host_environment();
+      row.unit = unit_id(row, content);
+      rows.push_back(std::move(row));
+    }
+  }
+  return rows;
+}
+
+/// Fills the rows of a group. What is wrong with its data fails its rows; what is wrong with the request
+/// throws.
+void Job::compute(const GroupSelection& group, std::vector<ResultRow>& rows) {
+  const auto fail_rows = [&](std::size_t first, std::size_t step, const std::string& why) {
+    for (std::size_t n = first; n < rows.size(); n += step) {
+      rows[n].status = "error";
+      rows[n].error = why;
+    }
+  };
+  std::unique_ptr<Inputs> inputs;
+  AttentionResult dense;
+  try {
+    const KvGroup data = reader_.read_group(group.layer, group.kv_head);
+    if (const std::string problem = first_non_finite(data); !problem.empty())
+      fail("{}: {}", reader_.path(), problem);
+    inputs = engine_->upload(data);
+    dense = dense_attention(*engine_, *inputs);
+  } catch (const Error& error) {
+    if (error.kind() != ErrorKind::data) throw;
+    return fail_rows(0, 1, error.what());
+  }
+  for (std::size_t n = 0; n < runs_.size(); ++n) {
+    try {
+      const Replay result = replay(*engine_, *inputs, *runs_[n].method, request(runs_[n], group), dense);
+      for (std::size_t h = 0; h < group.heads.size(); ++h) {
+        ResultRow& row = rows[h * runs_.size() + n];
+        const HeadReplay& head = result.heads[static_cast<std::size_t>(group.heads[h] - group.first_head)];
+        row.plan_path = result.plan_path;
+        row.density = head.stats.density();
+        row.work_density = head.stats.work_density();
+        row.stripe_density = head.stats.stripe_density();
+        row.mass_recall = head.recall.mean;
+        row.mass_recall_p05 = head.recall.p05;
+        row.mass_recall_min = head.recall.min;
+        row.output_recall_001 = head.difference.recall_001();
+        row.output_recall_0005 = head.difference.recall_0005();
+        row.out_rel_l2 = head.difference.relative_l2();
+        row.out_max_abs = head.difference.max_abs();
+        row.out_mean_abs = head.difference.mean_abs();
+      }
+    } catch (const Error& error) {
+      if (error.kind() != ErrorKind::data) throw;
+      fail_rows(n, runs_.size(), error.what());
+    }
+  }
+}
+
+void Job::emit(const Json& row, bool kept) {
+  if (row.value("status", "") != "ok") {
+    ++failed_;
+    options_.common.note(fmt::format("layer {} head {} {}: {}", row["dump"]["layer"].dump(),
+                                     row["dump"]["head"].dump(), row["method"].get<std::string>(),
+                                     row["error"].get<std::string>()));
+  }
+  output_->row(row, kept);
+  done_.push_back(row);
+  for (const char* bulk : {"env", "argv", "tool"}) done_.back().erase(bulk);
+}
+
+int Job::run() {
+  engine_ = cli::open_engine(options_.common);
+  output_.emplace(options_.common, columns_for_eyes(), columns(runs_));
+  cli::Progress progress("recall: KV group", static_cast<std::int64_t>(groups_.size()),
+                         options_.common.quiet);
+  try {
+    for (std::size_t n = 0; n < groups_.size(); ++n) {
+      check_interrupt();
+      const GroupSelection& group = groups_[n];
+      progress.update(static_cast<std::int64_t>(n), fmt::format("layer {}", group.layer));
+      std::vector<ResultRow> rows = templates(group);
+      const bool finished = std::all_of(rows.begin(), rows.end(), [&](const ResultRow& row) {
+        return output_->finished(row.unit) != nullptr;
+      });
+      if (!finished) compute(group, rows);
+      for (const ResultRow& row : rows) {
+        const Json* kept = output_->finished(row.unit);
+        emit(kept != nullptr ? *kept : to_json(row), kept != nullptr);
+      }
+    }
+  } catch (const Error& error) {
+    progress.clear();
+    if (error.kind() == ErrorKind::interrupted) output_->interrupt();
+    throw;
+  }
+  progress.clear();
+  if (failed_ == done_.size()) {
+    output_->interrupt();
+    fail("{}", done_.front()["error"].get<std::string>());
+  }
+  output_->finish();
+  warn_of_large_region();
+  if (output_->markdown()) summarize();
+  draw_heatmaps();
+  return failed_ > 0 ? 3 : 0;
+}
+
+/// Sums up each run: means over heads, and the head that loses most.
+void Job::summarize() const {
+  for (std::size_t n = 0; n < runs_.size(); ++n) {
+    double density = 0, recall = 0, l2 = 0, heads = 0;
+    const Json* worst = nullptr;
+    for (std::size_t at = n; at < done_.size(); at += runs_.size()) {
+      const Json& row = done_[at];
+      if (row["status"] != "ok") continue;
+      const auto value = [&](const char* name) { return number_from_json(row[name]).value_or(0); };
+      density += value("density");
+      recall += value("mass_recall");
+      l2 += value("out_rel_l2");
+      ++heads;
+      if (worst == nullptr || row["mass_recall"] < (*worst)["mass_recall"]) worst = &row;
+    }
+    if (worst == nullptr) continue;
+    const MethodRun& run = runs_[n];
+    std::string name = run.method->name;
+    if (!run.method->knob.empty()) {
+      name += thresholds_
+                  ? fmt::format(" {} per head", run.method->knob)
+                  : fmt::format(" {}={}", run.method->knob, format_number(run.params.real(run.method->knob)));
+    }
+    fmt::print("\n{}: mean of {} heads: density {:.4f}, mass_recall {:.4f}, out_rel_l2 {:.4f}\n", name, heads,
+               density / heads, recall / heads, l2 / heads);
+    fmt::print("worst head: layer {} head {}, mass_recall {:.4f}, density {:.4f}\n",
+               (*worst)["dump"]["layer"].dump(), (*worst)["dump"]["head"].dump(),
+               number_from_json((*worst)["mass_recall"]).value_or(0),
+               number_from_json((*worst)["density"]).value_or(0));
+  }
+  std::fflush(stdout);
+}
+
+/// Says so when what a method with groups keeps anyway is most of the work.
+void Job::warn_of_large_region() const {
+  for (std::size_t n = 0; n < runs_.size() && n < done_.size(); ++n) {
+    const Json& row = done_[n];
+    if (row["status"] != "ok" || !runs_[n].params.values().contains("step")) continue;
+    const double region = row["density"].get<double>() - row["stripe_density"].get<double>();
+    if (const std::string hint = cli::region_hint(runs_[n].method->name, region, runs_[n].params);
+        !hint.empty()) {
+      options_.common.note(hint);
+    }
+  }
+}
+
+void Job::draw_heatmaps() const {
+  const bool in_terminal = options_.heatmap || (output_->markdown() && cli::stdout_is_terminal());
+  if (!in_terminal && options_.svg.empty()) return;
+  for (std::size_t n = 0; n < runs_.size(); ++n) {
+    Heatmap map;
+    const MethodRun& run = runs_[n];
+    map.title = fmt::format("{} of {}", options_.metric, run.method->name);
+    if (!run.method->knob.empty()) {
+      map.title += thresholds_ ? fmt::format(", {} per head", run.method->knob)
+                               : fmt::format(", {}={}", run.method->knob,
+                                             format_number(run.params.real(run.method->knob)));
+    }
+    if (!reader_.header().model.empty()) map.title += " (" + reader_.header().model + ")";
+    std::map<std::pair<int, int>, double> values;
+    std::set<int> layers, heads;
+    for (std::size_t at = n; at < done_.size(); at += runs_.size()) {
+      const int layer = done_[at]["dump"]["layer"].get<int>(), head = done_[at]["dump"]["head"].get<int>();
+      const Json* value = find_field(done_[at], options_.metric);
+      const std::optional<double> number = value == nullptr ? std::nullopt : number_from_json(*value);
+      values[{layer, head}] = number.value_or(std::numeric_limits<double>::quiet_NaN());
+      layers.insert(layer);
+      heads.insert(head);
+    }
+    map.layers.assign(layers.begin(), layers.end());
+    map.heads.assign(heads.begin(), heads.end());
+    for (const int layer : layers) {
+      for (const int head : heads) {
+        const auto found = values.find({layer, head});
+        map.values.push_back(found == values.end() ? std::numeric_limits<double>::quiet_NaN()
+                                                   : found->second);
+      }
+    }
+    const bool share = options_.metric.find("recall") != std::string::npos;
+    share ? map.scale_to_share() : map.scale_to_values();
+    if (in_terminal) {
+      const std::string text =
+          "\n" + terminal_heatmap(map, cli::terminal_colors(), std::min(cli::terminal_width(), 120));
+      fmt::print(output_->markdown() ? stdout : stderr, "{}", text);
+    }
+    if (!options_.svg.empty()) write_file(options_.svg, svg_heatmap(map));
+  }
+}
+
+/// --head-map L:H --svg F: the picture alone, no rows.
+int Job::draw_head_map() {
+  const auto place =
+      parse_list(std::string(options_.head_map).replace(options_.head_map.find(':'), 1, ","), "--head-map");
+  cli::DumpOptions one = options_.dump;
+  one.layers = format_number(place[0]);
+  one.heads = format_number(place[1]);
+  const GroupSelection group = cli::select_groups(reader_, one).front();
+  OutputFile file(options_.svg);
+  engine_ = cli::open_engine(options_.common);
+  file.write(head_map_svg(*engine_, reader_, group.layer, group.heads[0], *runs_[0].method,
+                          request(runs_[0], group)));
+  file.commit();
+  return 0;
+}
+
+/// Flags that make no sense together.
+void check(const Options& options, std::size_t runs) {
+  if (!options.svg.empty() && runs > 1)
+    fail_usage("--svg shows one method with one set of parameters, not {}", runs);
+  if (options.head_map.empty()) return;
+  const auto place = split_list(options.head_map, "--head-map");
+  if (place.size() != 1 || std::count(place[0].begin(), place[0].end(), ':') != 1) {
+    fail_usage("--head-map {}: write LAYER:HEAD, such as 12:3", options.head_map);
+  }
+  if (options.svg.empty()) fail_usage("--head-map needs --svg FILE");
+  if (!options.common.out.empty() || options.heatmap)
+    fail_usage("--head-map draws one picture; it prints no rows and no heatmap");
+}
+
+}  // namespace
+
+void setup(CLI::App& app, Options& options) {
+  app.footer(
+      "anchor-recall dump.h5 --theta 12 --step 4\n"
+      "anchor-recall dump.h5 --method anchor,streaming --layers 0-3 --out rows.jsonl");
+  cli::add_dump(app, options.dump);
+  cli::add_method(app, options.method, options.argv);
+  app.add_option("--thresholds", options.thresholds, "One knob value per head, from anchor-sweep")
+      ->type_name("FILE");
+  app.add_flag("--heatmap", options.heatmap, "Layer x head heatmap in the terminal (default on one)");
+  app.add_option("--svg", options.svg, "Layer x head heatmap as SVG")->type_name("FILE");
+  app.add_option("--metric", options.metric, "What heatmaps show")
+      ->check(CLI::IsMember({"density", "work_density", "stripe_density", "mass_recall", "mass_recall_p05",
+                             "mass_recall_min", "output_recall_0.01", "output_recall_0.005", "out_rel_l2",
+                             "out_max_abs", "out_mean_abs"}))
+      ->type_name("FIELD")
+      ->capture_default_str();
+  app.add_option("--head-map", options.head_map,
+                 "With --svg: one head's attention mass and what the plan keeps")
+      ->type_name("LAYER:HEAD");
+  cli::add_output(app, options.common);
+  cli::add_device(app, options.common);
+  cli::add_common(app, options.common);
+}
+
+int run(const Options& options) {
+  Job job(options);
+  return options.head_map.empty() ? job.run() : job.draw_head_map();
+}
+
+}  // namespace anchor::recall

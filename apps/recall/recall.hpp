@@ -1,0 +1,29 @@
+#pragma once
+
+#include <CLI/CLI.hpp>
+
+#include "cli/common_options.hpp"
+#include "cli/dump_options.hpp"
+#include "cli/main.hpp"
+#include "cli/method_options.hpp"
+
+namespace anchor::recall {
+
+struct Options {
+  cli::CommonOptions common;
+  cli::DumpOptions dump;
+  cli::MethodOptions method;
+  std::string thresholds;              ///< file instead of a knob
+  std::string metric = "mass_recall";  ///< what heatmaps show
+  bool heatmap = false;                ///< in the terminal (on by default on one)
+  std::string svg;                     ///< file of the layer x head heatmap, or of the head map
+  std::string head_map;                ///< L:H
+  std::vector<std::string> argv;
+};
+
+void setup(CLI::App& app, Options& options);
+
+/// Replays methods on every selected head and prints a row each; returns the exit code.
+int run(const Options& options);
+
+}  // namespace anchor::recall
