@@ -1,5 +1,6 @@
 #include "cli/main.hpp"
 #include "dump/inspect.hpp"
+#include "dump/model.hpp"
 #include "dump/synthetic.hpp"
 
 using namespace anchor;
@@ -9,6 +10,7 @@ int main(int argc, char** argv) {
                "anchor-dump");
   app.require_subcommand(1);
   cli::Command command;
+  dump::setup_model(app, command);
   dump::setup_synthetic(app, command);
   dump::setup_inspect(app, command);
   return cli::run_main(argc, argv, app, command);

@@ -1,7 +1,7 @@
 """Writes pre_tokenizer.json (pieces per label) and tokenizer.json (ids of SmolLM2 and of the tiny model) with the
 `tokenizers` library, on texts chosen to be unpleasant.
 
-    python tests/golden/make_tokenizer_golden.py SmolLM2-135M-Instruct.Q4_1.gguf       (needs: tokenizers gguf)
+    python tests/golden/make_tokenizer_golden.py SmolLM2-135M-Instruct.gguf       (needs: tokenizers gguf)
 
 The pre-tokenizers are those of the models' own tokenizer.json on Hugging Face.
 """

@@ -30,7 +30,7 @@ inline std::string smollm2_path() {
   if (const char* model = std::getenv("ANCHOR_MODEL")) return model;
   const char *cache = std::getenv("XDG_CACHE_HOME"), *home = std::getenv("HOME");
   const std::string folder = cache && *cache ? cache : home ? std::string(home) + "/.cache" : "";
-  const std::string path = folder + "/anchor/SmolLM2-135M-Instruct.Q4_1.gguf";
+  const std::string path = folder + "/anchor/SmolLM2-135M-Instruct.gguf";
   return std::filesystem::exists(path) ? path : "";
 }
 
