@@ -16,8 +16,8 @@ std::set<std::int64_t> numbers(const std::string& text, const char* flag) {
 
 }  // namespace
 
-void add_dump(CLI::App& app, DumpOptions& options) {
-  app.add_option("DUMP", options.path, "Dump of queries, keys and values (HDF5)")->required();
+void add_dump(CLI::App& app, DumpOptions& options, bool required) {
+  app.add_option("DUMP", options.path, "Dump of queries, keys and values (HDF5)")->required(required);
   app.add_option("--layers", options.layers, "Layers, such as 0-3 or 0,7 (default all)")->type_name("LIST");
   app.add_option("--heads", options.heads, "Query heads, such as 0,2 (default all)")->type_name("LIST");
   app.add_flag("--allow-incomplete", options.allow_incomplete,

@@ -23,8 +23,8 @@ struct GroupSelection {
   std::vector<int> heads;  ///< selected model indices, ascending
 };
 
-/// DUMP, --layers, --heads, --allow-incomplete.
-void add_dump(CLI::App& app, DumpOptions& options);
+/// DUMP, --layers, --heads, --allow-incomplete. `required` = DUMP must be given.
+void add_dump(CLI::App& app, DumpOptions& options, bool required = true);
 
 DumpReader open_dump(const std::string& path, const DumpOptions& options);
 

@@ -7,9 +7,26 @@
 #include "cli/terminal.hpp"
 
 namespace anchor::cli {
+namespace {
+
+bool reads(Audience audience, const std::string& format) {
+  switch (audience) {
+    case Audience::everyone:
+      return true;
+    case Audience::programs:
+      return format != "md";
+    case Audience::json:
+      return format == "json" || format == "jsonl";
+    case Audience::store:
+      return false;
+  }
+  return false;
+}
+
+}  // namespace
 
 Output::Output(const CommonOptions& options, std::vector<Column> eye, std::vector<Column> all)
-    : resume_(options.resume), markdown_(options.stdout_format() == "md") {
+    : resume_(options.resume), format_(options.stdout_format()) {
   for (auto it = options.out.begin(); it != options.out.end(); ++it) {
     if (std::find(options.out.begin(), it, *it) != it) fail_usage("--out {} is given twice", *it);
   }
@@ -21,7 +38,7 @@ Output::Output(const CommonOptions& options, std::vector<Column> eye, std::vecto
     if (is_jsonl(path)) {
       stores_.push_back(std::make_unique<RowStore>(path, options.resume));
     } else {
-      File file{std::make_unique<OutputFile>(path), nullptr};
+      File file{format_of_suffix(path), std::make_unique<OutputFile>(path), nullptr};
       OutputFile* target = file.file.get();
       file.writer = make_row_writer(
           format_of_suffix(path), [target](std::string_view text) { target->write(text); }, all);
@@ -32,8 +49,7 @@ Output::Output(const CommonOptions& options, std::vector<Column> eye, std::vecto
     std::fwrite(text.data(), 1, text.size(), stdout);
     std::fflush(stdout);
   };
-  const bool for_eyes = markdown_;
-  stdout_ = make_row_writer(options.stdout_format(), sink, for_eyes ? std::move(eye) : std::move(all),
+  stdout_ = make_row_writer(format_, sink, markdown() ? std::move(eye) : std::move(all),
                             static_cast<std::size_t>(terminal_width()));
 }
 
@@ -41,15 +57,14 @@ const Json* Output::finished(const std::string& unit) const {
   return resume_ ? stores_.front()->find(unit) : nullptr;
 }
 
-void Output::row(const Json& row, bool kept) {
-  store(row, kept);
-  for (File& file : files_) file.writer->row(row);
-  stdout_->row(row);
-}
-
-void Output::store(const Json& row, bool kept) {
-  if (kept) return;
-  for (const auto& store : stores_) store->append(row);
+void Output::row(const Json& row, Audience audience, bool kept) {
+  if (!kept) {
+    for (const auto& store : stores_) store->append(row);
+  }
+  for (File& file : files_) {
+    if (reads(audience, file.format)) file.writer->row(row);
+  }
+  if (reads(audience, format_)) stdout_->row(row);
 }
 
 void Output::finish() {

@@ -11,6 +11,14 @@
 
 namespace anchor::cli {
 
+/// Who gets a row: the bulkier, the fewer.
+enum class Audience {
+  everyone,
+  programs,  ///< all but tables for eyes
+  json,      ///< jsonl and json: what has no place in a table, such as curves
+  store,     ///< jsonl files only: intermediate results that --resume needs
+};
+
 /// Where a tool's result rows go: stdout and every --out file. All files are opened before any work is done;
 /// jsonl files grow row by row, the others appear when finish() is reached.
 class Output {
@@ -22,28 +30,27 @@ class Output {
   /// The finished row of that unit from the file that --resume continues, or nullptr.
   const Json* finished(const std::string& unit) const;
 
-  /// A new row, to every place. `kept` = it comes from the resumed file, which has it already.
-  void row(const Json& row, bool kept = false);
-  /// A row for the jsonl files only: bulky intermediate results that --resume needs.
-  void store(const Json& row, bool kept = false);
+  /// A new row, or one `kept` from the resumed file, which has it already.
+  void row(const Json& row, Audience audience = Audience::everyone, bool kept = false);
 
   /// Ends stdout's document and puts the files under their names.
   void finish();
   /// Ends stdout's document after an interrupt: unfinished files other than jsonl are dropped.
   void interrupt();
 
-  bool markdown() const { return markdown_; }
+  bool markdown() const { return format_ == "md"; }
 
  private:
   struct File {
+    std::string format;
     std::unique_ptr<OutputFile> file;
     std::unique_ptr<RowWriter> writer;
   };
   std::vector<std::unique_ptr<RowStore>> stores_;  ///< the first one is resumed
   bool resume_;
   std::vector<File> files_;
+  std::string format_;  ///< of stdout
   std::unique_ptr<RowWriter> stdout_;
-  bool markdown_;
 };
 
 }  // namespace anchor::cli

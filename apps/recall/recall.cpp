@@ -195,7 +195,7 @@ void Job::emit(const Json& row, bool kept) {
                                      row["dump"]["head"].dump(), row["method"].get<std::string>(),
                                      row["error"].get<std::string>()));
   }
-  output_->row(row, kept);
+  output_->row(row, cli::Audience::everyone, kept);
   done_.push_back(row);
   for (const char* bulk : {"env", "argv", "tool"}) done_.back().erase(bulk);
 }

@@ -66,22 +66,24 @@ Curve thin(const Curve& curve, double tolerance) {
   return thinned;
 }
 
-Curve mean_curve(std::span<const Curve> curves) {
+Curve mean_curve(std::span<const Curve> curves, std::span<const double> weights) {
   struct Step {
     double knob, density, mass_recall;
   };
   std::vector<Step> steps;
-  double density = 0, recall = 0;
-  for (const Curve& curve : curves) {
-    density += curve.density[0];
-    recall += curve.mass_recall[0];
+  double density = 0, recall = 0, count = 0;
+  for (std::size_t c = 0; c < curves.size(); ++c) {
+    const Curve& curve = curves[c];
+    const double weight = weights.empty() ? 1 : weights[c];
+    count += weight;
+    density += weight * curve.density[0];
+    recall += weight * curve.mass_recall[0];
     for (std::size_t n = 1; n < curve.size(); ++n) {
-      steps.push_back({curve.knob[n], curve.density[n] - curve.density[n - 1],
-                       curve.mass_recall[n] - curve.mass_recall[n - 1]});
+      steps.push_back({curve.knob[n], weight * (curve.density[n] - curve.density[n - 1]),
+                       weight * (curve.mass_recall[n] - curve.mass_recall[n - 1])});
     }
   }
   std::stable_sort(steps.begin(), steps.end(), [](const Step& a, const Step& b) { return a.knob < b.knob; });
-  const auto count = static_cast<double>(curves.size());
   Curve mean{{-infinity}, {density / count}, {recall / count}};
   for (std::size_t n = 0; n < steps.size(); ++n) {
     density += steps[n].density;

@@ -30,7 +30,8 @@ Curve exact_curve(const CriticalItems& items);
 Curve thin(const Curve& curve, double tolerance = 5e-4);
 
 /// Mean density and mean mass recall of several curves as functions of one shared knob: several heads under a
-/// global threshold, or one head on several texts.
-Curve mean_curve(std::span<const Curve> curves);
+/// global threshold, or one head on several texts. `weights` (empty = equal) are one per curve, such as the
+/// heads that a curve is the mean of.
+Curve mean_curve(std::span<const Curve> curves, std::span<const double> weights = {});
 
 }  // namespace anchor

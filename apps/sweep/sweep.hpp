@@ -1,0 +1,46 @@
+#pragma once
+
+#include <CLI/CLI.hpp>
+
+#include "cli/common_options.hpp"
+#include "cli/dump_options.hpp"
+#include "cli/main.hpp"
+#include "cli/method_options.hpp"
+
+namespace anchor::sweep {
+
+struct Options {
+  cli::CommonOptions common;
+  cli::DumpOptions dump;
+  cli::MethodOptions method;
+  std::string target;                   ///< mass_recall=X
+  std::optional<double> target_recall;  ///< short for it
+  std::string curves;                   ///< empty, thin or full
+  std::string grid;                     ///< knob values
+  std::string thresholds_out;
+  std::string fit, check;  ///< lists of dumps
+  double margin = 0;       ///< added to fitted knobs
+  bool worst = false;      ///< fit every dump instead of their mean
+  std::vector<std::string> argv;
+};
+
+/// Options after their texts were read, shared by both ways of sweeping.
+struct Request {
+  Target target;
+  std::vector<double> grid;
+  std::vector<cli::MethodRun> runs;
+};
+
+void setup(CLI::App& app, Options& options);
+
+/// Curves and thresholds of one dump, or fitted on several and checked on others; returns the exit code.
+int run(const Options& options);
+
+/// The two ways.
+int run_sweep(const Options& options, const Request& request);
+int run_fit(const Options& options, const Request& request);
+
+/// A sweep row's parameters: all but the knob, which is what is looked for.
+ScalarMap fixed_params(const cli::MethodRun& run);
+
+}  // namespace anchor::sweep
