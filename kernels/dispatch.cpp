@@ -2,6 +2,7 @@
 #include "dispatch.hpp"
 
 #include "anchor/kernels/launch.hpp"
+#include "anchor/kernels/mass.hpp"
 #include "check.hpp"
 #include "schedule.hpp"
 
@@ -21,6 +22,36 @@ constexpr Kernel<SparseFwd> sparse_fwd_kernels[] = {
     {Path::sm90, Element::bf16, 64, &sm90::sparse_fwd<Element::bf16, 64>},
     {Path::sm90, Element::f16, 128, &sm90::sparse_fwd<Element::f16, 128>},
     {Path::sm90, Element::f16, 64, &sm90::sparse_fwd<Element::f16, 64>},
+    {Path::sm80, Element::bf16, 64, &sm80::sparse_fwd<Element::bf16, 64>},
+    {Path::sm80, Element::bf16, 128, &sm80::sparse_fwd<Element::bf16, 128>},
+    {Path::sm80, Element::bf16, 256, &sm80::sparse_fwd<Element::bf16, 256>},
+    {Path::sm80, Element::f16, 64, &sm80::sparse_fwd<Element::f16, 64>},
+    {Path::sm80, Element::f16, 128, &sm80::sparse_fwd<Element::f16, 128>},
+    {Path::sm80, Element::f16, 256, &sm80::sparse_fwd<Element::f16, 256>},
+};
+constexpr Kernel<RowStats> row_stats_kernels[] = {
+    {Path::sm90, Element::bf16, 64, &sm90::row_stats<Element::bf16, 64>},
+    {Path::sm90, Element::bf16, 128, &sm90::row_stats<Element::bf16, 128>},
+    {Path::sm90, Element::f16, 64, &sm90::row_stats<Element::f16, 64>},
+    {Path::sm90, Element::f16, 128, &sm90::row_stats<Element::f16, 128>},
+    {Path::sm80, Element::bf16, 64, &sm80::row_stats<Element::bf16, 64>},
+    {Path::sm80, Element::bf16, 128, &sm80::row_stats<Element::bf16, 128>},
+    {Path::sm80, Element::bf16, 256, &sm80::row_stats<Element::bf16, 256>},
+    {Path::sm80, Element::f16, 64, &sm80::row_stats<Element::f16, 64>},
+    {Path::sm80, Element::f16, 128, &sm80::row_stats<Element::f16, 128>},
+    {Path::sm80, Element::f16, 256, &sm80::row_stats<Element::f16, 256>},
+};
+constexpr Kernel<AttentionMass> attention_mass_kernels[] = {
+    {Path::sm90, Element::bf16, 64, &sm90::attention_mass<Element::bf16, 64>},
+    {Path::sm90, Element::bf16, 128, &sm90::attention_mass<Element::bf16, 128>},
+    {Path::sm90, Element::f16, 64, &sm90::attention_mass<Element::f16, 64>},
+    {Path::sm90, Element::f16, 128, &sm90::attention_mass<Element::f16, 128>},
+    {Path::sm80, Element::bf16, 64, &sm80::attention_mass<Element::bf16, 64>},
+    {Path::sm80, Element::bf16, 128, &sm80::attention_mass<Element::bf16, 128>},
+    {Path::sm80, Element::bf16, 256, &sm80::attention_mass<Element::bf16, 256>},
+    {Path::sm80, Element::f16, 64, &sm80::attention_mass<Element::f16, 64>},
+    {Path::sm80, Element::f16, 128, &sm80::attention_mass<Element::f16, 128>},
+    {Path::sm80, Element::f16, 256, &sm80::attention_mass<Element::f16, 256>},
 };
 
 /// sm_90a machine code runs on compute capability 9.0 only; the sm_80 code is carried as PTX too.
@@ -44,6 +75,18 @@ bool aligned(const void* pointer, std::int64_t a, std::int64_t b) {
   return reinterpret_cast<std::uintptr_t>(pointer) % 16 == 0 && a % elements == 0 && b % elements == 0;
 }
 
+const char* bad_shape(const Shape& s) {
+  if (s.q_heads < 1 || s.kv_heads < 1 || s.q_heads % s.kv_heads) return "kv_heads must divide q_heads";
+  if (s.q_len < 0 || s.kv_len < 1 || s.q_start < 0)
+    return "kv_len must be positive, q_len and q_start not negative";
+  if (s.q_start + s.q_len > INT32_MAX || s.kv_len > INT32_MAX) return "positions must fit in 31 bits";
+  if (!(s.softmax_scale > 0)) return "softmax_scale must be positive";
+  return nullptr;
+}
+
+constexpr const char* not_aligned = "rows must be 16-byte aligned";
+constexpr const char* no_kernel = "no kernel for this element type and head dimension on this device";
+
 }  // namespace
 
 const char* path_name(Path path, const DeviceInfo& device) {
@@ -53,20 +96,15 @@ const char* path_name(Path path, const DeviceInfo& device) {
 
 const char* unsupported(const SparseFwdParams& p, const DeviceInfo& device, Path path) {
   const Shape& s = p.shape;
-  if (s.q_heads < 1 || s.kv_heads < 1 || s.q_heads % s.kv_heads) return "kv_heads must divide q_heads";
-  if (s.q_len < 0 || s.kv_len < 1 || s.q_start < 0)
-    return "kv_len must be positive, q_len and q_start not negative";
-  if (s.q_start + s.q_len > INT32_MAX || s.kv_len > INT32_MAX) return "positions must fit in 31 bits";
-  if (!(s.softmax_scale > 0)) return "softmax_scale must be positive";
+  if (const char* reason = bad_shape(s)) return reason;
   if (p.plan.q_tile < 1 || p.plan.kv_tile < 1 || p.plan.tiles_per_row < 1)
     return "the plan's tiles must not be empty";
   if (!aligned(p.q, p.stride_q_head, p.stride_q_token) ||
       !aligned(p.k, p.stride_kv_head, p.stride_kv_token) ||
       !aligned(p.v, p.stride_kv_head, p.stride_kv_token) ||
       !aligned(p.out, p.stride_out_head, p.stride_out_token))
-    return "rows must be 16-byte aligned";
-  if (!find(sparse_fwd_kernels, s, device, path))
-    return "no kernel for this element type and head dimension on this device";
+    return not_aligned;
+  if (!find(sparse_fwd_kernels, s, device, path)) return no_kernel;
   return nullptr;
 }
 
@@ -80,6 +118,55 @@ void sparse_fwd(const SparseFwdParams& params, void* workspace, const Stream& st
     throw CudaError(std::string("sparse_fwd: ") + reason, false);
   if (params.shape.q_len == 0) return;
   find(sparse_fwd_kernels, params.shape, device, path)->run(params, workspace, stream.handle());
+}
+
+const char* unsupported(const RowStatsParams& p, const DeviceInfo& device, Path path) {
+  if (const char* reason = bad_shape(p.shape)) return reason;
+  if (!aligned(p.q, p.stride_q_head, p.stride_q_token) || !aligned(p.k, p.stride_k_head, p.stride_k_token))
+    return not_aligned;
+  if (p.anchor_group < 0 || p.anchor_init < 0 || p.anchor_local < 0)
+    return "the anchor region must not be negative";
+  if (p.anchor_group > 0 && p.shape.q_start % p.anchor_group)
+    return "q_start must be a multiple of the anchor group";
+  return find(row_stats_kernels, p.shape, device, path) ? nullptr : no_kernel;
+}
+
+const char* unsupported(const MassParams& p, const DeviceInfo& device, Path path) {
+  if (const char* reason = bad_shape(p.shape)) return reason;
+  if (!aligned(p.q, p.stride_q_head, p.stride_q_token) || !aligned(p.k, p.stride_k_head, p.stride_k_token))
+    return not_aligned;
+  if (p.column_mass && p.group_rows < 1) return "group_rows must be positive";
+  if (p.block_mass) {
+    if (p.tile_rows < 1 || p.tile_rows % 64 || p.block_keys < 1 || p.block_keys % 16)
+      return "block sums need tile_rows in multiples of 64 and block_keys in multiples of 16";
+    if (p.column_mass && p.group_rows % 64)
+      return "block sums beside column sums need group_rows in multiples of 64";
+  }
+  return find(attention_mass_kernels, p.shape, device, path) ? nullptr : no_kernel;
+}
+
+std::size_t workspace_bytes(const MassParams& p) {
+  if (!p.block_mass) return 0;
+  const std::int64_t cells = (p.shape.q_len + 63) / 64 * ((p.shape.kv_len + 15) / 16);
+  return static_cast<std::size_t>(p.shape.q_heads * cells) * sizeof(float);
+}
+
+void row_stats(const RowStatsParams& params, const Stream& stream, Path path) {
+  const DeviceInfo device = device_info(current_device());
+  if (const char* reason = unsupported(params, device, path))
+    throw CudaError(std::string("row_stats: ") + reason, false);
+  if (params.shape.q_len == 0) return;
+  find(row_stats_kernels, params.shape, device, path)->run(params, stream.handle());
+}
+
+void attention_mass(const MassParams& params, void* workspace, const Stream& stream, Path path) {
+  const DeviceInfo device = device_info(current_device());
+  if (const char* reason = unsupported(params, device, path))
+    throw CudaError(std::string("attention_mass: ") + reason, false);
+  if (params.shape.q_len == 0 || (!params.column_mass && !params.block_mass)) return;
+  MassParams p = params;
+  if (!p.column_mass) p.group_rows = 2048;  // any multiple of 64: only the cells are kept
+  find(attention_mass_kernels, p.shape, device, path)->run(p, workspace, stream.handle());
 }
 
 }  // namespace anchor::kernels

@@ -1,5 +1,6 @@
 #pragma once
 
+#include "anchor/kernels/mass.hpp"
 #include "anchor/kernels/params.hpp"
 
 struct CUstream_st;
@@ -8,15 +9,25 @@ struct CUstream_st;
 namespace anchor::kernels {
 
 using SparseFwd = void (*)(const SparseFwdParams& params, void* workspace, CUstream_st* stream);
+using RowStats = void (*)(const RowStatsParams& params, CUstream_st* stream);
+using AttentionMass = void (*)(const MassParams& params, void* workspace, CUstream_st* stream);
 
 namespace sm90 {
 template <Element element, int head_dim>
 void sparse_fwd(const SparseFwdParams& params, void* workspace, CUstream_st* stream);
+template <Element element, int head_dim>
+void row_stats(const RowStatsParams& params, CUstream_st* stream);
+template <Element element, int head_dim>
+void attention_mass(const MassParams& params, void* workspace, CUstream_st* stream);
 }  // namespace sm90
 
 namespace sm80 {
 template <Element element, int head_dim>
 void sparse_fwd(const SparseFwdParams& params, void* workspace, CUstream_st* stream);
+template <Element element, int head_dim>
+void row_stats(const RowStatsParams& params, CUstream_st* stream);
+template <Element element, int head_dim>
+void attention_mass(const MassParams& params, void* workspace, CUstream_st* stream);
 }  // namespace sm80
 
 }  // namespace anchor::kernels

@@ -125,7 +125,7 @@ void check_random_plan(const Geometry& geometry, int q_tile, int kv_tile, int ti
 }
 
 constexpr DType kTypes[] = {DType::bf16, DType::f16};
-constexpr int kDims[] = {64, 128};
+constexpr int kDims[] = {64, 128, 256};
 
 }  // namespace
 
