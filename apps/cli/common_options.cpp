@@ -31,13 +31,13 @@ void list_methods() {
   }
 }
 
+}  // namespace
+
 std::string version_text() {
   const ToolInfo& tool = tool_info();
   return fmt::format("anchor {} ({}{}, {})", tool.version, tool.git_sha, tool.dirty ? ", modified" : "",
                      tool.build);
 }
-
-}  // namespace
 
 std::string CommonOptions::stdout_format() const {
   return !format.empty() ? format : stdout_is_terminal() ? "md" : "jsonl";

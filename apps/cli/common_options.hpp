@@ -28,6 +28,9 @@ struct CommonOptions {
   void note(const std::string& line) const;
 };
 
+/// What --version prints.
+std::string version_text();
+
 /// --version, --list-methods, --config, --print-config, --threads, --memory, -q, -v: for every tool.
 void add_common(CLI::App& app, CommonOptions& options);
 /// --format, --out, --resume: for tools that print result rows.

@@ -1,7 +1,6 @@
 #include "dump/synthetic.hpp"
 
 #include <fmt/format.h>
-#include <unistd.h>
 
 #include <nlohmann/json.hpp>
 
@@ -9,7 +8,9 @@
 #include "anchor/base/parallel.hpp"
 #include "anchor/data/dump_writer.hpp"
 #include "anchor/data/synthetic.hpp"
+#include "anchor/experiment/provenance.hpp"
 #include "cli/number.hpp"
+#include "cli/progress.hpp"
 
 namespace anchor::dump {
 namespace {
@@ -26,7 +27,7 @@ DumpHeader header_of(const SyntheticSpec& spec) {
   header.model = "synthetic";
   header.seq_len = spec.kv_len;
   header.tool = "anchor-dump synthetic";
-  header.tool_version = ANCHOR_VERSION;
+  header.tool_version = tool_info().version;
   header.seed = static_cast<std::int64_t>(spec.seed);
   // All that decides the bits: a dump made otherwise cannot be resumed.
   header.text["config_json"] =
@@ -38,27 +39,29 @@ DumpHeader header_of(const SyntheticSpec& spec) {
 }
 
 int run(Options options) {
+  if (options.spec.pattern == "list") {
+    fmt::print("{}", pattern_help);
+    return 0;
+  }
+  if (options.out.empty()) fail_usage("synthetic: --out is needed");
   options.spec.dtype = parse_dtype(options.dtype).value();
   set_threads(options.threads);
   const Synthetic heads(options.spec);
   const SyntheticSpec& spec = heads.spec();
   DumpWriter writer(options.out, header_of(spec), {},
                     options.resume ? DumpWriter::Mode::resume : DumpWriter::Mode::create);
-  const bool progress = !options.quiet && isatty(STDERR_FILENO);
+  cli::Progress progress("synthetic", std::int64_t{spec.layers} * spec.kv_heads, options.quiet);
   for (int layer = 0; layer < spec.layers; ++layer) {
     const LayerInfo info = heads.layer_info(layer);
     if (writer.has_layer(info)) continue;
-    writer.begin_layer(info, {{"truth_json", heads.truth_json(layer)}});
+    writer.begin_layer(info);
     for (int kv_head = 0; kv_head < spec.kv_heads; ++kv_head) {
       check_interrupt();
-      if (progress)
-        fmt::print(stderr, "\rlayer {}/{}, KV head {}/{} ", layer + 1, spec.layers, kv_head + 1,
-                   spec.kv_heads);
+      progress.update(std::int64_t{layer} * spec.kv_heads + kv_head, fmt::format("layer {}", layer));
       writer.append(heads.group(layer, kv_head));
     }
     writer.end_layer();
   }
-  if (progress) fmt::print(stderr, "\r\033[K");
   writer.finish();
   return 0;
 }
@@ -69,6 +72,10 @@ void setup_synthetic(CLI::App& app, cli::Command& command) {
   auto options = std::make_shared<Options>();
   SyntheticSpec& spec = options->spec;
   CLI::App* sub = app.add_subcommand("synthetic", "Make structured heads with known truth");
+  sub->footer(
+      "anchor-dump synthetic --seq 8k --out heads.h5\n"
+      "anchor-dump synthetic --seq 32k --q-heads 32 --kv-heads 8 --dim 128 --pattern stripes:64:8,sink+local "
+      "-o s.h5");
   sub->add_option("--seq", spec.kv_len, "Tokens (8k = 8192)")
       ->transform(cli::whole_number())
       ->capture_default_str();
@@ -84,16 +91,17 @@ void setup_synthetic(CLI::App& app, cli::Command& command) {
       ->transform(cli::whole_number())
       ->capture_default_str();
   sub->add_option("--layers", spec.layers, "Layers")->transform(cli::whole_number())->capture_default_str();
-  sub->add_option("--pattern", spec.pattern, pattern_help)->capture_default_str();
+  sub->add_option("--pattern", spec.pattern, "What heads attend to; `--pattern list` explains")
+      ->capture_default_str();
   sub->add_option("--seed", spec.seed, "Equal seeds give equal bits on every machine")
       ->check(CLI::NonNegativeNumber)
       ->capture_default_str();
   sub->add_option("--dtype", options->dtype, "Stored type")
       ->check(CLI::IsMember({"bf16", "f16", "f32"}))
       ->capture_default_str();
-  sub->add_option("-o,--out", options->out, "The dump to write; it grows as OUT.part")->required();
+  sub->add_option("-o,--out", options->out, "The dump to write; it grows as OUT.part (needed)");
   sub->add_option("--threads", options->threads, "Threads (default: all cores)")->check(CLI::PositiveNumber);
-  sub->add_flag("--resume", options->resume, "Continue OUT.part");
+  sub->add_flag("--resume", options->resume, "Continue OUT.part: only layers that it lacks are made");
   sub->add_flag("-q,--quiet", options->quiet, "No progress");
   sub->callback([options, &command] { command = [options] { return run(*options); }; });
 }

@@ -35,7 +35,7 @@ StoredTensor describe(const h5::Dataset& dataset, Part part, const LayerInfo& in
                       dataset.file_offset(),
                       dataset.unsigned_integer("xxh3_64"),
                       dataset.stored_bytes()};
-  const std::size_t rank = part == Part::ref_lse ? 2 : 3;
+  const std::size_t rank = rank_of(part);
   if (!std::equal(dataset.shape().begin(), dataset.shape().end(), stored.shape.begin(),
                   stored.shape.begin() + rank)) {
     fail("{}: shape [{}] must be [{}]", dataset.name(), fmt::join(dataset.shape(), ", "),
@@ -171,7 +171,7 @@ Tensor DumpReader::read(int layer, Part part, std::int64_t first, std::int64_t c
     }
   } else {
     const std::lock_guard lock(state_->mutex);
-    const std::size_t rank = part == Part::ref_lse ? 2 : 3;
+    const std::size_t rank = rank_of(part);
     const std::array<std::int64_t, 3> start{first, 0, 0};
     owner.group.dataset(std::string(name_of(part)))
         .read(std::span(start).first(rank), std::span(tensor.shape).first(rank), tensor.bytes);

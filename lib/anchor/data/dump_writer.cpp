@@ -178,14 +178,15 @@ bool DumpWriter::has_layer(const LayerInfo& info) const {
   const std::string name = layer_name(info.layer);
   if (!state_->layers->has(name)) return false;
   const LayerInfo there = read_layer_info(state_->layers->group(name), name);
-  if (there.geometry != info.geometry || there.dtype != info.dtype) {
+  if (there.geometry != info.geometry || there.dtype != info.dtype ||
+      there.rope_applied != info.rope_applied) {
     fail("{} cannot be resumed: another shape or type; delete it or leave out --resume",
          state_->layers->group(name).name());
   }
   return true;
 }
 
-void DumpWriter::begin_layer(const LayerInfo& info, const std::map<std::string, std::string>& text) {
+void DumpWriter::begin_layer(const LayerInfo& info) {
   State& s = *state_;
   if (s.done)
     fail("{} is complete without layer {}; leave out --resume to write it anew", s.path, info.layer);
@@ -198,7 +199,7 @@ void DumpWriter::begin_layer(const LayerInfo& info, const std::map<std::string, 
     s.layer->set("q_start", info.geometry.q_start);
     s.layer->set("sliding_window", info.geometry.sliding_window);
     s.layer->set("rope_applied", static_cast<std::uint8_t>(info.rope_applied));
-    for (const auto& [name, value] : text) s.layer->set(name.c_str(), value);
+    for (const auto& [name, value] : info.text) s.layer->set(name.c_str(), value);
   });
 }
 
@@ -207,8 +208,8 @@ void DumpWriter::append(Part part, std::span<const std::byte> heads) {
   s.attempt([&] {
     if (!s.columns.contains(part)) {
       const auto shape = shape_of(s.info, part);
-      const DType dtype = part == Part::ref_lse ? DType::f32 : s.info.dtype;
-      std::vector<std::int64_t> stored(shape.begin(), part == Part::ref_lse ? shape.end() - 1 : shape.end());
+      const DType dtype = dtype_of(s.info, part);
+      const std::vector<std::int64_t> stored(shape.begin(), shape.begin() + rank_of(part));
       if (part >= Part::ref_out && !s.layer->has("ref")) s.layer->create_group("ref");
       s.columns.emplace(part,
                         Column{s.layer->create_dataset(std::string(name_of(part)), element_of(dtype), stored),
@@ -226,7 +227,7 @@ void DumpWriter::append(Part part, std::span<const std::byte> heads) {
       fail("layer {}, {}: {} bytes are not whole heads of this layer", s.info.layer, name_of(part),
            heads.size());
     }
-    const std::size_t rank = part == Part::ref_lse ? 2 : 3;
+    const std::size_t rank = rank_of(part);
     const std::array<std::int64_t, 3> start{column.heads, 0, 0},
         extent{count, column.shape[1], column.shape[2]};
     column.dataset.write(std::span(start).first(rank), std::span(extent).first(rank), heads);
@@ -236,7 +237,7 @@ void DumpWriter::append(Part part, std::span<const std::byte> heads) {
 }
 
 void DumpWriter::append(Part part, std::span<const float> heads) {
-  const DType dtype = part == Part::ref_lse ? DType::f32 : state_->info.dtype;
+  const DType dtype = dtype_of(state_->info, part);
   std::vector<std::byte> bytes(heads.size() * size_of(dtype));
   from_float(dtype, heads, bytes.data());
   append(part, bytes);

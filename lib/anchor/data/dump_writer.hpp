@@ -34,9 +34,8 @@ class DumpWriter {
   /// True if a resumed file holds this layer complete. One of another shape or type there is an error.
   bool has_layer(const LayerInfo& info) const;
 
-  /// `text`: further string attributes of the layer.
-  void begin_layer(const LayerInfo& info, const std::map<std::string, std::string>& text = {});
-  /// Adds whole heads, in the stored element type (ref_lse is always f32), after those already there.
+  void begin_layer(const LayerInfo& info);
+  /// Adds whole heads, in the stored element type, after those already there.
   void append(Part part, std::span<const std::byte> heads);
   /// The same from floats, rounded to nearest even.
   void append(Part part, std::span<const float> heads);

@@ -90,17 +90,23 @@ void add_atom(HeadPattern& head, std::string_view atom) {
 }  // namespace
 
 const char* const pattern_help =
-    "HEAD,HEAD,... (heads follow them in turn), HEAD = ATOM+ATOM+...[*WEIGHT], ATOM one of\n"
-    "  sink[:TOKENS[:WEIGHT]]      the first TOKENS keys (4)\n"
-    "  local[:WIDTH[:WEIGHT]]      the last WIDTH keys (128), the nearest most\n"
-    "  stripes[:COLUMNS[:WEIGHT]]  so many random columns (64), or those listed: stripes:@5/77/1k\n"
-    "  slash[:OFFSETS[:WEIGHT]]    keys at random distances (1 of them), or those listed: slash:@512\n"
-    "  spread[:SIGMA]            every column has a log-normal importance (2.2)\n"
-    "  diffuse                   nothing but noise\n"
-    "WEIGHT is a score above the background in natural-log units (8) or a share of the mass (50%); default "
-    "90%.\n"
-    "mixed = heads like those of a real model: 31 % local, 31 % sink, 33 % stripe, 5 % diffuse.\n"
-    "Examples: stripes:64:8   sink+local,stripes*2,diffuse   mixed";
+    R"(--pattern HEAD,HEAD,...   the heads follow them in turn
+          HEAD = ATOM+ATOM+...[*TIMES], ATOM one of
+
+  sink[:TOKENS[:STRENGTH]]      the first TOKENS keys (4)
+  local[:WIDTH[:STRENGTH]]      the last WIDTH keys (128), the nearest ones most
+  stripes[:COLUMNS[:STRENGTH]]  random columns (64 of them), or listed ones: stripes:@5/77/1k
+  slash[:OFFSETS[:STRENGTH]]    keys at random distances (1), or listed ones: slash:@512
+  spread[:SIGMA]                every column has a log-normal importance (2.2)
+  diffuse                       nothing but noise
+
+STRENGTH is a score above the background in natural-log units (8), or the share of the
+mass that the planted keys hold against the background (50%); left out: 90%.
+
+  mixed    heads like those of a real model: 31 % local, 31 % sink, 33 % stripe, 5 % diffuse
+
+Examples: stripes:64:8    sink+local,stripes*2,diffuse    local:256:70%+sink:1:50%
+)";
 
 PatternMix parse_pattern(std::string_view text) {
   PatternMix mix;

@@ -43,11 +43,11 @@ struct PatternMix {
   const HeadPattern& of(std::int64_t index) const;
 };
 
-/// Reads `HEAD,HEAD,…` with HEAD = `ATOM+ATOM+…[*WEIGHT]`, or a named mixture; see pattern_help. Usage
+/// Reads `HEAD,HEAD,…` with HEAD = `ATOM+ATOM+…[*TIMES]`, or a named mixture; see pattern_help. Usage
 /// errors.
 PatternMix parse_pattern(std::string_view text);
 
-/// The grammar with examples, for --help.
+/// The grammar with examples, for people.
 extern const char* const pattern_help;
 
 }  // namespace anchor

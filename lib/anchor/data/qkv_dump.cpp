@@ -77,6 +77,13 @@ std::array<std::int64_t, 3> shape_of(const LayerInfo& info, Part part) {
   return {g.q_heads, g.q_len, g.head_dim};
 }
 
+DType dtype_of(const LayerInfo& info, Part part) {
+  if (part == Part::ref_lse) return DType::f32;
+  return part == Part::ref_out ? info.ref_dtype : info.dtype;
+}
+
+std::size_t rank_of(Part part) { return part == Part::ref_lse ? 2 : 3; }
+
 std::string layer_name(int layer) { return fmt::format("{:03}", layer); }
 
 DumpHeader read_header(const h5::File& file) {
@@ -92,8 +99,7 @@ DumpHeader read_header(const h5::File& file) {
   header.tool = required(file.text("tool"), file, "tool");
   header.tool_version = required(file.text("tool_version"), file, "tool_version");
   header.created_utc = required(file.text("created_utc"), file, "created_utc");
-  for (const char* name : {"model_sha256", "config_json", "tokenizer", "prompt_source", "git_sha", "device",
-                           "rope_json", "history"}) {
+  for (const char* name : optional_text) {
     if (auto value = file.text(name)) header.text[name] = std::move(*value);
   }
   header.seed = file.integer("seed");
@@ -147,6 +153,7 @@ LayerInfo read_layer_info(const h5::Group& layer, const std::string& name) {
            name_of(info.dtype));
     }
   }
+  if (layer.has("ref/out")) info.ref_dtype = dtype_of(layer.dataset("ref/out"));
   const std::int64_t number = required(layer.integer("layer"), layer, "layer");
   if (number < 0 || number > 999999 || layer_name(static_cast<int>(number)) != name) {
     fail("{}: attribute layer is {}, the group's name says otherwise", layer.name(), number);
@@ -164,6 +171,7 @@ LayerInfo read_layer_info(const h5::Group& layer, const std::string& name) {
   g.causal = required(layer.integer("causal"), layer, "causal") != 0;
   g.sliding_window = layer.integer("sliding_window").value_or(0);
   info.rope_applied = layer.integer("rope_applied").value_or(1) != 0;
+  if (auto truth = layer.text("truth_json")) info.text["truth_json"] = std::move(*truth);
   if (g.q_start < 0 || g.q_start > g.kv_len - g.q_len) {
     fail("{}: query rows {} to {} (q_start {}) do not lie among the {} keys", layer.name(), g.q_start,
          g.q_start + g.q_len - 1, g.q_start, g.kv_len);

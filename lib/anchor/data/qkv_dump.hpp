@@ -22,15 +22,17 @@ inline constexpr Part all_parts[] = {Part::q, Part::k, Part::v, Part::ref_out, P
 /// "q", "k", "v", "ref/out", "ref/lse": the dataset's path inside its layer.
 std::string_view name_of(Part part);
 
+/// Root attributes that a dump may have besides those every dump has.
+inline constexpr const char* optional_text[] = {"model_sha256", "config_json", "tokenizer", "prompt_source",
+                                                "git_sha",      "device",      "rope_json", "history"};
+
 /// The root attributes.
 struct DumpHeader {
   std::string model;
   std::int64_t seq_len = 0;
   std::string tool, tool_version;
-  std::string created_utc;  ///< the writer fills it in
-  /// Optional string attributes: model_sha256, config_json, tokenizer, prompt_source, git_sha, device,
-  /// rope_json, history.
-  std::map<std::string, std::string> text;
+  std::string created_utc;                  ///< the writer fills it in
+  std::map<std::string, std::string> text;  ///< optional_text
   std::optional<std::int64_t> seed;
 };
 
@@ -38,12 +40,17 @@ struct DumpHeader {
 struct LayerInfo {
   int layer = 0;
   Geometry geometry;
-  DType dtype = DType::f32;  ///< of q, k and v
+  DType dtype = DType::f32;      ///< of q, k and v
+  DType ref_dtype = DType::f32;  ///< of ref/out; ref/lse is always f32
   bool rope_applied = true;
+  std::map<std::string, std::string> text;  ///< optional string attributes: truth_json (of synthetic heads)
 };
 
 /// Heads, rows and columns of a part; lse has one column.
 std::array<std::int64_t, 3> shape_of(const LayerInfo& info, Part part);
+DType dtype_of(const LayerInfo& info, Part part);
+/// Axes of the dataset: three, for lse two.
+std::size_t rank_of(Part part);
 
 /// "003"
 std::string layer_name(int layer);

@@ -150,15 +150,18 @@ double Synthetic::strength(const Weight& given, const HeadPattern& head, const c
              spec_.head_dim, term, spec_.kv_len);
 }
 
+Geometry Synthetic::geometry() const {
+  return {spec_.q_heads,
+          spec_.kv_heads,
+          spec_.q_len,
+          spec_.kv_len,
+          spec_.kv_len - spec_.q_len,
+          spec_.head_dim,
+          1 / std::sqrt(static_cast<double>(spec_.head_dim))};
+}
+
 LayerInfo Synthetic::layer_info(int layer) const {
-  const Geometry geometry{spec_.q_heads,
-                          spec_.kv_heads,
-                          spec_.q_len,
-                          spec_.kv_len,
-                          spec_.kv_len - spec_.q_len,
-                          spec_.head_dim,
-                          1 / std::sqrt(static_cast<double>(spec_.head_dim))};
-  return {layer, geometry, spec_.dtype};
+  return {layer, geometry(), spec_.dtype, DType::f32, true, {{"truth_json", truth_json(layer)}}};
 }
 
 SyntheticTruth Synthetic::truth(int layer, int q_head) const {
@@ -189,7 +192,7 @@ SyntheticTruth Synthetic::truth(int layer, int q_head) const {
 
 KvGroup Synthetic::group(int layer, int kv_head) const {
   const int heads = spec_.q_heads / spec_.kv_heads, dim = spec_.head_dim;
-  KvGroup group{layer, kv_head, kv_head * heads, layer_info(layer).geometry, {}, {}, {}};
+  KvGroup group{layer, kv_head, kv_head * heads, geometry(), {}, {}, {}};
   Geometry& g = group.geometry;
   g.q_heads = heads;
   g.kv_heads = 1;

@@ -46,13 +46,14 @@ class Synthetic {
   explicit Synthetic(SyntheticSpec spec);
 
   const SyntheticSpec& spec() const { return spec_; }
-  LayerInfo layer_info(int layer) const;
+  LayerInfo layer_info(int layer) const;  ///< with truth_json(layer)
   KvGroup group(int layer, int kv_head) const;
   SyntheticTruth truth(int layer, int q_head) const;
-  /// The truth of all heads of a layer as JSON, for the layer's attribute truth_json.
+  /// The truth of all heads of a layer as JSON.
   std::string truth_json(int layer) const;
 
  private:
+  Geometry geometry() const;
   // Coordinates before the reflections: [begin, begin + size) per term.
   struct Range {
     int begin = 0, size = 0;
