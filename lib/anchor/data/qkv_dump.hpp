@@ -40,9 +40,9 @@ struct DumpHeader {
 struct LayerInfo {
   int layer = 0;
   Geometry geometry;
-  DType dtype = DType::f32;      ///< of q, k and v
-  DType ref_dtype = DType::f32;  ///< of ref/out; ref/lse is always f32
+  DType dtype = DType::f32;  ///< of q, k and v
   bool rope_applied = true;
+  DType ref_dtype = DType::f32;             ///< of ref/out; ref/lse is always f32
   std::map<std::string, std::string> text;  ///< optional string attributes: truth_json (of synthetic heads)
 };
 
