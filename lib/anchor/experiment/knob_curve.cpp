@@ -1,6 +1,7 @@
 #include "anchor/experiment/knob_curve.hpp"
 
 #include <algorithm>
+#include <cmath>
 #include <numeric>
 
 #include "anchor/base/error.hpp"
@@ -110,6 +111,8 @@ KnobCurve curve_from_json(const Json& curve, bool exact) {
     };
     push(read.points, number("knob"), number("density"), number("mass_recall"));
   }
+  read.points.descending =
+      exact && read.size() > 0 && read.points.knob[0] > 0 && std::isinf(read.points.knob[0]);
   return read;
 }
 

@@ -14,14 +14,30 @@ Method streaming_method();
 Method a_shape_method();
 Method tri_shape_method();
 Method anchor_method();
+Method vertical_slash_method();
+Method vertical_slash_blocks_method();
+Method block_sparse_method();
+Method flexprefill_method();
+Method xattention_method();
 Method topk_method();
 Method difference_method();
 Method cdf_method();
 
 std::span<const Method> methods() {
   static const std::vector<Method> table{
-      dense_method(),  streaming_method(), a_shape_method(),    tri_shape_method(),
-      anchor_method(), topk_method(),      difference_method(), cdf_method(),
+      dense_method(),
+      streaming_method(),
+      a_shape_method(),
+      tri_shape_method(),
+      anchor_method(),
+      vertical_slash_method(),
+      vertical_slash_blocks_method(),
+      block_sparse_method(),
+      flexprefill_method(),
+      xattention_method(),
+      topk_method(),
+      difference_method(),
+      cdf_method(),
   };
   return table;
 }

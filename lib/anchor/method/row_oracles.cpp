@@ -6,6 +6,7 @@
 #include "anchor/base/matrix_ops.hpp"
 #include "anchor/base/parallel.hpp"
 #include "anchor/method/method.hpp"
+#include "anchor/method/order.hpp"
 
 // Oracles choose keys for every single query row from its exact scores: a bound for any method at equal
 // density, not a method to run.
@@ -45,16 +46,6 @@ SparsePlan plan_rows(const AttentionInputs& inputs, const PlanRequest& request, 
   return plan;
 }
 
-/// Key indices by score descending, then index ascending.
-std::vector<std::int32_t> by_score(std::span<const float> scores) {
-  std::vector<std::int32_t> order(scores.size());
-  std::iota(order.begin(), order.end(), 0);
-  std::stable_sort(order.begin(), order.end(), [&](std::int32_t a, std::int32_t b) {
-    return scores[static_cast<std::size_t>(a)] > scores[static_cast<std::size_t>(b)];
-  });
-  return order;
-}
-
 template <class Keep>
 std::vector<std::int32_t> keys_where(std::span<const float> scores, Keep keep) {
   std::vector<std::int32_t> kept;
@@ -65,10 +56,7 @@ std::vector<std::int32_t> keys_where(std::span<const float> scores, Keep keep) {
 }
 
 std::vector<std::int32_t> largest(std::span<const float> scores, double count) {
-  std::vector<std::int32_t> order = by_score(scores);
-  if (count < static_cast<double>(order.size())) order.resize(static_cast<std::size_t>(count));
-  std::sort(order.begin(), order.end());
-  return order;
+  return top(scores, static_cast<std::int64_t>(count));
 }
 
 std::vector<std::int32_t> near_maximum(std::span<const float> scores, double theta) {

@@ -16,7 +16,8 @@ double ratio(double part, std::int64_t whole) { return whole == 0 ? 0 : part / s
 }  // namespace
 
 std::size_t Curve::at(double x) const {
-  const auto after = std::upper_bound(knob.begin(), knob.end(), x);
+  const auto after = descending ? std::upper_bound(knob.begin(), knob.end(), x, std::greater<>())
+                                : std::upper_bound(knob.begin(), knob.end(), x);
   return static_cast<std::size_t>(std::max<std::ptrdiff_t>(0, after - knob.begin() - 1));
 }
 
@@ -29,17 +30,19 @@ std::optional<std::size_t> Curve::least(double target_recall) const {
 Curve exact_curve(const CriticalItems& items) {
   // Key and index in one integer sort faster than indices by key, and fix the order of summation among ties.
   std::vector<std::uint64_t> order(items.knob.size());
-  for (std::size_t n = 0; n < order.size(); ++n)
-    order[n] = std::uint64_t{ordered_bits(items.knob[n])} << 32 | n;
+  for (std::size_t n = 0; n < order.size(); ++n) {
+    const std::uint32_t key = ordered_bits(items.knob[n]);
+    order[n] = std::uint64_t{items.descending ? ~key : key} << 32 | n;
+  }
   std::sort(order.begin(), order.end());
   double pairs = static_cast<double>(items.forced_pairs), mass = items.forced_mass;
-  Curve curve;
+  Curve curve{.descending = items.descending};
   const auto push = [&](double knob) {
     curve.knob.push_back(knob);
     curve.density.push_back(ratio(pairs, items.causal_pairs));
     curve.mass_recall.push_back(ratio(mass, items.query_rows));
   };
-  push(-infinity);
+  push(items.descending ? infinity : -infinity);
   for (std::size_t n = 0; n < order.size(); ++n) {
     const auto item = static_cast<std::uint32_t>(order[n]);
     pairs += items.pairs[item];
@@ -51,7 +54,7 @@ Curve exact_curve(const CriticalItems& items) {
 }
 
 Curve thin(const Curve& curve, double tolerance) {
-  Curve thinned;
+  Curve thinned{.descending = curve.descending};
   for (std::size_t n = 0; n < curve.size(); ++n) {
     // A point may go if even the one after it is still close to the last kept point.
     const bool edge = n == 0 || n + 1 == curve.size();
@@ -83,8 +86,11 @@ Curve mean_curve(std::span<const Curve> curves, std::span<const double> weights)
                        weight * (curve.mass_recall[n] - curve.mass_recall[n - 1])});
     }
   }
-  std::stable_sort(steps.begin(), steps.end(), [](const Step& a, const Step& b) { return a.knob < b.knob; });
-  Curve mean{{-infinity}, {density / count}, {recall / count}};
+  const bool descending = curves[0].descending;
+  std::stable_sort(steps.begin(), steps.end(), [descending](const Step& a, const Step& b) {
+    return descending ? a.knob > b.knob : a.knob < b.knob;
+  });
+  Curve mean{{descending ? infinity : -infinity}, {density / count}, {recall / count}, descending};
   for (std::size_t n = 0; n < steps.size(); ++n) {
     density += steps[n].density;
     recall += steps[n].mass_recall;

@@ -9,10 +9,12 @@
 
 namespace anchor {
 
-/// Density and mean mass recall as right-continuous step functions of a method's knob: the value at x is that
-/// of the last point at or before x. The first point is what is kept at every knob value (knob = -infinity).
+/// Density and mean mass recall as step functions of a method's knob: the value at x is that of the last
+/// point at or before x. The first point is what is kept at every knob value (knob = -infinity). Where a
+/// larger knob keeps less, the curve descends: it starts at knob = +infinity, and "before" means larger.
 struct Curve {
-  std::vector<double> knob, density, mass_recall;  ///< ascending, one entry per step
+  std::vector<double> knob, density, mass_recall;  ///< one entry per step; density and recall ascend
+  bool descending = false;                         ///< knob values fall along the curve
 
   std::size_t size() const { return knob.size(); }
   /// Index of the last point at or before x.
@@ -30,8 +32,8 @@ Curve exact_curve(const CriticalItems& items);
 Curve thin(const Curve& curve, double tolerance = 5e-4);
 
 /// Mean density and mean mass recall of several curves as functions of one shared knob: several heads under a
-/// global threshold, or one head on several texts. `weights` (empty = equal) are one per curve, such as the
-/// heads that a curve is the mean of.
+/// global threshold, or one head on several texts; all ascend or all descend. `weights` (empty = equal) are
+/// one per curve, such as the heads that a curve is the mean of.
 Curve mean_curve(std::span<const Curve> curves, std::span<const double> weights = {});
 
 }  // namespace anchor

@@ -16,6 +16,7 @@ GlobalCurve::GlobalCurve() : density_(bins, 0), recall_(bins, 0) {}
 
 void GlobalCurve::add(const Curve& head) {
   ++heads_;
+  descending_ = head.descending;
   first_density_ += head.density[0];
   first_recall_ += head.mass_recall[0];
   for (std::size_t n = 1; n < head.size(); ++n) {
@@ -26,7 +27,7 @@ void GlobalCurve::add(const Curve& head) {
 }
 
 Curve GlobalCurve::mean() const {
-  Curve curve;
+  Curve curve{.descending = descending_};
   if (heads_ == 0) return curve;
   double density = first_density_, recall = first_recall_;
   const auto push = [&](double knob) {
@@ -34,12 +35,14 @@ Curve GlobalCurve::mean() const {
     curve.density.push_back(density / static_cast<double>(heads_));
     curve.mass_recall.push_back(recall / static_cast<double>(heads_));
   };
-  push(-std::numeric_limits<double>::infinity());
-  for (std::uint32_t bin = 0; bin < bins; ++bin) {
+  push((descending_ ? 1 : -1) * std::numeric_limits<double>::infinity());
+  for (std::uint32_t n = 0; n < bins; ++n) {
+    const std::uint32_t bin = descending_ ? bins - 1 - n : n;
     if (density_[bin] == 0 && recall_[bin] == 0) continue;
     density += density_[bin];
     recall += recall_[bin];
-    push(static_cast<double>(from_ordered_bits((bin << dropped_bits) | ((1u << dropped_bits) - 1))));
+    const std::uint32_t first = bin << dropped_bits;
+    push(static_cast<double>(from_ordered_bits(descending_ ? first : first | ((1u << dropped_bits) - 1))));
   }
   return curve;
 }

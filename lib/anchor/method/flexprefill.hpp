@@ -1,0 +1,32 @@
+#pragma once
+
+#include "anchor/method/probe.hpp"
+
+namespace anchor {
+
+/// The pieces of FlexPrefill (arXiv 2502.20766) that SharePrefill uses too.
+struct FlexRule {
+  std::int64_t block = 128;
+  double gamma = 0.95, tau = 0.1;
+  std::int64_t least_blocks = 1, most_blocks = 1;  ///< budgets of columns and of distances
+  std::int64_t divisor = 128;                      ///< tokens per block when counts become budgets
+  bool official = false;                           ///< round where released code does
+};
+
+/// What the probe says about one head.
+struct FlexHead {
+  std::vector<float> columns, diagonals;  ///< profiles summed over blocks
+  std::int64_t vertical = 0, slash = 0;   ///< budgets, before a query-aware head gives them up
+  bool query_aware = false;
+};
+
+FlexHead flex_probe(const AttentionInputs& head, const BlockShape& shape, const FlexRule& rule);
+
+/// The blocks that mean queries and keys point to: the longest prefix of the head's pooled attention, sorted,
+/// that stays within gamma of the whole.
+BlockRows query_aware_blocks(const AttentionInputs& head, const BlockShape& shape, const FlexRule& rule);
+
+/// a united with b, row by row.
+BlockRows unite(const BlockRows& a, const BlockRows& b);
+
+}  // namespace anchor

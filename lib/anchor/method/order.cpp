@@ -1,0 +1,36 @@
+#include "anchor/method/order.hpp"
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <numeric>
+
+namespace anchor {
+
+std::vector<std::int32_t> by_score(std::span<const float> scores) {
+  std::vector<std::int32_t> order(scores.size());
+  std::iota(order.begin(), order.end(), 0);
+  std::stable_sort(order.begin(), order.end(), [&](std::int32_t a, std::int32_t b) {
+    return scores[static_cast<std::size_t>(a)] > scores[static_cast<std::size_t>(b)];
+  });
+  return order;
+}
+
+std::vector<std::int32_t> top(std::span<const float> scores, std::int64_t count) {
+  std::vector<std::int32_t> order = by_score(scores);
+  if (count < std::ssize(order)) order.resize(static_cast<std::size_t>(count));
+  std::sort(order.begin(), order.end());
+  return order;
+}
+
+float above(double x) {
+  const auto near = static_cast<float>(x);
+  return static_cast<double>(near) > x ? near : std::nextafter(near, std::numeric_limits<float>::infinity());
+}
+
+float at_least(double x) {
+  const auto near = static_cast<float>(x);
+  return static_cast<double>(near) >= x ? near : std::nextafter(near, std::numeric_limits<float>::infinity());
+}
+
+}  // namespace anchor

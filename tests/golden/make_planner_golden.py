@@ -1,0 +1,73 @@
+"""Writes planners/METHOD.json: what planner_rules.py selects. Run: python3 make_planner_golden.py [METHOD...]
+
+A row is written as runs of visible keys before causality, "begin-end begin-end", clipped at the last key that
+a row of the tile sees.
+"""
+
+import json
+import pathlib
+import sys
+
+import planner_rules as rules
+
+# method -> cases of (length, dim, query heads, KV heads, seed, parameters)
+CASES = {
+    "block-sparse": [(400, 32, 2, 1, 1, {"topk": 3}), (397, 32, 1, 1, 2, {"topk": 2, "block": 32}),
+                     (420, 32, 1, 1, 3, {"topk": 3, "rounding": "official"})],
+    "vertical-slash": [(900, 32, 2, 1, 1, {"vertical": 60, "slash": 105}), (513, 32, 1, 1, 2, {"vertical": 40, "slash": 1}),
+                       (640, 32, 1, 1, 3, {"vertical": 80, "slash": 103, "last": 40}),
+                       (700, 32, 1, 1, 4, {"vertical": 50, "slash": 70, "rounding": "official"})],
+    "vertical-slash-blocks": [(700, 32, 2, 1, 1, {"vertical": 128, "slash": 96, "block": 32}),
+                              (500, 32, 1, 1, 2, {"vertical": 64, "slash": 100, "block": 64, "rounding": "official"})],
+    "flexprefill": [(900, 32, 3, 1, 1, {"gamma": 0.8, "min_budget": 64, "block": 32}),
+                    (901, 32, 2, 1, 2, {"gamma": 0.6, "min_budget": 64, "block": 32, "tau": 0.5}),
+                    (800, 32, 2, 2, 3, {"gamma": 0.7, "min_budget": 0, "max_budget": 160, "block": 64, "tau": 0.3}),
+                    (1000, 32, 2, 1, 4, {"gamma": 0.7, "min_budget": 128, "block": 128, "tau": 0.35,
+                                         "rounding": "official"})],
+    "xattention": [(1000, 32, 2, 1, 1, {"tau": 0.7, "block": 64}), (777, 32, 2, 1, 2, {"tau": 0.8, "stride": 8, "block": 64}),
+                   (640, 32, 1, 1, 3, {"tau": 0.6, "stride": 4, "block": 32}),
+                   (800, 32, 1, 1, 4, {"tau": 0.75, "stride": 8, "block": 64, "rounding": "official"})],
+}
+
+
+def runs(keys):
+    text, keys = [], sorted(keys)
+    for n, j in enumerate(keys):
+        if n == 0 or j != keys[n - 1] + 1:
+            text.append([j, j + 1])
+        text[-1][1] = j + 1
+    return " ".join(f"{a}-{b}" for a, b in text)
+
+
+def share(cases):
+    """Part of the keys that the rows list: a case that keeps all or nothing tests little."""
+    kept = full = 0
+    for case in cases:
+        for row in case["rows"]:
+            ends = [[int(x) for x in run.split("-")] for run in row.split()]
+            kept += sum(b - a for a, b in ends)
+            full += ends[-1][1]
+    return kept / full
+
+
+def write(method):
+    cases = []
+    for length, dim, q_heads, kv_heads, seed, params in CASES[method]:
+        problem = rules.Problem(length, dim, q_heads, kv_heads, seed)
+        rows = []
+        for h in range(q_heads):
+            sets, tile = getattr(rules, method.replace("-", "_"))(problem, h, **params)
+            for t, keys in enumerate(sets):
+                rows.append(runs(j for j in keys if j < min((t + 1) * tile, length)))
+        cases.append({"length": length, "dim": dim, "q_heads": q_heads, "kv_heads": kv_heads, "seed": seed,
+                      "set": {k: str(v) for k, v in params.items()}, "rows": rows})
+    print(f"{method}: {len(cases)} cases, {share(cases):.2f} of the keys")
+    folder = pathlib.Path(__file__).parent / "planners"
+    folder.mkdir(exist_ok=True)
+    text = json.dumps(cases, separators=(",", ":")).replace('{"length"', '\n{"length"')
+    (folder / f"{method}.json").write_text(text + "\n")
+
+
+if __name__ == "__main__":
+    for name in sys.argv[1:] or CASES:
+        write(name)

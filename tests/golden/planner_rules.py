@@ -1,0 +1,264 @@
+"""The published planners once more, in numpy and float64, written to be read beside the papers.
+
+Nothing here is shared with the C++ planners. A plan is a list over heads and tiles of sets of visible keys
+before causality ("row sets"); make_planner_golden.py writes them down for tests/method/golden_test.cpp.
+"""
+
+import math
+
+import numpy as np
+
+
+# ---- inputs: tests/support/golden_inputs.hpp makes the same numbers ----------------------------------------
+
+
+def noise(x):
+    x = np.asarray(x, dtype=np.uint32).copy()
+    x ^= x >> np.uint32(16)
+    x *= np.uint32(0x7FEB352D)
+    x ^= x >> np.uint32(15)
+    x *= np.uint32(0x846CA68B)
+    x ^= x >> np.uint32(16)
+    total = sum(((x >> np.uint32(s)) & np.uint32(255)).astype(np.int64) for s in (0, 8, 16, 24)) - 510
+    return np.trunc(total / 8).astype(np.int64)
+
+
+def make_heads(length, dim, heads, seed, salt, scale):
+    i = np.arange(length, dtype=np.uint64)[None, :, None]
+    c = np.arange(dim, dtype=np.uint64)[None, None, :]
+    h = np.arange(heads, dtype=np.uint64)[:, None, None]
+    mask = (1 << 32) - 1
+    key = ((seed * 40503 + salt) * 2654435761) & mask
+    value = noise((((h * 65536 + i) * 256 + c) & mask).astype(np.uint32) ^ np.uint32(key))
+    for head in range(heads):
+        angle = 6.283185307179586 * np.arange(length) / (29 + 8 * (head % 3))
+        value[head, :, 0] += np.floor(48 * np.cos(angle) + 0.5).astype(np.int64)
+        value[head, :, 1] += np.floor(48 * np.sin(angle) + 0.5).astype(np.int64)
+    for column in range(2, 6):
+        topic = noise(((np.arange(length) // 96 * 8 + column) * 77 + seed) & mask)
+        value[:, :, column] += np.trunc(2 * topic / 3).astype(np.int64)
+    value[:, :, 6] += 40 if salt == 1 else np.where(np.arange(length) < 3, 90, 0)
+    return scale * np.clip(value, -127, 127) / 32.0
+
+
+class Problem:
+    """q, k, v of all heads; sigma is the softmax scale."""
+
+    def __init__(self, length, dim, q_heads, kv_heads, seed):
+        self.n, self.dim, self.q_heads, self.kv_heads = length, dim, q_heads, kv_heads
+        self.q = make_heads(length, dim, q_heads, seed, 1, 2)
+        self.k = make_heads(length, dim, kv_heads, seed, 2, 1)
+        self.v = make_heads(length, dim, kv_heads, seed, 3, 1)
+        self.sigma = 1 / math.sqrt(dim)
+
+    def head(self, h):
+        return self.q[h], self.k[h // (self.q_heads // self.kv_heads)]
+
+
+def bf16(x):
+    """Round to nearest even bfloat16."""
+    bits = np.asarray(x, dtype=np.float32).view(np.uint32).astype(np.uint64)
+    bits = (bits + 0x7FFF + ((bits >> 16) & 1)) >> 16 << 16
+    return bits.astype(np.uint32).view(np.float32).astype(np.float64)
+
+
+# ---- small pieces ------------------------------------------------------------------------------------------
+
+
+def softmax(x):
+    e = np.exp(x - x.max(axis=-1, keepdims=True))
+    return e / e.sum(axis=-1, keepdims=True)
+
+
+def order(scores):
+    """Descending, ties by index."""
+    return np.argsort(-np.asarray(scores), kind="stable")
+
+
+def pooled(x, b, padded=False):
+    return np.array([x[s:s + b].sum(axis=0) / (b if padded else len(x[s:s + b])) for s in range(0, len(x), b)])
+
+
+def tiles(n, b):
+    return [(s, min(s + b, n)) for s in range(0, n, b)]
+
+
+def block_keys(blocks, b, n):
+    return {j for c in blocks for j in range(c * b, min((c + 1) * b, n))}
+
+
+def causal_probabilities(q, k, sigma):
+    s = sigma * q @ k.T
+    return softmax(np.where(np.tri(len(q), len(k), dtype=bool), s, -np.inf))
+
+
+# ---- MInference --------------------------------------------------------------------------------------------
+
+
+def block_sparse(p, h, topk=100, block=64, rounding="exact"):
+    q, k = p.head(h)
+    qm, km = (pooled(x, block, rounding == "official") for x in (q, k))
+    return [block_keys(order(km[:r + 1] @ qm[r])[:int(topk)], block, p.n) for r in range(len(qm))], block
+
+
+def probe(p, h, rows, rounding="none"):
+    """Mean softmax mass of the last rows per key, and per distance (entry t is distance n - 1 - t)."""
+    q, k = p.head(h)
+    n = p.n
+    q = q[n - rows:]
+    if rounding == "queries":
+        s = bf16(bf16(q * np.float32(p.sigma)) @ k.T)
+    elif rounding == "scores":
+        s = bf16(bf16(q @ k.T) * np.float32(p.sigma))
+    else:
+        s = p.sigma * q @ k.T
+    for r in range(rows):
+        s[r, n - rows + r + 1:] = -np.inf
+    w = softmax(s)
+    diagonals = np.zeros(n)
+    for r in range(rows):
+        i = n - rows + r
+        for j in range(i + 1):
+            diagonals[n - 1 - (i - j)] += w[r, j] / rows
+    return w.mean(axis=0), diagonals
+
+
+def vertical_slash(p, h, vertical=1000, slash=6096, last=64, rounding="exact"):
+    n = p.n
+    columns, diagonals = probe(p, h, min(int(last), n), "scores" if rounding == "official" else "none")
+    columns[:30] = np.inf
+    diagonals[max(0, n - 100):] = np.inf
+    v = set(order(columns)[:max(int(vertical), 30)].tolist())
+    distances = sorted((n - 1 - t for t in order(diagonals)[:max(int(slash), 50 if rounding == "official" else 100)]),
+                       reverse=True)
+    rows = []
+    for start, _ in tiles(n, 64):
+        end = start + 64
+        runs = []  # [begin, end)
+        for o in distances:
+            if o >= end:
+                continue
+            x = max(end - o, 64)
+            if not runs or x > runs[-1][1] + 64:
+                runs.append([x - 64, x])
+            elif x > runs[-1][1]:
+                runs[-1][1] += 64
+        keys = {j for a, b in runs for j in range(a, b)}
+        keys |= {j for j in v if runs and j < runs[-1][1]}
+        rows.append({j for j in keys if j < n})
+    return rows, 64
+
+
+def block_sums(x, b):
+    return np.array([x[s:s + b].sum() for s in range(0, len(x), b)])
+
+
+def vs_grid(columns, diagonals, n_v, n_s):
+    nb = len(columns)
+    columns, diagonals = columns.copy(), diagonals.copy()
+    columns[0] = diagonals[-1] = np.inf
+    v = set(order(columns)[:n_v].tolist())
+    distances = {nb - 1 - t for t in order(diagonals)[:n_s].tolist()}
+    return [{c for c in range(r + 1) if c in v or r - c in distances} for r in range(nb)]
+
+
+def as_keys(grid, b, n):
+    return [block_keys(row, b, n) for row in grid], b
+
+
+def vertical_slash_blocks(p, h, vertical=8192, slash=8192, block=128, rounding="exact"):
+    n_v, n_s = -(-int(vertical) // block), -(-int(slash) // block)
+    if p.n <= min(n_v, n_s) * block:
+        return as_keys([set(range(r + 1)) for r in range(-(-p.n // block))], block, p.n)
+    columns, diagonals = probe(p, h, min(block, p.n), "queries" if rounding == "official" else "none")
+    return as_keys(vs_grid(block_sums(columns, block), block_sums(diagonals, block), n_v, n_s), block, p.n)
+
+
+# ---- FlexPrefill -------------------------------------------------------------------------------------------
+
+
+def js_distance(p, q):
+    m = (p + q) / 2
+    with np.errstate(all="ignore"):
+        return np.sqrt(0.5 * (p * np.log(p / m)).sum() + 0.5 * (q * np.log(q / m)).sum())
+
+
+def flex_head(p, h, block, gamma, tau, least, most, divisor, official):
+    q, k = p.head(h)
+    columns, diagonals = probe(p, h, min(block, p.n), "queries" if official else "none")
+
+    def budget(x):
+        cover = 1 + int((np.cumsum(np.sort(x)[::-1]) <= gamma).sum())
+        return min(max(cover // divisor + 1, least), most)
+
+    scaled = q[-block:] * np.float32(p.sigma)
+    keys = pooled(k, block)
+    if official:
+        guess = bf16(bf16(bf16(scaled).mean(axis=0)) @ bf16(keys).T)
+    else:
+        guess = scaled.mean(axis=0) @ keys.T
+    v, u = block_sums(columns, block), block_sums(diagonals, block)
+    return v, u, budget(columns), budget(diagonals), js_distance(softmax(guess), v) < tau
+
+
+def flex_query_aware(p, h, block, gamma, official):
+    q, k = p.head(h)
+    qm, km = pooled(q, block), pooled(k, block)
+    if official:
+        qm, km = bf16(qm), bf16(km)
+    nb = len(qm)
+    share = np.zeros((nb, nb))
+    for r in range(nb):
+        share[r, :r + 1] = softmax(p.sigma * km[:r + 1] @ qm[r])
+    grid, total = [set() for _ in range(nb)], 0.0
+    for n in order(share.reshape(-1)):
+        total += share.reshape(-1)[n]
+        if total > gamma * nb:
+            break
+        if n % nb <= n // nb:
+            grid[n // nb].add(int(n % nb))
+    return grid
+
+
+def flexprefill(p, h, gamma=0.95, tau=0.1, min_budget=1024, max_budget=0, block=128, rounding="exact"):
+    nb = -(-p.n // block)
+    least = max(1, -(-int(min_budget) // block))
+    most = nb if max_budget == 0 else min(nb, -(-int(max_budget) // block))
+    if p.n <= max(2 * block, least * block):
+        return as_keys([set(range(r + 1)) for r in range(nb)], block, p.n)
+    official = rounding == "official"
+    v, u, n_v, n_s, aware = flex_head(p, h, block, gamma, tau, least, most, 128 if official else block, official)
+    if not aware:
+        return as_keys(vs_grid(v, u, n_v, n_s), block, p.n)
+    grid = vs_grid(v, u, least, least)
+    return as_keys([a | b for a, b in zip(grid, flex_query_aware(p, h, block, gamma, official))], block, p.n)
+
+
+# ---- XAttention --------------------------------------------------------------------------------------------
+
+
+def xattention(p, h, tau=0.9, stride=16, block=128, rounding="exact"):
+    q, k = p.head(h)
+    n, cells = p.n, -(-p.n // stride)
+    pad = np.zeros((cells * stride - n, p.dim))
+    q, k = np.concatenate([q, pad]), np.concatenate([k, pad])
+    z = np.zeros((cells, cells))
+    for a in range(stride):
+        z += q[stride - 1 - a::stride] @ k[a::stride].T
+    if rounding == "official":
+        z = bf16(z)
+    w = softmax(np.where(np.tri(cells, dtype=bool), z * p.sigma / stride, -np.inf))
+    per = block // stride
+    grid = []
+    for r in range(-(-n // block)):
+        scores = np.array([w[r * per:(r + 1) * per, c * per:(c + 1) * per].sum() for c in range(r + 1)])
+        if rounding == "official":
+            scores = bf16(scores)
+        kept = {0, r}
+        taken = sum(scores[c] for c in kept)
+        for c in order(scores):
+            if c not in kept and taken < tau * scores.sum():
+                kept.add(int(c))
+                taken += scores[c]
+        grid.append(kept)
+    return as_keys(grid, block, n)
