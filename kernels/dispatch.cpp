@@ -3,6 +3,7 @@
 
 #include "anchor/kernels/launch.hpp"
 #include "anchor/kernels/mass.hpp"
+#include "anchor_layout.hpp"
 #include "check.hpp"
 #include "schedule.hpp"
 
@@ -53,6 +54,12 @@ constexpr Kernel<AttentionMass> attention_mass_kernels[] = {
     {Path::sm80, Element::f16, 128, &sm80::attention_mass<Element::f16, 128>},
     {Path::sm80, Element::f16, 256, &sm80::attention_mass<Element::f16, 256>},
 };
+constexpr Kernel<AnchorPlan> anchor_plan_kernels[] = {
+    {Path::sm90, Element::bf16, 64, &sm90::anchor_plan<Element::bf16, 64>},
+    {Path::sm90, Element::bf16, 128, &sm90::anchor_plan<Element::bf16, 128>},
+    {Path::sm90, Element::f16, 64, &sm90::anchor_plan<Element::f16, 64>},
+    {Path::sm90, Element::f16, 128, &sm90::anchor_plan<Element::f16, 128>},
+};
 
 /// sm_90a machine code runs on compute capability 9.0 only; the sm_80 code is carried as PTX too.
 bool runs(Path path, const DeviceInfo& device) {
@@ -84,6 +91,12 @@ const char* bad_shape(const Shape& s) {
   return nullptr;
 }
 
+/// Kernels that gather keep the distance of a key from key 0 of its head in 32 bits.
+bool too_far(const Shape& s, std::int64_t stride_kv_token) {
+  return s.kv_len * stride_kv_token * 2 > UINT32_MAX;
+}
+
+constexpr const char* keys_too_far = "the keys of one head must lie within 4 GiB";
 constexpr const char* not_aligned = "rows must be 16-byte aligned";
 constexpr const char* no_kernel = "no kernel for this element type and head dimension on this device";
 
@@ -104,6 +117,7 @@ const char* unsupported(const SparseFwdParams& p, const DeviceInfo& device, Path
       !aligned(p.v, p.stride_kv_head, p.stride_kv_token) ||
       !aligned(p.out, p.stride_out_head, p.stride_out_token))
     return not_aligned;
+  if (too_far(s, p.stride_kv_token)) return keys_too_far;
   if (!find(sparse_fwd_kernels, s, device, path)) return no_kernel;
   return nullptr;
 }
@@ -167,6 +181,37 @@ void attention_mass(const MassParams& params, void* workspace, const Stream& str
   MassParams p = params;
   if (!p.column_mass) p.group_rows = 2048;  // any multiple of 64: only the cells are kept
   find(attention_mass_kernels, p.shape, device, path)->run(p, workspace, stream.handle());
+}
+
+std::int64_t anchor_groups(const AnchorParams& params) { return AnchorGroups(params).count; }
+
+std::int64_t anchor_block_count(const AnchorParams& params) {
+  const AnchorGroups groups(params);
+  return params.shape.q_heads * groups.blocks_before(groups.count);
+}
+
+const char* unsupported(const AnchorParams& p, const DeviceInfo& device, Path path) {
+  const Shape& s = p.shape;
+  if (const char* reason = bad_shape(s)) return reason;
+  if (too_far(s, p.stride_kv_token)) return keys_too_far;
+  if (p.block < 1 || p.step < 1) return "block and step must be positive";
+  if (p.step > 64) return "more than 64 pooled queries a group";
+  if (p.critical && p.step > 16) return "critical values of more than 16 pooled queries a group";
+  if (s.q_start % (std::int64_t{p.block} * p.step))
+    return "a chunk of queries must start at a multiple of the group";
+  if (!aligned(p.q, p.stride_q_head, p.stride_q_token) || !aligned(p.k, p.stride_kv_head, p.stride_kv_token))
+    return not_aligned;
+  return find(anchor_plan_kernels, s, device, path) ? nullptr : no_kernel;
+}
+
+std::size_t workspace_bytes(const AnchorParams& params) { return AnchorLayout(params, nullptr).bytes; }
+
+void anchor_plan(const AnchorParams& params, void* workspace, const Stream& stream, Path path) {
+  const DeviceInfo device = device_info(current_device());
+  if (const char* reason = unsupported(params, device, path))
+    throw CudaError(std::string("anchor_plan: ") + reason, false);
+  if (params.shape.q_len == 0) return;
+  find(anchor_plan_kernels, params.shape, device, path)->run(params, workspace, stream.handle());
 }
 
 }  // namespace anchor::kernels

@@ -9,6 +9,7 @@ struct CUstream_st;
 namespace anchor::kernels {
 
 using SparseFwd = void (*)(const SparseFwdParams& params, void* workspace, CUstream_st* stream);
+using AnchorPlan = void (*)(const AnchorParams& params, void* workspace, CUstream_st* stream);
 using RowStats = void (*)(const RowStatsParams& params, CUstream_st* stream);
 using AttentionMass = void (*)(const MassParams& params, void* workspace, CUstream_st* stream);
 
@@ -19,6 +20,8 @@ template <Element element, int head_dim>
 void row_stats(const RowStatsParams& params, CUstream_st* stream);
 template <Element element, int head_dim>
 void attention_mass(const MassParams& params, void* workspace, CUstream_st* stream);
+template <Element element, int head_dim>
+void anchor_plan(const AnchorParams& params, void* workspace, CUstream_st* stream);
 }  // namespace sm90
 
 namespace sm80 {

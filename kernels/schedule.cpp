@@ -16,6 +16,9 @@ Schedule::Schedule(const Shape& shape, const PlanParams& plan, void* workspace) 
   const std::int64_t kv_bytes = std::int64_t{4} * shape.kv_heads * shape.kv_len * shape.head_dim;
   segments = kv_bytes <= cached_bytes ? 1 : shape.kv_heads;
 
+  kv_tile_reciprocal =
+      ((1u << 31) + static_cast<unsigned>(plan.kv_tile) - 1) / static_cast<unsigned>(plan.kv_tile);
+
   auto* base = static_cast<std::byte*>(workspace);
   ticket = reinterpret_cast<unsigned*>(base);
   tile = reinterpret_cast<Tile*>(base + 16);

@@ -35,6 +35,7 @@ struct Schedule {
   std::int32_t tiles_per_head = 0, tiles_per_group = 0;
   std::int64_t rows = 0;  ///< plan rows
   int segments = 0;  ///< KV heads run one after the other where K and V exceed the cache; else all at once
+  unsigned kv_tile_reciprocal = 0;  ///< ceil(2^31 / kv_tile)
   unsigned* ticket = nullptr;
   Tile* tile = nullptr;           ///< [tiles + 1]
   std::int32_t* place = nullptr;  ///< [rows]: first tile of each plan row

@@ -19,6 +19,33 @@ __device__ __forceinline__ void copy16(unsigned target, const void* source, bool
                : "memory");
 }
 
+/// Eight times copy16, from source + offset[n] to target + n * step. One block of assembly, or the compiler
+/// gives all addresses the same registers and every copy waits until the one before has read them.
+template <int step>
+__device__ __forceinline__ void copy16_eight(unsigned target, const void* source, const uint4& first,
+                                             const uint4& second) {
+  asm volatile(
+      "{\n"
+      ".reg .u64 o<8>, a<8>;\n"
+      "cvt.u64.u32 o0, %2;\ncvt.u64.u32 o1, %3;\ncvt.u64.u32 o2, %4;\ncvt.u64.u32 o3, %5;\n"
+      "cvt.u64.u32 o4, %6;\ncvt.u64.u32 o5, %7;\ncvt.u64.u32 o6, %8;\ncvt.u64.u32 o7, %9;\n"
+      "add.u64 a0, o0, %1;\nadd.u64 a1, o1, %1;\nadd.u64 a2, o2, %1;\nadd.u64 a3, o3, %1;\n"
+      "add.u64 a4, o4, %1;\nadd.u64 a5, o5, %1;\nadd.u64 a6, o6, %1;\nadd.u64 a7, o7, %1;\n"
+      "cp.async.cg.shared.global [%0], [a0], 16;\n"
+      "cp.async.cg.shared.global [%0 + %10], [a1], 16;\n"
+      "cp.async.cg.shared.global [%0 + %11], [a2], 16;\n"
+      "cp.async.cg.shared.global [%0 + %12], [a3], 16;\n"
+      "cp.async.cg.shared.global [%0 + %13], [a4], 16;\n"
+      "cp.async.cg.shared.global [%0 + %14], [a5], 16;\n"
+      "cp.async.cg.shared.global [%0 + %15], [a6], 16;\n"
+      "cp.async.cg.shared.global [%0 + %16], [a7], 16;\n"
+      "}\n" ::"r"(target),
+      "l"(source), "r"(first.x), "r"(first.y), "r"(first.z), "r"(first.w), "r"(second.x), "r"(second.y),
+      "r"(second.z), "r"(second.w), "n"(step), "n"(2 * step), "n"(3 * step), "n"(4 * step), "n"(5 * step),
+      "n"(6 * step), "n"(7 * step)
+      : "memory");
+}
+
 // --- mbarrier: counts arrivals of a phase; waiters name the parity of the phase they wait for ---
 
 __device__ __forceinline__ void barrier_init(unsigned barrier, unsigned arrivals) {

@@ -12,11 +12,18 @@
 namespace anchor::kernels {
 
 /// Descriptor of a B operand: `lead` and `stride` are the byte distances that PTX calls leading and stride.
-__device__ __forceinline__ std::uint64_t wgmma_descriptor(unsigned address, unsigned lead, unsigned stride) {
-  constexpr std::uint64_t swizzle_128 = std::uint64_t{1} << 62;
-  return swizzle_128 | (std::uint64_t{stride >> 4} << 32) | (std::uint64_t{lead >> 4} << 16) |
-         ((address & 0x3ffff) >> 4);
-}
+/// Only the low word depends on the address.
+struct WgmmaDescriptor {
+  unsigned low, high;
+
+  __device__ __forceinline__ WgmmaDescriptor(unsigned address, unsigned lead, unsigned stride)
+      : low((lead >> 4 << 16) | (address & 0x3ffff) >> 4),
+        high((1u << 30) | stride >> 4) {}  // 1 << 30: 128-byte swizzle
+  /// The descriptor `bytes` further on.
+  __device__ __forceinline__ std::uint64_t at(unsigned bytes) const {
+    return std::uint64_t{high} << 32 | (low + (bytes >> 4));
+  }
+};
 
 /// Orders register writes before the wgmma that read them.
 __device__ __forceinline__ void wgmma_fence() { asm volatile("wgmma.fence.sync.aligned;" ::: "memory"); }

@@ -97,11 +97,10 @@ __device__ __forceinline__ void consume_stream(StreamShared<head_dim>& s,
       fence_proxy_async();
       wgmma_fence();
       pin(score);
-      const std::uint64_t tile = wgmma_descriptor(shared_address(s.tile[slot.stage]), 16, 1024);
+      const WgmmaDescriptor tile(shared_address(s.tile[slot.stage]), 16, 1024);
 #pragma unroll
       for (int k = 0; k < head_dim / 16; ++k)
-        wgmma<element, 0>(score, rows[0][k], tile + ((k / 4) * (stream_rows * 128) + (k % 4) * 32) / 16,
-                          k > 0);
+        wgmma<element, 0>(score, rows[0][k], tile.at((k / 4) * (stream_rows * 128) + (k % 4) * 32), k > 0);
       wgmma_commit();
       wgmma_wait<0>();
       pin(score);

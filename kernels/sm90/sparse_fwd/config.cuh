@@ -15,8 +15,8 @@ constexpr int kConsumerWarps = 4 * kConsumers;
 
 // Registers per thread after the roles part: 384 * 168 at entry cover 128 * kProducerRegisters + 256 * the
 // other.
-constexpr int kProducerRegisters = 40;
-constexpr int kConsumerRegisters = 232;
+constexpr int kProducerRegisters = 56;
+constexpr int kConsumerRegisters = 224;
 
 /// What the kernel computes: attention, or only each row's largest score.
 enum class Mode { attention, row_max };
@@ -24,9 +24,7 @@ enum class Mode { attention, row_max };
 template <int head_dim, Mode mode>
 struct Config {
   static constexpr bool values = mode == Mode::attention;
-  static constexpr int stages = (head_dim == 128 ? 3 : 5) * (values ? 1 : 2) - (values           ? 0
-                                                                                : head_dim == 64 ? 3
-                                                                                                 : 0);
+  static constexpr int stages = values ? (head_dim == 128 ? 3 : 5) : (head_dim == 128 ? 5 : 7);
   static constexpr int index_slots = stages < 4 ? 4 : 8;  ///< stages + 1 or more: see Producer
   static constexpr int stage_bytes = kKeys * head_dim * 2;
   static constexpr int query_bytes = kTileRows * head_dim * 2;
@@ -40,8 +38,10 @@ struct alignas(1024) Shared {
   unsigned char keys[C::stages][C::stage_bytes];
   unsigned char values[C::values ? C::stages : 1][C::values ? C::stage_bytes : 1024];
   unsigned char queries[C::query_bytes];
-  /// The key in tile row r is index[slot][(r % 8) * 16 + r / 8], so that a thread's keys lie side by side.
-  alignas(16) std::int32_t index[C::index_slots][kKeys];
+  /// The key in tile row r is index[slot][(r % 8) * 16 + r / 8], so that a thread's keys lie side by side. It
+  /// is kept as its distance in bytes from key 0 of the head, which saves the producers a multiplication a
+  /// copy.
+  alignas(16) unsigned index[C::index_slots][kKeys];
   alignas(4) unsigned char masked[C::index_slots][4];  ///< per producer warp: some row may not see some key
   alignas(16) Tile tile[2];
   alignas(8) std::uint64_t key_full[C::stages], key_empty[C::stages];
@@ -50,7 +50,8 @@ struct alignas(1024) Shared {
 };
 static_assert(sizeof(Shared<128, Mode::attention>) <= 232448, "exceeds the 227 KiB of a multiprocessor");
 
-constexpr std::int32_t kNoKey = INT32_MAX;  ///< index of a padding row: later than every query
+constexpr int kNoKey = INT32_MAX;           ///< a padding row: later than every query
+constexpr unsigned kNoOffset = UINT32_MAX;  ///< its offset
 
 /// A position in a ring of `stages` buffers.
 template <int stages>

@@ -48,21 +48,22 @@ class Consumer {
     fence_proxy_async();
     wgmma_fence();
     pin(score);
-    const std::uint64_t keys = wgmma_descriptor(shared_address(s.keys[key.stage]), 16, 1024);
+    const WgmmaDescriptor keys(shared_address(s.keys[key.stage]), 16, 1024);
 #pragma unroll
     for (int k = 0; k < query_steps; ++k) {
-      const int bytes = (k / 4) * (kKeys * 128) + (k % 4) * 32;
-      wgmma<element, 0>(score, query[k], keys + bytes / 16, k > 0);
+      const unsigned bytes = (k / 4) * (kKeys * 128) + (k % 4) * 32;
+      wgmma<element, 0>(score, query[k], keys.at(bytes), k > 0);
     }
     wgmma_commit();
+    key.advance();
   }
 
   /// After the wait for the scores: hides what a row may not see, then gives the key stage back.
   __device__ __forceinline__ void mask_and_release(float (&score)[64]) {
     if (*reinterpret_cast<const volatile unsigned*>(s.masked[index_slot])) mask(score);
     __syncwarp();
-    if (lane == 0) barrier_arrive(shared_address(&s.key_empty[key.stage]));
-    key.advance();
+    if (lane == 0) barrier_arrive(shared_address(&s.key_empty[released.stage]));
+    released.advance();
     index_slot = (index_slot + 1) % C::index_slots;
   }
 
@@ -71,30 +72,35 @@ class Consumer {
   int lane, row_in_tile;                                     // row_in_tile of this thread's first row
   int head = 0, row = 0, rows_left = 0, set = 0, steps = 0;  // of the current tile
   unsigned turn = 0, index_slot = 0;
-  Ring<C::stages> key;
+  Ring<C::stages> key, released;  // the next stage to multiply and to give back
   unsigned query[query_steps][4];
 
  private:
   __device__ __forceinline__ void mask(float (&score)[64]) {
-    const int position[2] = {static_cast<int>(p.shape.q_start) + row,
-                             static_cast<int>(p.shape.q_start) + row + 8};
-    const int sink = p.plan.sink;
-    int after[2] = {-1, -1};  // a key at or past sink must lie after `after`
-    if (p.plan.local) {
-      const int local = p.plan.local[head];
-      for (int h = 0; h < 2; ++h)
-        if (position[h] < p.plan.dense_from) after[h] = position[h] - local;
+    // All in byte offsets, which grow with the key.
+    const unsigned stride = static_cast<unsigned>(2 * p.stride_kv_token);
+    const auto offset = [&](std::int64_t k) {
+      return static_cast<unsigned>(max(std::int64_t{0}, min(k, p.shape.kv_len))) * stride;
+    };
+    const unsigned sink = offset(p.plan.sink);
+    unsigned end[2], local_begin[2] = {0, 0};  // the row sees [0, sink) and [local_begin, end)
+#pragma unroll
+    for (int h = 0; h < 2; ++h) {
+      const std::int64_t position = p.shape.q_start + row + 8 * h;
+      end[h] = offset(position + 1);
+      if (p.plan.local && position < p.plan.dense_from)
+        local_begin[h] = offset(position - p.plan.local[head] + 1);
     }
-    const int* index =
+    const unsigned* index =
         s.index[index_slot] + (lane % 4) * 2 * 16;  // columns 8 j + 2 (lane % 4) + e: [e * 16 + j]
 #pragma unroll
     for (int j = 0; j < 16; ++j) {
 #pragma unroll
       for (int e = 0; e < 2; ++e) {
-        const int k = index[e * 16 + j];
+        const unsigned k = index[e * 16 + j];
 #pragma unroll
         for (int h = 0; h < 2; ++h)
-          if (k > position[h] || (k >= sink && k <= after[h])) score[4 * j + 2 * h + e] = -INFINITY;
+          if (k >= end[h] || (k >= sink && k < local_begin[h])) score[4 * j + 2 * h + e] = -INFINITY;
       }
     }
   }
@@ -202,10 +208,10 @@ class AttentionConsumer : Consumer<element, head_dim, Mode::attention> {
     fence_proxy_async();
     wgmma_fence();
     pin(out);
-    const std::uint64_t values = wgmma_descriptor(shared_address(s.values[value.stage]), kKeys * 128, 1024);
+    const WgmmaDescriptor values(shared_address(s.values[value.stage]), kKeys * 128, 1024);
 #pragma unroll
     for (int k = 0; k < kKeys / 16; ++k)
-      wgmma<element, 1>(out, weight[k], values + k * (16 * 128 / 16), accumulate || k > 0);
+      wgmma<element, 1>(out, weight[k], values.at(k * 16 * 128), accumulate || k > 0);
     wgmma_commit();
   }
 

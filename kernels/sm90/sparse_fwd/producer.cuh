@@ -5,13 +5,15 @@
 
 namespace anchor::kernels::sm90 {
 
-/// The warpgroup that takes tiles, turns their lists into key indices and gathers query, key and value rows
+/// The warpgroup that takes tiles, turns their lists into key offsets and gathers query, key and value rows
 /// into shared memory with 16-byte copies.
 ///
-/// Warp w copies tile rows with r % 8 in {2w, 2w+1}: the swizzle of a thread's rows is then one constant, its
-/// row steps are immediates, and the indices it needs lie side by side.
+/// Warp w copies tile rows with r % 8 in {2w, 2w+1}: the swizzle of a thread's rows is then one constant and
+/// its row steps are immediates. List position n of a step goes to the row r with (r % 8) * 16 + r / 8 = n,
+/// so a warp copies the keys that its own lanes have read, a lane's offsets lie side by side, and warps need
+/// not wait for each other.
 ///
-/// Index slot j % index_slots is rewritten for step j + index_slots. The writer has by then waited for the
+/// Offset slot j % index_slots is rewritten for step j + index_slots. The writer has by then waited for the
 /// key stage of step j + index_slots - 1, so the consumers have released step j's keys, which they do after
 /// masking.
 template <Element element, int head_dim, Mode mode>
@@ -24,7 +26,8 @@ class Producer {
  public:
   __device__ Producer(const SparseFwdParams& params, const Schedule& schedule, S& shared)
       : p(params), schedule(schedule), s(shared) {
-    const int lane = threadIdx.x % 32, warp = threadIdx.x / 32;
+    thread = threadIdx.x;
+    const int lane = thread % 32, warp = thread / 32;
     const int chunk = lane % chunks, sub = lane / chunks;
     const int row = 2 * warp + (sub & 1);  // r % 8 of every row this thread copies
     first_row = (sub / 2) * (kKeys / 2) + row;
@@ -35,7 +38,6 @@ class Producer {
   }
 
   __device__ void run() {
-    const int thread = threadIdx.x;
     unsigned ticket = blockIdx.x, next_ticket = 0;
     int word = load_tile_word(ticket);
     take(next_ticket);
@@ -59,66 +61,77 @@ class Producer {
   static constexpr int kTileWords = sizeof(Tile) / 4;
 
   __device__ __forceinline__ void take(unsigned& ticket) {
-    if (threadIdx.x == 0) ticket = gridDim.x + atomicAdd(schedule.ticket, 1u);
+    if (thread == 0) ticket = gridDim.x + atomicAdd(schedule.ticket, 1u);
   }
   __device__ __forceinline__ unsigned ticket_of(unsigned ticket) {
-    return threadIdx.x < 32 ? __shfl_sync(~0u, ticket, 0) : 0;
+    return thread < 32 ? __shfl_sync(~0u, ticket, 0) : 0;
   }
   __device__ __forceinline__ int load_tile_word(unsigned ticket) {
-    if (threadIdx.x >= kTileWords) return 0;
+    if (thread >= kTileWords) return 0;
     const std::int64_t tile = ticket < schedule.tiles ? ticket : schedule.tiles;
-    return reinterpret_cast<const int*>(schedule.tile + tile)[threadIdx.x];
+    return reinterpret_cast<const int*>(schedule.tile + tile)[thread];
   }
 
-  /// Reads position `position` of a tile's virtual key list; the lists are [blocks, columns] or [dups].
-  struct List {
-    const std::int32_t *blocks_end, *columns;
-    int block_keys, columns_count;
+  /// Walks this thread's positions of a tile's key list, 128 at a time: [blocks, columns], or [dups].
+  struct Walk {
+    const std::int32_t *block, *columns;  // the block at `position`; columns[position] once past the blocks
+    int position, block_keys, end;
+    int in_block;
   };
-  __device__ __forceinline__ int load_key(const List& list, int position) {
-    if (position < list.block_keys) {
-      const int block = position / p.plan.kv_tile;
-      return list.blocks_end[-1 - block] + position - block * p.plan.kv_tile;
-    }
-    position -= list.block_keys;
-    return position < list.columns_count ? list.columns[position] : kNoKey;
+  /// A key under way: the sum is taken a step later, so that nothing waits for the load.
+  struct Key {
+    int loaded, offset;
+  };
+  __device__ __forceinline__ Key load_key(const Walk& walk) {
+    const bool in_block = walk.position < walk.block_keys;
+    const std::int32_t* source = in_block ? walk.block : walk.columns + walk.position;
+    Key key{kNoKey, in_block ? walk.in_block : 0};
+    if (walk.position < walk.end) key.loaded = *source;
+    return key;
+  }
+  __device__ __forceinline__ void step_blocks(Walk& walk) {
+    const int blocks = __umulhi(2 * walk.in_block, schedule.kv_tile_reciprocal);  // in_block / kv_tile
+    walk.in_block -= blocks * p.plan.kv_tile;
+    walk.block -= blocks;
   }
 
-  /// Publishes the index of the next step: this thread's key and whether its warp needs masks.
-  __device__ __forceinline__ void store_key(int key) {
+  /// Publishes the next step: this thread's key offset and whether its warp's keys need masks.
+  __device__ __forceinline__ void store_key(Key under_way) {
+    int key;
+    asm volatile("add.s32 %0, %1, %2;" : "=r"(key) : "r"(under_way.loaded), "r"(under_way.offset));
     if (key >= key_end) key = kNoKey;
     bool masked = key > first_position;
-    masked |= key >= p.plan.sink && last_position - key >= local && first_position < p.plan.dense_from;
-    masked = __any_sync(~0u, masked);
-    s.index[index_slot][threadIdx.x] = key;
-    if (threadIdx.x % 32 == 0) s.masked[index_slot][threadIdx.x / 32] = masked;
+    masked |= key >= p.plan.sink && key <= window_edge;
+    masked_before = masked_now;
+    masked_now = __any_sync(~0u, masked);
+    s.index[index_slot][thread] = key == kNoKey ? kNoOffset : static_cast<unsigned>(key) * key_stride;
+    if (thread % 32 == 0) s.masked[index_slot][thread / 32] = masked_now;
+    warp_barrier();
   }
 
-  __device__ __forceinline__ void gather(unsigned target, const char* source, unsigned slot) {
+  /// __syncwarp, in a form from which the compiler sees that the warp runs together: it then keeps stages and
+  /// barriers in uniform registers.
+  __device__ __forceinline__ void warp_barrier() const {
+    asm volatile("bar.sync %0, 32;" ::"r"(2 + thread / 32) : "memory");
+  }
+
+  __device__ __forceinline__ void gather(unsigned target, const char* source, unsigned slot, bool masked) {
     target += target_offset;
-    const int4* index = reinterpret_cast<const int4*>(&s.index[slot][first_index]);
-    if (*reinterpret_cast<const unsigned*>(s.masked[slot]) == 0) {
+    const uint4* index = reinterpret_cast<const uint4*>(&s.index[slot][first_index]);
+    if (!masked) {
+      uint4 offset[copies / 4];
 #pragma unroll
-      for (int i = 0; i < copies; i += 4) {
-        const int4 key = index[i / 4];
-        copy16(target + (i + 0) * 1024,
-               source + static_cast<std::uint64_t>(static_cast<unsigned>(key.x)) * key_stride);
-        copy16(target + (i + 1) * 1024,
-               source + static_cast<std::uint64_t>(static_cast<unsigned>(key.y)) * key_stride);
-        copy16(target + (i + 2) * 1024,
-               source + static_cast<std::uint64_t>(static_cast<unsigned>(key.z)) * key_stride);
-        copy16(target + (i + 3) * 1024,
-               source + static_cast<std::uint64_t>(static_cast<unsigned>(key.w)) * key_stride);
-      }
+      for (int i = 0; i < copies / 4; ++i) offset[i] = index[i];
+#pragma unroll
+      for (int i = 0; i < copies; i += 8)
+        copy16_eight<1024>(target + i * 1024, source, offset[i / 4], offset[i / 4 + 1]);
     } else {
 #pragma unroll 1
       for (int i = 0; i < copies; ++i) {
-        const int key = s.index[slot][first_index + i];
+        const unsigned offset = s.index[slot][first_index + i];
         const bool valid =
-            key < key_end;  // padding rows are zero: their weight is 0, and 0 * garbage may be NaN
-        copy16(target + i * 1024,
-               source + (valid ? static_cast<std::uint64_t>(static_cast<unsigned>(key)) * key_stride : 0),
-               valid);
+            offset != kNoOffset;  // padding rows are zero: their weight is 0, and 0 * garbage may be NaN
+        copy16(target + i * 1024, source + (valid ? offset : 0), valid);
       }
     }
   }
@@ -135,14 +148,16 @@ class Producer {
       copy16(target + i * 1024, source + (valid ? 2 * row * p.stride_q_token : 0), valid);
     }
     barrier_arrive_after_copies(shared_address(&s.query_full));
-    if (threadIdx.x == 0) barrier_arrive(shared_address(&s.query_full));  // releases the tile's record
+    if (thread == 0) barrier_arrive(shared_address(&s.query_full));  // releases the tile's record
   }
 
   __device__ void run_tile(const Tile& tile) {
     first_position = static_cast<int>(p.shape.q_start) + tile.row;
-    last_position = first_position + tile.rows - 1;
+    const int last_position = first_position + tile.rows - 1;
     key_end = min(static_cast<int>(p.shape.kv_len), last_position + 1);
-    local = p.plan.local ? p.plan.local[tile.head] : INT32_MAX;
+    window_edge = -1;
+    if (p.plan.local && first_position < p.plan.dense_from)
+      window_edge = last_position - p.plan.local[tile.head];
     const int set = set_steps(tile), steps = set + steps_of(tile.dups);
     const std::int64_t head =
         static_cast<std::int64_t>(tile.head / (p.shape.q_heads / p.shape.kv_heads)) * p.stride_kv_head;
@@ -152,43 +167,48 @@ class Producer {
     // instead of three.
     asm volatile("" : "+l"(keys), "+l"(values));
 
-    List list{p.plan.blocks + tile.block_end, p.plan.columns + tile.column_begin, tile.block_keys,
-              tile.columns};
-    int position = threadIdx.x, left = set;
-    int next = load_key(list, position);
+    Walk walk{p.plan.blocks + tile.block_end - 1,
+              p.plan.columns + tile.column_begin - tile.block_keys,
+              thread,
+              tile.block_keys,
+              tile.block_keys + tile.columns,
+              thread};
+    step_blocks(walk);
+    Key next = load_key(walk);
     copy_queries(tile);
+    int left = set;
     const auto advance = [&] {  // loads the key after `next`
-      position += kKeys;
-      if (--left == 0) {
-        list = {nullptr, p.plan.dup + tile.dup_begin, 0, tile.dups};
-        position = threadIdx.x;
-      }
-      return load_key(list, position);
+      walk.position += kKeys;
+      walk.in_block += kKeys;
+      step_blocks(walk);
+      if (--left == 0) walk = {nullptr, p.plan.dup + tile.dup_begin, thread, 0, tile.dups, 0};
+      return load_key(walk);
     };
     store_key(next);
     if (steps > 1) next = advance();
-    named_barrier<1, kProducers>();
 
     for (int step = 0; step < steps; ++step) {
       const unsigned slot = index_slot;
       barrier_wait(shared_address(&s.key_empty[key.stage]), key.parity ^ 1);
-      gather(shared_address(s.keys[key.stage]), keys, slot);
+      gather(shared_address(s.keys[key.stage]), keys, slot, masked_now);
       barrier_arrive_after_copies(shared_address(&s.key_full[key.stage]));
       key.advance();
       index_slot = (index_slot + 1) % C::index_slots;
+      const bool masked = masked_before;
       if (step + 1 < steps) {
         store_key(next);
         if (step + 2 < steps) next = advance();
-        named_barrier<1, kProducers>();
+      } else {
+        masked_before = masked_now;
       }
-      if (C::values && step > 0) gather_values(values, (slot + C::index_slots - 1) % C::index_slots);
+      if (C::values && step > 0) gather_values(values, (slot + C::index_slots - 1) % C::index_slots, masked);
     }
-    if (C::values) gather_values(values, (index_slot + C::index_slots - 1) % C::index_slots);
+    if (C::values) gather_values(values, (index_slot + C::index_slots - 1) % C::index_slots, masked_before);
   }
 
-  __device__ __forceinline__ void gather_values(const char* values, unsigned slot) {
+  __device__ __forceinline__ void gather_values(const char* values, unsigned slot, bool masked) {
     barrier_wait(shared_address(&s.value_empty[value.stage]), value.parity ^ 1);
-    gather(shared_address(s.values[value.stage]), values, slot);
+    gather(shared_address(s.values[value.stage]), values, slot, masked);
     barrier_arrive_after_copies(shared_address(&s.value_full[value.stage]));
     value.advance();
   }
@@ -196,10 +216,12 @@ class Producer {
   const SparseFwdParams& p;
   const Schedule& schedule;
   S& s;
-  int first_row, first_index, source_offset, target_offset;
+  int thread, first_row, first_index, source_offset, target_offset;
   unsigned key_stride;
-  int first_position = 0, last_position = 0, key_end = 0, local = 0;  // of the current tile
+  // Of the current tile: keys up to window_edge, sinks aside, are hidden from its last row.
+  int first_position = 0, key_end = 0, window_edge = 0;
   unsigned index_slot = 0;
+  bool masked_now = false, masked_before = false;  // this warp's keys of the last two published steps
   Ring<C::stages> key, value;
 };
 

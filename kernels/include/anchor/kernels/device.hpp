@@ -28,7 +28,7 @@ int device_count();
 
 struct DeviceInfo {
   std::string name;
-  std::string pci_bus_id;  ///< 0000:3b:00.0
+  std::string pci_bus_id;    ///< 0000:3b:00.0
   int major = 0, minor = 0;  ///< compute capability
   int multiprocessors = 0;
   std::size_t memory_bytes = 0, l2_bytes = 0;

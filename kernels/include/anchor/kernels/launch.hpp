@@ -24,4 +24,17 @@ std::size_t workspace_bytes(const SparseFwdParams& params);
 void sparse_fwd(const SparseFwdParams& params, void* workspace, const Stream& stream,
                 Path path = Path::automatic);
 
+/// Number of plan rows per head, and of blocks of all heads, that anchor_plan writes.
+std::int64_t anchor_groups(const AnchorParams& params);
+std::int64_t anchor_block_count(const AnchorParams& params);
+
+const char* unsupported(const AnchorParams& params, const DeviceInfo& device, Path path = Path::automatic);
+std::size_t workspace_bytes(const AnchorParams& params);
+
+/// Plans AnchorAttention, or writes critical thetas. The last entries of column_offsets and dup_offsets say
+/// how many items there are, even if they exceed the capacity: then the caller enlarges the lists and plans
+/// again.
+void anchor_plan(const AnchorParams& params, void* workspace, const Stream& stream,
+                 Path path = Path::automatic);
+
 }  // namespace anchor::kernels

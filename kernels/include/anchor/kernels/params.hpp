@@ -49,4 +49,34 @@ struct SparseFwdParams {
   std::int64_t stride_out_head = 0, stride_out_token = 0;
 };
 
+/// What the planner of AnchorAttention takes and fills (arXiv 2505.23520; rule:
+/// lib/anchor/method/anchor.cpp). Plan row = head * groups + group; the plan has q_tile = kv_tile = block and
+/// tiles_per_row = step.
+struct AnchorParams {
+  Shape shape;                 ///< q_start must be a multiple of block * step
+  int block = 128, step = 16;  ///< rows per pooled query; pooled queries that share one list
+  bool v4 = false;          ///< windows of the released code: they count in groups, [block, S) weighs twice
+  bool dense_tail = false;  ///< rows of a partial last group see every key
+  const void* q = nullptr;  ///< as in SparseFwdParams
+  const void* k = nullptr;
+  std::int64_t stride_q_head = 0, stride_q_token = 0;
+  std::int64_t stride_kv_head = 0, stride_kv_token = 0;
+  const float* theta = nullptr;  ///< [q_heads] on the device, natural-log units; may hold infinities
+
+  std::int64_t* block_offsets = nullptr;   ///< [q_heads * groups + 1]
+  std::int32_t* blocks = nullptr;          ///< [anchor_block_count()]
+  std::int64_t* column_offsets = nullptr;  ///< [q_heads * groups + 1]
+  std::int32_t* columns = nullptr;         ///< [column_capacity]; lists beyond it are cut off
+  std::int64_t column_capacity = 0;
+  std::int64_t* dup_offsets = nullptr;  ///< [q_heads * groups + 1], v4 only
+  std::int32_t* dup = nullptr;          ///< [dup_capacity]
+  std::int64_t dup_capacity = 0;
+
+  /// If set, no lists are made: [q_heads, groups, kv_len], the smallest theta that selects each candidate
+  /// key. Other entries are left alone. theta may then be nullptr.
+  float* critical = nullptr;
+  float* row_anchors =
+      nullptr;  ///< optional: [q_heads, q_len], each row's largest score outside its candidates
+};
+
 }  // namespace anchor::kernels

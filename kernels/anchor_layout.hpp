@@ -1,0 +1,102 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "anchor/kernels/params.hpp"
+
+#ifdef __CUDACC__
+#define ANCHOR_HOST_DEVICE __host__ __device__
+#else
+#define ANCHOR_HOST_DEVICE
+#endif
+
+// Where the groups of AnchorAttention begin and end, and how the planner lays out its scratch.
+namespace anchor::kernels {
+
+/// The windows of every group; g counts the groups of this chunk of queries from 0.
+struct AnchorGroups {
+  explicit AnchorGroups(const AnchorParams& p)
+      : block(p.block),
+        rows(std::int64_t{p.block} * p.step),
+        first(p.shape.q_start / rows),
+        count((p.shape.q_len + rows - 1) / rows),
+        q_end(p.shape.q_start + p.shape.q_len),
+        kv_len(p.shape.kv_len),
+        v4(p.v4),
+        dense_tail(p.dense_tail) {}
+
+  std::int64_t block, rows;  ///< rows = S = block * step
+  std::int64_t first;        ///< position of the chunk's first group, in groups
+  std::int64_t count, q_end, kv_len;
+  bool v4, dense_tail;
+
+  ANCHOR_HOST_DEVICE std::int64_t begin(std::int64_t g) const { return (first + g) * rows; }
+  /// One past the last key that any row of the group may see.
+  ANCHOR_HOST_DEVICE std::int64_t end(std::int64_t g) const {
+    return least(begin(g) + rows, least(q_end, kv_len));
+  }
+  ANCHOR_HOST_DEVICE bool dense(std::int64_t g) const {
+    return begin(g) == 0 || (dense_tail && begin(g) + rows > q_end);
+  }
+  /// Candidates are the keys [block, candidate_end); none if that is not after block.
+  ANCHOR_HOST_DEVICE std::int64_t candidate_end(std::int64_t g) const {
+    return dense(g) ? 0 : least(begin(g) - block, kv_len);
+  }
+  /// Candidates before this are in the row's blocks anyway: v4 doubles them.
+  ANCHOR_HOST_DEVICE std::int64_t dup_end(std::int64_t g) const {
+    return v4 ? least(rows, candidate_end(g)) : 0;
+  }
+
+  /// Keys outside the blocks: [hole_begin, hole_end), empty for dense groups.
+  ANCHOR_HOST_DEVICE std::int64_t hole_begin() const { return v4 ? rows : block; }
+  ANCHOR_HOST_DEVICE std::int64_t hole_end(std::int64_t g) const {
+    const std::int64_t hole = v4 ? begin(g) : begin(g) - block;
+    return dense(g) || hole <= hole_begin() ? hole_begin() : hole;
+  }
+  ANCHOR_HOST_DEVICE std::int64_t blocks(std::int64_t g) const {
+    const std::int64_t hole = hole_end(g);
+    if (hole == hole_begin()) return up(end(g), block);
+    return hole_begin() / block + (end(g) > hole ? up(end(g) - hole, block) : 0);
+  }
+  /// Blocks of the groups before g of one head. All groups but the first three and a partial last one have
+  /// equally many.
+  ANCHOR_HOST_DEVICE std::int64_t blocks_before(std::int64_t g) const {
+    std::int64_t sum = 0;
+    for (std::int64_t n = 0; n < g && n < 3; ++n) sum += blocks(n);
+    if (g > 3) sum += (g - 4) * blocks(3) + blocks(g - 1);
+    return sum;
+  }
+
+ private:
+  static ANCHOR_HOST_DEVICE std::int64_t least(std::int64_t a, std::int64_t b) { return a < b ? a : b; }
+  static ANCHOR_HOST_DEVICE std::int64_t up(std::int64_t a, std::int64_t b) { return (a + b - 1) / b; }
+};
+
+/// Pooled queries lie as rows of 64-row matrix operands. A unit is the pooled queries of one (head, group),
+/// padded to a power of two `slots`; the units of a KV head are numbered group * heads per KV head + head.
+struct AnchorLayout {
+  AnchorLayout(const AnchorParams& params, void* workspace);
+
+  int slots = 1, units_per_tile = 64;
+  int heads_per_kv = 1;
+  std::int64_t units = 0;    ///< of one KV head
+  std::int64_t tiles = 0;    ///< of 64 rows, of one KV head; even, because two warpgroups work side by side
+  std::int64_t words = 0;    ///< of 32 keys, in one bitmap row
+  int kv_heads_at_once = 1;  ///< whose bitmaps fit in the scratch
+  std::size_t bytes = 0;
+
+  void* schedule = nullptr;         ///< for the row maxima
+  float* row_anchors = nullptr;     ///< [q_heads, q_len]
+  void* high = nullptr;             ///< [kv_heads * tiles * 64, head_dim], in the order of matrix fragments
+  void* low = nullptr;              ///< what rounding to `high` lost
+  float* mean_anchor = nullptr;     ///< [kv_heads * tiles * 64], NaN where there is no pooled query
+  std::uint32_t* bitmap = nullptr;  ///< [plan rows of kv_heads_at_once, words]
+  std::int32_t* counts = nullptr;   ///< [2][plan rows]: columns, duplicates
+  unsigned* ticket = nullptr;
+};
+
+/// The attention plan over the groups' blocks alone: what the row anchors are taken from.
+PlanParams anchor_region(const AnchorParams& params);
+
+}  // namespace anchor::kernels

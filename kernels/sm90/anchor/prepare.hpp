@@ -1,0 +1,21 @@
+#pragma once
+
+#include "anchor_layout.hpp"
+
+struct CUstream_st;
+
+// The steps of anchor_plan around the identification.
+namespace anchor::kernels::sm90 {
+
+/// Writes block_offsets and blocks.
+void run_anchor_region(const AnchorParams& params, CUstream_st* stream);
+
+/// Pools queries and row anchors into matrix operands.
+void run_pool(const AnchorParams& params, const AnchorLayout& layout, CUstream_st* stream);
+
+/// Turns the bitmaps of KV heads [kv_begin, kv_end) into the lists of their plan rows. Chunks run in order: a
+/// chunk's lists follow the one before.
+void run_compact(const AnchorParams& params, const AnchorLayout& layout, int kv_begin, int kv_end,
+                 CUstream_st* stream);
+
+}  // namespace anchor::kernels::sm90
