@@ -35,6 +35,8 @@ class Dump:
     def __init__(self, path):
         self.file = h5py.File(path, "r")
         self.attributes = dict(self.file.attrs)
+        if self.attributes.get("format") != "anchor-qkv" or not self.attributes.get("complete"):
+            raise ValueError(f"{path} is not a complete anchor-qkv dump")
         self.layers = sorted(int(name) for name in self.file["layers"])
 
     def layer(self, layer):

@@ -85,6 +85,18 @@ class Interoperability(Case):
                 truth = json.loads(dump.layer(1).attrs["truth_json"])
                 self.assertEqual([head["head"] for head in truth], [0, 1, 2, 3])
 
+    def test_the_committed_dump_is_what_its_command_makes(self):
+        data = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "data")
+        self.run_tool("verify", os.path.join(data, "synthetic.h5"))
+        with open(os.path.join(data, "README.md")) as file:
+            command = next(line for line in file if line.startswith("- `synthetic.h5`"))
+        arguments = command.split("`")[3].replace("data/synthetic.h5", self.path("again.h5")).split()[1:]
+        self.run_tool(*arguments)
+        with Dump(os.path.join(data, "synthetic.h5")) as first, Dump(self.path("again.h5")) as second:
+            for layer in first.layers:
+                for part in "qkv":
+                    self.assertEqual(first.layer(layer)[part].attrs["xxh3_64"], second.layer(layer)[part].attrs["xxh3_64"])
+
     def test_chunked_compressed_and_uint16_files_are_read(self):
         q, k, v = self.write("d.h5", "f32")
         self.write("u.h5", "f32")
