@@ -41,8 +41,8 @@ int main(int argc, char** argv) {
     request.params.set("step", static_cast<double>(step));
     Curve curve;
     const double sweep_s = seconds([&] {
-      curve = exact_curve(anchor.critical_cpu(inputs, request.params,
-                                              cpu_mass_map(inputs, anchor.granularity(request.params))));
+      curve = exact_curve(anchor.critical_cpu(inputs, 0, request.params,
+                                              cpu_mass_map(inputs, anchor.granularity(request.params, inputs.geometry))));
     });
     sweeps += fmt::format(R"({}{{"step":{},"thresholds":{},"s":{:.5f}}})", sweeps.empty() ? "" : ",", step,
                           curve.size(), sweep_s);

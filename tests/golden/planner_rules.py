@@ -262,3 +262,184 @@ def xattention(p, h, tau=0.9, stride=16, block=128, rounding="exact"):
                 taken += scores[c]
         grid.append(kept)
     return as_keys(grid, block, n)
+
+
+# ---- SpargeAttn --------------------------------------------------------------------------------------------
+
+
+def f16(x):
+    return np.asarray(x, dtype=np.float32).astype(np.float16).astype(np.float64)
+
+
+def sparge_blocks(x, b, threshold, official):
+    means, similar = pooled(x, b), []
+    for start, end in tiles(len(x), b):
+        rows = x[start:end]
+        with np.errstate(all="ignore"):
+            unit = rows / np.linalg.norm(rows, axis=1, keepdims=True)
+        if official:
+            unit = f16(unit)
+        cosine = (unit @ unit.T).mean()
+        similar.append(bool(cosine > threshold) and not (official and end - start < b))
+    return (bf16(means) if official else means), similar
+
+
+def spargeattn(p, h, mode="cdf", cdf=0.98, topk=0.5, sim="auto", smooth_k=1, pv=50, rounding="exact"):
+    q, k = p.head(h)
+    official = rounding == "official"
+    sim = {"cdf": 0.6, "topk": -0.1}[mode] if sim == "auto" else sim
+    if smooth_k:
+        k = k - k.mean(axis=0)
+    qm, q_similar = sparge_blocks(q, 128, sim, official)
+    km, k_similar = sparge_blocks(k, 64, sim, official)
+    rows = []
+    for r in range(len(qm)):
+        causal = min(2 * (r + 1), len(km))
+        fixed = {c for c in range(causal) if not (q_similar[r] and k_similar[c])}
+        contest = [c for c in range(causal) if c not in fixed]
+        if contest:
+            s = p.sigma * km[contest] @ qm[r]
+            w = softmax(bf16(s)) if official else softmax(s)
+            if official:
+                w = bf16(w)
+            best = order(w)
+            total = np.cumsum(w[best])
+            if official:
+                total = bf16(total)
+            taken = int((total <= cdf).sum()) if mode == "cdf" else math.floor(topk * len(km))
+            always = fixed | {contest[best[0]]}
+            if not any(c <= 2 * r for c in always):
+                always.add(2 * r)
+            fixed = always | {contest[n] for n in best[:taken]}
+        rows.append(block_keys(fixed, 64, p.n))
+    return rows, 128
+
+
+# ---- SALE --------------------------------------------------------------------------------------------------
+
+
+def int4(x, quant, queries, official):
+    """Codes and the scale of every row; quant 3 shares scales between the rows that one thread holds."""
+    n = len(x)
+    if quant == 2:
+        group = np.arange(n)
+    elif queries:
+        group = np.array([(i // 16, i % 8) for i in range(n)]) @ [8, 1]
+    else:
+        group = np.array([(i // 32, i % 8 // 2) for i in range(n)]) @ [4, 1]
+    scale = np.zeros(n)
+    for g in np.unique(group):
+        scale[group == g] = np.abs(x[group == g]).max() / 7
+    with np.errstate(all="ignore"):
+        codes = np.where(scale[:, None] > 0, np.rint(x / scale[:, None]), 0)
+    return codes, (f16(scale) if official else scale)
+
+
+def sale(p, h, theta_h=0.008, window=128, quant=3, rounding="exact"):
+    q, k = p.head(h)
+    n, official, nb = p.n, rounding == "official", -(-p.n // 32)
+    everything = [set(range(min(64 * (m + 1), n))) for m in range(-(-n // 64))]
+    if n <= 1024 or theta_h < 1e-5:
+        return everything, 64
+    k = k - k.mean(axis=0)
+    mean_q = q.mean(axis=0)
+    c = k @ mean_q
+    q_codes, sq = int4(q - mean_q, int(quant), True, official)
+    k_codes, sk = int4(k, int(quant), False, official)
+    with np.errstate(all="ignore"):
+        if official:
+            whole = f16(q_codes @ k_codes.T + np.rint(f16(c / sk)[None, :] / sq[:, None]))
+        else:
+            whole = q_codes @ k_codes.T + np.rint(c[None, :] / (sk[None, :] * sq[:, None]))
+    scale = sq[:, None] * sk[None, :]
+    estimate = np.where(scale > 0, scale * whole, c[None, :])
+    rows = []
+    for m, (start, end) in enumerate(tiles(n, 64)):
+        blocks = min(nb, 2 * (m + 1))
+        local = next(x for x in range(10000) if 32 * x >= window and x % 4 == (blocks - 1) % 4)
+        first_local = max(1, blocks - local)
+        kept = {0} | set(range(first_local, blocks))
+        reference = sorted({j for j in range(32)} | set(range(first_local * 32, end)))
+        for i in range(start, end):
+            s = q[i] @ k[[j for j in reference if j <= i]].T
+            top = s.max()
+            z = np.exp(p.sigma * (s - top)).sum()
+            for b in range(1, first_local):
+                best = estimate[i, b * 32:(b + 1) * 32].max()
+                if official:
+                    on = best > f16(top + math.log(z * theta_h) / p.sigma)
+                else:
+                    on = math.exp(p.sigma * (best - top)) / z > theta_h
+                if on:
+                    kept.add(b)
+        rows.append(block_keys(kept, 32, n))
+    return rows, 64
+
+
+# ---- FlashPrefill ------------------------------------------------------------------------------------------
+
+
+def flashprefill(p, h, alpha=0.1, sink=256, window=512, block=128, correction=1, pack="auto", score="exact"):
+    group = p.q_heads // p.kv_heads
+    packed = 1 if pack == "head" or block % group else group
+    first = h // packed * packed
+    q = p.q[first:first + packed]
+    km = pooled(p.head(h)[1], block)
+    tile = block // packed
+    rows = []
+    for start, end in tiles(p.n, tile):
+        past = start // block
+        kept = set(range(past, -(-end // block)))
+        rows_q = q[:, start:end].reshape(-1, p.dim)
+        if past:
+            s = p.sigma * rows_q @ km[:past].T
+            if score == "mean":
+                u = s.mean(axis=0)
+                kept |= {c for c in range(past) if alpha == 0 or u[c] >= u.max() + math.log(alpha)}
+            else:
+                weight = np.exp(s - s.max()).sum(axis=0)
+                kept |= {c for c in range(past) if weight[c] >= alpha * weight.max()}
+        kept |= {c for c in range(past) if c * block < sink}
+        kept |= {c for c in range(past) if c >= math.floor((start - (window - 1)) / block)}
+        rows.append(block_keys(kept, block, p.n))
+    return rows, tile
+
+
+# ---- oracles -----------------------------------------------------------------------------------------------
+
+
+def block_oracle(p, h, mass=0.95, block=128, force_diagonal=1):
+    q, k = p.head(h)
+    w = causal_probabilities(q, k, p.sigma)
+    grid = []
+    for r, (start, end) in enumerate(tiles(p.n, block)):
+        m = np.array([w[start:end, c * block:(c + 1) * block].sum() for c in range(r + 1)])
+        kept = {r} if force_diagonal else {int(order(m)[0])}
+        for c in order(m):
+            if sum(m[list(kept)]) >= mass * m.sum():
+                break
+            kept.add(int(c))
+        grid.append(kept)
+    return as_keys(grid, block, p.n)
+
+
+def stripe_oracle(p, h, mass=0.95, block=128, step=16):
+    q, k = p.head(h)
+    w = causal_probabilities(q, k, p.sigma)
+    size = block * step
+    groups = tiles(p.n, size)
+    base, items, forced = [], [], float(p.n)
+    for g, (start, end) in enumerate(groups):
+        hole = set(range(block, start - block)) if g else set()
+        base.append(set(range(end)) - hole)
+        for j in sorted(hole):
+            m = w[start:end, j].sum()
+            items.append((m, g, j))
+            forced -= m
+    for n in order([m for m, _, _ in items]):
+        m, g, j = items[n]
+        if forced >= mass * p.n:
+            break
+        base[g].add(j)
+        forced += m
+    return base, size

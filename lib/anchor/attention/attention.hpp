@@ -44,7 +44,9 @@ struct FloatGroup {
 /// Attention output and normaliser. A row that sees no key has out = 0 and lse = -infinity.
 struct AttentionResult {
   std::vector<float> out;   ///< [q_heads, q_len, head_dim]
-  std::vector<double> lse;  ///< [q_heads, q_len], natural log of sum exp(scaled score)
+  std::vector<double> lse;  ///< [q_heads, q_len], natural log of sum exp(scaled score) over the visible keys
+  /// With mean correction: lse of the normaliser of `out`, means included. Empty without.
+  std::vector<double> lse_corrected = {};
 };
 
 }  // namespace anchor

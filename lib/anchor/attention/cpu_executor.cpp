@@ -4,6 +4,7 @@
 #include <limits>
 
 #include "anchor/base/aligned.hpp"
+#include "anchor/base/block_means.hpp"
 #include "anchor/base/matrix_ops.hpp"
 #include "anchor/base/parallel.hpp"
 
@@ -45,10 +46,51 @@ class Tile {
   void add_columns(std::span<const std::int32_t> columns) {
     for (std::size_t at = 0; at < columns.size(); at += chunk_keys) {
       const auto part = columns.subspan(at, std::min<std::size_t>(chunk_keys, columns.size() - at));
-      gather(part);
+      gather(part, inputs_.keys(head_), inputs_.values(head_));
       score(gathered_k_.data(), static_cast<std::int64_t>(part.size()));
       if (needs_mask(part.front(), part.back()))
         mask([&](std::int64_t n) { return part[static_cast<std::size_t>(n)]; }, std::ssize(part));
+      step(gathered_v_.data(), std::ssize(part));
+    }
+  }
+
+  /// One block under plan.pv_skip: left out if every row's scores are far below the row's maximum so far.
+  void add_block_unless_far(std::int64_t begin, std::int64_t end) {
+    const std::int64_t count = end - begin;
+    score(inputs_.keys(head_) + begin * dim_, count);
+    if (needs_mask(begin, end - 1)) mask([&](std::int64_t n) { return begin + n; }, count);
+    constexpr double ln2 = 0.693147180559945309;
+    bool far = true;
+    for (std::int64_t r = 0; far && r < rows_; ++r) {
+      const float* row = score_.data() + r * chunk_keys;
+      const float top = *std::max_element(row, row + count);
+      far = top == -infinity ||
+            static_cast<double>(top) - static_cast<double>(max_[static_cast<std::size_t>(r)]) <=
+                -*plan_.pv_skip * ln2;
+    }
+    if (!far) step(inputs_.values(head_) + begin * dim_, count);
+  }
+
+  /// Blocks [0, before) that the row does not list, each as `block` copies of its mean. lse stays as it is.
+  void add_means(std::span<const std::int32_t> listed, std::int64_t before, const float* mean_k,
+                 const float* mean_v) {
+    const std::int64_t block = plan_.kv_tile;
+    std::vector<std::int32_t> pruned;
+    for (std::int64_t n = 0; n < before; ++n) {
+      if (!std::binary_search(listed.begin(), listed.end(), static_cast<std::int32_t>(n * block)))
+        pruned.push_back(static_cast<std::int32_t>(n));
+    }
+    set_max_ = max_;
+    set_sum_ = sum_;
+    const auto copies = static_cast<float>(std::log(static_cast<double>(block)));
+    for (std::size_t at = 0; at < pruned.size(); at += chunk_keys) {
+      const auto part = std::span(pruned).subspan(at, std::min<std::size_t>(chunk_keys, pruned.size() - at));
+      gather(part, mean_k, mean_v);
+      score(gathered_k_.data(), std::ssize(part));
+      for (std::int64_t r = 0; r < rows_; ++r) {
+        for (std::int64_t n = 0; n < std::ssize(part); ++n)
+          score_[static_cast<std::size_t>(r * chunk_keys + n)] += copies;
+      }
       step(gathered_v_.data(), std::ssize(part));
     }
   }
@@ -59,7 +101,7 @@ class Tile {
     for (std::size_t at = 0; at < dup.size(); at += chunk_keys) {
       const auto part = dup.subspan(at, std::min<std::size_t>(chunk_keys, dup.size() - at));
       const std::int64_t count = std::ssize(part);
-      gather(part);
+      gather(part, inputs_.keys(head_), inputs_.values(head_));
       score(gathered_k_.data(), count);
       mask([&](std::int64_t n) { return part[static_cast<std::size_t>(n)]; }, count);
       matrix_ops().exp_rows(rows_, count, score_.data(), chunk_keys, max_.data());
@@ -78,7 +120,10 @@ class Tile {
     for (std::int64_t r = 0; r < rows_; ++r) {
       const auto row = static_cast<std::size_t>(r);
       const std::int64_t at = head_ * inputs_.geometry.q_len + begin_ + r;
-      result.lse[static_cast<std::size_t>(at)] = static_cast<double>(max_[row]) + std::log(sum_[row]);
+      const double lse = static_cast<double>(max_[row]) + std::log(sum_[row]);
+      result.lse[static_cast<std::size_t>(at)] =
+          plan_.mean_correction ? static_cast<double>(set_max_[row]) + std::log(set_sum_[row]) : lse;
+      if (plan_.mean_correction) result.lse_corrected[static_cast<std::size_t>(at)] = lse;
       const float scale = weight[row] > 0 ? static_cast<float>(1 / weight[row]) : 0.f;
       for (std::int64_t c = 0; c < dim_; ++c)
         result.out[static_cast<std::size_t>(at * dim_ + c)] =
@@ -95,11 +140,9 @@ class Tile {
            position(rows_ - 1) - first_key >= plan_.window->local[static_cast<std::size_t>(head_)];
   }
 
-  void gather(std::span<const std::int32_t> columns) {
+  void gather(std::span<const std::int32_t> columns, const float* keys, const float* values) {
     gathered_k_.resize(static_cast<std::size_t>(chunk_keys * dim_));
     gathered_v_.resize(gathered_k_.size());
-    const float* keys = inputs_.keys(head_);
-    const float* values = inputs_.values(head_);
     for (std::size_t n = 0; n < columns.size(); ++n) {
       std::copy_n(keys + columns[n] * dim_, dim_, gathered_k_.data() + static_cast<std::int64_t>(n) * dim_);
       std::copy_n(values + columns[n] * dim_, dim_, gathered_v_.data() + static_cast<std::int64_t>(n) * dim_);
@@ -136,13 +179,18 @@ class Tile {
   const SparsePlan& plan_;
   int head_;
   std::int64_t dim_, begin_, rows_;
-  std::vector<float> max_, shrink_;
-  std::vector<double> sum_, sum_out_;
+  std::vector<float> max_, shrink_, set_max_;
+  std::vector<double> sum_, sum_out_, set_sum_;
   AlignedVector<float> acc_, score_, gathered_k_, gathered_v_;
 };
 
-void run_tile(const AttentionInputs& inputs, const SparsePlan& plan, int head, std::int64_t begin,
-              AttentionResult& result) {
+/// Mean keys and values of all blocks of a head's KV head, for plans with mean correction.
+struct Means {
+  AlignedVector<float> k, v;
+};
+
+void run_tile(const AttentionInputs& inputs, const SparsePlan& plan, const std::vector<Means>& means,
+              int head, std::int64_t begin, AttentionResult& result) {
   const Geometry& g = plan.geometry;
   const std::int64_t rows = std::min<std::int64_t>(plan.q_tile, g.q_len - begin);
   const std::int64_t reach = g.visible(begin + rows - 1);
@@ -153,6 +201,11 @@ void run_tile(const AttentionInputs& inputs, const SparsePlan& plan, int head, s
   for (std::size_t n = 0; n < blocks.size() && blocks[n] < reach;) {
     const std::int64_t run = blocks[n];
     std::int64_t end = run;
+    if (plan.pv_skip) {
+      end += plan.block_width(blocks[n++]);
+      tile.add_block_unless_far(run, std::min(end, reach));
+      continue;
+    }
     while (n < blocks.size() && blocks[n] == end) end += plan.block_width(blocks[n++]);  // neighbours join
     tile.add_run(run, std::min(end, reach));
   }
@@ -161,6 +214,10 @@ void run_tile(const AttentionInputs& inputs, const SparsePlan& plan, int head, s
         static_cast<std::size_t>(std::lower_bound(keys.begin(), keys.end(), reach) - keys.begin()));
   };
   tile.add_columns(upto(plan.columns[row]));
+  if (plan.mean_correction) {
+    const Means& mean = means[static_cast<std::size_t>(g.kv_head(head))];
+    tile.add_means(blocks, (g.q_start + begin) / plan.kv_tile, mean.k.data(), mean.v.data());
+  }
   if (plan.dup.rows() > 0) tile.add_duplicates(upto(plan.dup[row]));
   tile.store(result);
 }
@@ -171,6 +228,14 @@ AttentionResult cpu_attention(const AttentionInputs& inputs, const SparsePlan& p
   const Geometry& g = plan.geometry;
   AttentionResult result{std::vector<float>(static_cast<std::size_t>(g.q_heads * g.q_len * g.head_dim)),
                          std::vector<double>(static_cast<std::size_t>(g.q_heads * g.q_len))};
+  std::vector<Means> means;
+  if (plan.mean_correction) {
+    result.lse_corrected.resize(result.lse.size());
+    for (int head = 0; head < g.q_heads; head += g.q_heads / g.kv_heads) {
+      means.push_back({block_means(inputs.keys(head), g.kv_len, g.head_dim, plan.kv_tile),
+                       block_means(inputs.values(head), g.kv_len, g.head_dim, plan.kv_tile)});
+    }
+  }
   const std::int64_t tiles = (g.q_len + plan.q_tile - 1) / plan.q_tile;
   // A task is a tile, or many tiles where tiles are single rows. Late tiles see the most keys: start with
   // them.
@@ -180,7 +245,7 @@ AttentionResult cpu_attention(const AttentionInputs& inputs, const SparsePlan& p
     const int head = static_cast<int>(task / tasks);
     const std::int64_t first = (tasks - 1 - task % tasks) * per_task;
     for (std::int64_t t = first; t < std::min(first + per_task, tiles); ++t)
-      run_tile(inputs, plan, head, t * plan.q_tile, result);
+      run_tile(inputs, plan, means, head, t * plan.q_tile, result);
   });
   return result;
 }

@@ -20,6 +20,9 @@ float f16_to_float(std::uint16_t bits);
 /// Round to nearest, ties to even; NaN stays NaN, overflow becomes infinity.
 std::uint16_t float_to_bf16(float value);
 std::uint16_t float_to_f16(float value);
+/// The nearest value that the type holds.
+inline float round_bf16(float value) { return bf16_to_float(float_to_bf16(value)); }
+inline float round_f16(float value) { return f16_to_float(float_to_f16(value)); }
 
 /// Converts `out.size()` stored elements to float. `in` holds size_of(dtype) * out.size() bytes.
 void to_float(DType dtype, const std::byte* in, std::span<float> out);

@@ -108,8 +108,8 @@ class CpuEngine final : public Engine {
 
   CriticalItems critical(const Method& method, const Params& params, const Inputs& inputs,
                          int head) override {
-    const MassMap map = mass(inputs, head, method.granularity(params));
-    return method.critical_cpu(cpu(inputs).view().head(head), params, map);
+    const MassMap map = mass(inputs, head, method.granularity(params, inputs.geometry()));
+    return method.critical_cpu(cpu(inputs).view(), head, params, map);
   }
 
   std::unique_ptr<Pipeline> pipeline(const Method& method, const PlanRequest& request,

@@ -13,6 +13,11 @@ const T* CudaLists::keep(const std::vector<T>& values, const kernels::Stream& st
 }
 
 CudaLists::CudaLists(const SparsePlan& plan, const kernels::Stream& stream) {
+  if (plan.mean_correction)
+    fail("mean correction is not supported on a CUDA device; set correction=0 or use the CPU");
+  // What pv_skip leaves out beyond 40 octaves is below the resolution of float sums: it may as well be added.
+  if (plan.pv_skip && *plan.pv_skip < 40)
+    fail("pv_skip is not supported on a CUDA device; set pv=inf or use the CPU");
   params.q_tile = plan.q_tile;
   params.kv_tile = plan.kv_tile;
   params.tiles_per_row = plan.tiles_per_row;

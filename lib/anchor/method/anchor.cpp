@@ -5,6 +5,7 @@
 #include "anchor/base/error.hpp"
 #include "anchor/base/matrix_ops.hpp"
 #include "anchor/base/parallel.hpp"
+#include "anchor/method/anchor_windows.hpp"
 #include "anchor/method/method.hpp"
 
 // "AnchorAttention: Difference-Aware Sparse Attention with Stripe Granularity", arXiv 2505.23520.
@@ -19,62 +20,30 @@ namespace {
 constexpr float infinity = std::numeric_limits<float>::infinity();
 constexpr std::int64_t chunk_keys = 512;
 
-struct Range {
-  std::int64_t begin = 0, end = 0;
-  std::int64_t size() const { return std::max<std::int64_t>(0, end - begin); }
-};
-
-/// The windows of every group of query rows. Groups, blocks and windows count absolute positions.
-struct Windows {
+struct Windows : AnchorWindows {
   Windows(const Params& params, const Geometry& geometry)
-      : b(params.integer("block")),
-        step(params.integer("step")),
-        group(b * step),
-        v4(params.choice("mode") == "v4"),
-        anchor(params.choice("anchor")),
-        q_start(geometry.q_start),
-        end(geometry.q_start + geometry.q_len) {
+      : AnchorWindows(geometry, params.integer("block"), params.integer("step"),
+                      params.choice("mode") == "v4",
+                      params.choice("tail") == "dense" ||
+                          (params.choice("tail") == "auto" && params.choice("mode") == "v4")),
+        anchor(params.choice("anchor")) {
     if (geometry.q_start % group != 0) {
       fail("anchor: a chunk must start at a multiple of the group ({} rows), not at {}", group,
            geometry.q_start);
     }
-    const std::string& tail = params.choice("tail");
-    dense_tail = tail == "dense" || (tail == "auto" && v4);
   }
-
-  std::int64_t b, step, group;
-  bool v4, dense_tail;
   std::string anchor;
-  std::int64_t q_start, end;
-
-  std::int64_t begin_of(std::int64_t g) const {
-    return q_start + g * group;
-  }  ///< first position of local group g
-
-  /// Rows of this group see every causal key, and nothing is selected.
-  bool dense(std::int64_t g) const {
-    return begin_of(g) == 0 || (dense_tail && begin_of(g) + group > end && end % group != 0);
-  }
-  /// Keys that compete for selection.
-  Range candidates(std::int64_t g) const { return dense(g) ? Range{} : clip({b, begin_of(g) - b}); }
-  /// Keys outside initial and local window: kept only if selected. In v4 the last b of them can never be.
-  Range hole(std::int64_t g) const {
-    if (dense(g)) return {};
-    return v4 ? clip({group, begin_of(g)}) : candidates(g);
-  }
-
- private:
-  static Range clip(Range range) { return range.size() > 0 ? range : Range{}; }
 };
 
 /// Row anchors of query rows [row, row + rows) of one head: each row's largest score over the keys outside
 /// `hole` (over all causal keys where the anchor is global).
-std::vector<float> row_anchors(const AttentionInputs& head, std::int64_t row, std::int64_t rows, Range hole) {
+std::vector<float> row_anchors(const AttentionInputs& head, std::int64_t row, std::int64_t rows,
+                               KeyRange hole) {
   const Geometry& g = head.geometry;
   std::vector<float> anchors(static_cast<std::size_t>(rows), -infinity);
   AlignedVector<float> score(static_cast<std::size_t>(rows * chunk_keys));
   const std::int64_t reach = g.visible(row + rows - 1);
-  const auto visit = [&](Range keys) {
+  const auto visit = [&](KeyRange keys) {
     for (std::int64_t key = keys.begin; key < keys.end; key += chunk_keys) {
       const std::int64_t count = std::min(chunk_keys, keys.end - key);
       matrix_ops().gemm_nt(rows, count, g.head_dim, static_cast<float>(g.softmax_scale), head.q_row(0, row),
@@ -119,7 +88,7 @@ Pooled pool(const AttentionInputs& head, const Windows& windows, std::int64_t g)
     }
     double mean = 0;
     if (windows.anchor != "none") {
-      const Range hole = windows.anchor == "global" ? Range{} : windows.hole(g);
+      const KeyRange hole = windows.anchor == "global" ? KeyRange{} : windows.hole(g);
       for (std::int64_t r = 0; r < rows; r += 128) {  // parts: a block may be long
         for (const float a : row_anchors(head, row + r, std::min<std::int64_t>(128, rows - r), hole))
           mean += static_cast<double>(a);
@@ -135,7 +104,7 @@ Pooled pool(const AttentionInputs& head, const Windows& windows, std::int64_t g)
 /// score). The key is selected exactly when t <= theta, so plans and curves that read these numbers agree bit
 /// for bit (section 2.3: the minimum satisfies the inequality iff some pooled query does).
 std::vector<float> critical_theta(const AttentionInputs& head, const Windows& windows, std::int64_t g) {
-  const Range keys = windows.candidates(g);
+  const KeyRange keys = windows.candidates(g);
   std::vector<float> critical(static_cast<std::size_t>(keys.size()), infinity);
   if (keys.size() == 0) return critical;
   const Geometry& geometry = head.geometry;
@@ -179,7 +148,7 @@ SparsePlan plan_anchor(const AttentionInputs& inputs, const PlanRequest& request
   });
   for (std::int64_t row = 0; row < plan.rows(); ++row) {
     const std::int64_t g = row % plan.groups(), end = plan.group_end(g);
-    const Range hole = windows.hole(g);
+    const KeyRange hole = windows.hole(g);
     append_run(plan, 0, hole.size() > 0 ? hole.begin : end, end);
     if (hole.size() > 0) append_run(plan, hole.end, end, end);
     for (const std::int32_t j : selected[static_cast<std::size_t>(row)]) {
@@ -193,7 +162,9 @@ SparsePlan plan_anchor(const AttentionInputs& inputs, const PlanRequest& request
   return plan;
 }
 
-CriticalItems critical_anchor(const AttentionInputs& head, const Params& params, const MassMap& mass) {
+CriticalItems critical_anchor(const AttentionInputs& inputs, int q_head, const Params& params,
+                              const MassMap& mass) {
+  const AttentionInputs head = inputs.head(q_head);
   const Geometry& geometry = head.geometry;
   const Windows windows(params, geometry);
   CriticalItems items{.causal_pairs = geometry.causal_pairs(), .query_rows = geometry.q_len};
@@ -206,7 +177,7 @@ CriticalItems critical_anchor(const AttentionInputs& head, const Params& params,
   for (std::int64_t g = 0; g < mass.groups(); ++g) {
     const auto rows = static_cast<std::int32_t>(std::min(windows.group, geometry.q_len - g * windows.group));
     const float* column_mass = mass.column_row(g);
-    const Range hole = windows.hole(g), keys = windows.candidates(g);
+    const KeyRange hole = windows.hole(g), keys = windows.candidates(g);
     for (std::int64_t j = hole.begin; j < hole.end; ++j) {  // all rows of the group see every key before it
       items.forced_pairs -= rows;
       items.forced_mass -= static_cast<double>(column_mass[j]);
@@ -262,7 +233,7 @@ Method anchor_method() {
                         "row anchor: over initial block and local window; none: 0; global: over all keys")},
       .plan_cpu = plan_anchor,
       .granularity =
-          [](const Params& params) {
+          [](const Params& params, const Geometry&) {
             return MassGranularity{.group_rows = params.integer("block") * params.integer("step")};
           },
       .critical_cpu = critical_anchor};

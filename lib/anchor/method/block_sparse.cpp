@@ -1,10 +1,10 @@
+#include "anchor/base/block_means.hpp"
 #include "anchor/base/matrix_ops.hpp"
 #include "anchor/base/parallel.hpp"
 #include "anchor/method/block_plan.hpp"
 #include "anchor/method/method.hpp"
 #include "anchor/method/order.hpp"
 #include "anchor/method/param_specs.hpp"
-#include "anchor/method/pooling.hpp"
 
 // The block-sparse head of "MInference 1.0", arXiv 2407.02490 (microsoft/MInference): every tile keeps the
 // blocks whose mean key scores best against its mean query. Nothing is forced, not even the diagonal.
@@ -53,11 +53,12 @@ Method block_sparse_method() {
               return kept_blocks(ranks(inputs.head(head), request.params), request.knob("topk", head));
             });
           },
-      .granularity = [](const Params& params) { return shape_of({}, params).granularity(); },
+      .granularity = [](const Params& params,
+                        const Geometry& g) { return shape_of(g, params).granularity(); },
       .critical_cpu =
-          [](const AttentionInputs& head, const Params& params, const MassMap& mass) {
-            require_square("block-sparse", head.geometry);
-            return critical_blocks(ranks(head, params), mass);
+          [](const AttentionInputs& inputs, int head, const Params& params, const MassMap& mass) {
+            require_square("block-sparse", inputs.geometry);
+            return critical_blocks(ranks(inputs.head(head), params), mass);
           }};
 }
 

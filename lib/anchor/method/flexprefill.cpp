@@ -3,6 +3,8 @@
 #include <cmath>
 #include <limits>
 
+#include "anchor/base/block_means.hpp"
+#include "anchor/base/dtype.hpp"
 #include "anchor/base/error.hpp"
 #include "anchor/base/matrix_ops.hpp"
 #include "anchor/base/parallel.hpp"
@@ -10,7 +12,6 @@
 #include "anchor/method/method.hpp"
 #include "anchor/method/order.hpp"
 #include "anchor/method/param_specs.hpp"
-#include "anchor/method/pooling.hpp"
 
 // "FlexPrefill: A Context-Aware Sparse Attention Mechanism for Efficient Long-Sequence Inference", arXiv
 // 2502.20766 (ByteDance-Seed/FlexPrefill).

@@ -45,9 +45,9 @@ struct Method {
   std::int64_t rows_per_plan = 0;
 
   /// For methods whose plan is a threshold on a score: the granularity of mass they need, and every entry's
-  /// critical value from one head's inputs and mass. Empty = curves come from replays on a grid.
-  std::function<MassGranularity(const Params&)> granularity;
-  std::function<CriticalItems(const AttentionInputs& head, const Params&, const MassMap&)> critical_cpu;
+  /// critical value for one head of the inputs from its mass. Empty = curves come from replays on a grid.
+  std::function<MassGranularity(const Params&, const Geometry&)> granularity;
+  std::function<CriticalItems(const AttentionInputs&, int head, const Params&, const MassMap&)> critical_cpu;
 };
 
 /// All methods, in the order in which tools list them.

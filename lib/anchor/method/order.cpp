@@ -33,4 +33,7 @@ float at_least(double x) {
   return static_cast<double>(near) >= x ? near : std::nextafter(near, std::numeric_limits<float>::infinity());
 }
 
+float below(double x) { return -above(-x); }
+float at_most(double x) { return -at_least(-x); }
+
 }  // namespace anchor

@@ -17,5 +17,9 @@ std::vector<std::int32_t> top(std::span<const float> scores, std::int64_t count)
 /// knob, x < knob exactly when above(x) <= knob, and x <= knob exactly when at_least(x) <= knob.
 float above(double x);
 float at_least(double x);
+/// For knobs that keep less as they grow: x > knob exactly when below(x) >= knob, x >= knob exactly when
+/// at_most(x) >= knob.
+float below(double x);
+float at_most(double x);
 
 }  // namespace anchor

@@ -17,6 +17,14 @@ inline ParamSpec real_param(std::string name, double value, double minimum, doub
           .help = std::move(help)};
 }
 
+/// A number, or the word auto (the default).
+inline ParamSpec real_or_auto_param(std::string name, double minimum, double maximum, std::string help) {
+  ParamSpec spec = real_param(std::move(name), 0, minimum, maximum, std::move(help));
+  spec.default_value = "auto";
+  spec.choices = {"auto"};
+  return spec;
+}
+
 inline ParamSpec integer_param(std::string name, double value, double minimum, double maximum,
                                std::string help) {
   ParamSpec spec = real_param(std::move(name), value, minimum, maximum, std::move(help));

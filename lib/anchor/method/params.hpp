@@ -17,9 +17,10 @@ struct ParamSpec {
   std::string name;
   Kind kind = Kind::real;
   std::variant<double, std::string> default_value;
-  double minimum = 0, maximum = 0;   ///< inclusive; numbers only
-  std::vector<std::string> choices;  ///< choice only; the first is the default
-  std::string help;                  ///< with the unit
+  double minimum = 0, maximum = 0;  ///< inclusive; numbers only
+  std::vector<std::string>
+      choices;       ///< of a choice; the first is the default. Of a number: words that may replace it
+  std::string help;  ///< with the unit
 };
 
 /// Parameter values of one method: complete (defaults filled in) and checked.
@@ -28,6 +29,8 @@ class Params {
   double real(std::string_view name) const;
   std::int64_t integer(std::string_view name) const;
   const std::string& choice(std::string_view name) const;
+  /// True if a word stands in place of a number.
+  bool is_word(std::string_view name) const;
   void set(const std::string& name, std::variant<double, std::string> value) {
     values_[name] = std::move(value);
   }

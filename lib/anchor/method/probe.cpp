@@ -4,10 +4,10 @@
 #include <limits>
 
 #include "anchor/base/aligned.hpp"
+#include "anchor/base/dtype.hpp"
 #include "anchor/base/matrix_ops.hpp"
 #include "anchor/base/parallel.hpp"
 #include "anchor/method/order.hpp"
-#include "anchor/method/pooling.hpp"
 
 namespace anchor {
 namespace {

@@ -19,9 +19,14 @@ Method vertical_slash_blocks_method();
 Method block_sparse_method();
 Method flexprefill_method();
 Method xattention_method();
+Method spargeattn_method();
+Method sale_method();
+Method flashprefill_method();
 Method topk_method();
 Method difference_method();
 Method cdf_method();
+Method block_oracle_method();
+Method stripe_oracle_method();
 
 std::span<const Method> methods() {
   static const std::vector<Method> table{
@@ -35,9 +40,14 @@ std::span<const Method> methods() {
       block_sparse_method(),
       flexprefill_method(),
       xattention_method(),
+      spargeattn_method(),
+      sale_method(),
+      flashprefill_method(),
       topk_method(),
       difference_method(),
       cdf_method(),
+      block_oracle_method(),
+      stripe_oracle_method(),
   };
   return table;
 }
@@ -105,6 +115,10 @@ void set_param(const Method& method, Params& params, std::string_view name, std:
     if (std::find(spec.choices.begin(), spec.choices.end(), text) == spec.choices.end()) {
       fail_usage("{}.{} = {}: {}", method.name, name, text, hint(text, spec.choices));
     }
+    params.set(spec.name, std::string(text));
+    return;
+  }
+  if (std::find(spec.choices.begin(), spec.choices.end(), text) != spec.choices.end()) {
     params.set(spec.name, std::string(text));
     return;
   }

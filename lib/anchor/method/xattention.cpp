@@ -1,5 +1,6 @@
 #include <cmath>
 
+#include "anchor/base/dtype.hpp"
 #include "anchor/base/error.hpp"
 #include "anchor/base/matrix_ops.hpp"
 #include "anchor/base/parallel.hpp"
@@ -7,7 +8,6 @@
 #include "anchor/method/method.hpp"
 #include "anchor/method/order.hpp"
 #include "anchor/method/param_specs.hpp"
-#include "anchor/method/pooling.hpp"
 
 // "XAttention: Block Sparse Attention with Antidiagonal Scoring", arXiv 2503.16428 (mit-han-lab/x-attention).
 namespace anchor {
@@ -110,11 +110,12 @@ Method xattention_method() {
                                      request.knob("tau", head));
                 });
               },
-          .granularity = [](const Params& params) { return shape_of({}, params).granularity(); },
+          .granularity = [](const Params& params,
+                            const Geometry& g) { return shape_of(g, params).granularity(); },
           .critical_cpu =
-              [](const AttentionInputs& head, const Params& params, const MassMap& mass) {
-                require_square("xattention", head.geometry);
-                return critical_blocks(critical_tau(head, params), mass);
+              [](const AttentionInputs& inputs, int head, const Params& params, const MassMap& mass) {
+                require_square("xattention", inputs.geometry);
+                return critical_blocks(critical_tau(inputs.head(head), params), mass);
               }};
 }
 

@@ -40,6 +40,19 @@ struct SparsePlan {
   /// code. No rows at all = nothing is doubled.
   RowLists dup;
 
+  /// Blocks that a row does not list still count through their means (FlashPrefill): an aligned block of
+  /// kv_tile keys that lies wholly before the tile's first query acts in `out` like kv_tile copies of its
+  /// mean key and mean value. lse stays that of the listed keys.
+  bool mean_correction = false;
+
+  /// A tile leaves a block out if, for every row, all its scores lie at least this far (in log2 units) below
+  /// the largest score of the blocks before it (SpargeAttn). What is left out counts neither in out nor in
+  /// lse.
+  std::optional<double> pv_skip;
+
+  /// Consecutive query heads of a KV head that have equal lists, for executors that pack them into one tile.
+  int packed_heads = 1;
+
   std::int64_t group_rows() const { return static_cast<std::int64_t>(q_tile) * tiles_per_row; }
   std::int64_t groups() const { return (geometry.q_len + group_rows() - 1) / group_rows(); }  ///< per head
   std::int64_t rows() const { return geometry.q_heads * groups(); }

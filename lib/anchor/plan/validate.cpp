@@ -1,5 +1,7 @@
 #include <fmt/format.h>
 
+#include <algorithm>
+
 #include "anchor/plan/sparse_plan.hpp"
 
 namespace anchor {
@@ -79,6 +81,31 @@ std::string check_row(const SparsePlan& plan, std::int64_t row) {
   return {};
 }
 
+/// Mean correction, skipping and packing work on blocks alone.
+std::string check_options(const SparsePlan& plan) {
+  if ((plan.mean_correction || plan.pv_skip) &&
+      (!plan.columns.items.empty() || plan.dup.rows() > 0 || plan.window || plan.tiles_per_row > 1)) {
+    return "mean correction and pv_skip work on rows of one tile with blocks alone";
+  }
+  if (plan.mean_correction) {
+    for (const std::int32_t start : plan.blocks.items) {
+      if (start % plan.kv_tile != 0)
+        return fmt::format("block {} is not aligned, as mean correction needs", start);
+    }
+  }
+  if (plan.pv_skip && plan.kv_tile > 512) return "pv_skip works on blocks of at most 512 keys";
+  const int packed = plan.packed_heads;
+  if (packed < 1 || (plan.geometry.q_heads / plan.geometry.kv_heads) % packed != 0)
+    return fmt::format("{} packed heads do not divide the heads of a KV head", packed);
+  for (std::int64_t row = 0; row < plan.rows(); ++row) {
+    const std::int64_t first = row / plan.groups() / packed * packed * plan.groups() + row % plan.groups();
+    if (!std::ranges::equal(plan.blocks[row], plan.blocks[first]) ||
+        !std::ranges::equal(plan.columns[row], plan.columns[first]))
+      return fmt::format("row {} differs from row {} of a packed head", row, first);
+  }
+  return {};
+}
+
 }  // namespace
 
 std::string validate(const SparsePlan& plan) {
@@ -97,7 +124,7 @@ std::string validate(const SparsePlan& plan) {
   for (std::int64_t row = 0; row < plan.rows(); ++row) {
     if (auto bad = check_row(plan, row); !bad.empty()) return bad;
   }
-  return {};
+  return check_options(plan);
 }
 
 }  // namespace anchor

@@ -3,12 +3,8 @@
 #include <cstdint>
 
 #include "anchor/base/aligned.hpp"
-#include "anchor/base/dtype.hpp"
 
 namespace anchor {
-
-/// What released code does to intermediate results in bfloat16 models (rounding=official).
-inline float round_bf16(float value) { return bf16_to_float(float_to_bf16(value)); }
 
 /// Means of consecutive blocks of `block` rows of x [rows, dim]: [ceil(rows / block), dim], summed in double.
 /// The last block divides by its real number of rows, or by `block` where its padding counts as zeros.

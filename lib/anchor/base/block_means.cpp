@@ -1,4 +1,4 @@
-#include "anchor/method/pooling.hpp"
+#include "anchor/base/block_means.hpp"
 
 #include <algorithm>
 #include <vector>
