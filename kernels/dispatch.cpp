@@ -59,6 +59,12 @@ constexpr Kernel<AnchorPlan> anchor_plan_kernels[] = {
     {Path::sm90, Element::bf16, 128, &sm90::anchor_plan<Element::bf16, 128>},
     {Path::sm90, Element::f16, 64, &sm90::anchor_plan<Element::f16, 64>},
     {Path::sm90, Element::f16, 128, &sm90::anchor_plan<Element::f16, 128>},
+    {Path::sm80, Element::bf16, 64, &sm80::anchor_plan<Element::bf16, 64>},
+    {Path::sm80, Element::bf16, 128, &sm80::anchor_plan<Element::bf16, 128>},
+    {Path::sm80, Element::bf16, 256, &sm80::anchor_plan<Element::bf16, 256>},
+    {Path::sm80, Element::f16, 64, &sm80::anchor_plan<Element::f16, 64>},
+    {Path::sm80, Element::f16, 128, &sm80::anchor_plan<Element::f16, 128>},
+    {Path::sm80, Element::f16, 256, &sm80::anchor_plan<Element::f16, 256>},
 };
 
 /// sm_90a machine code runs on compute capability 9.0 only; the sm_80 code is carried as PTX too.
@@ -142,6 +148,7 @@ const char* unsupported(const RowStatsParams& p, const DeviceInfo& device, Path 
     return "the anchor region must not be negative";
   if (p.anchor_group > 0 && p.shape.q_start % p.anchor_group)
     return "q_start must be a multiple of the anchor group";
+  if (!p.lse && !p.max && !p.anchor_group) return "nothing is asked for";
   return find(row_stats_kernels, p.shape, device, path) ? nullptr : no_kernel;
 }
 

@@ -31,6 +31,8 @@ template <Element element, int head_dim>
 void row_stats(const RowStatsParams& params, CUstream_st* stream);
 template <Element element, int head_dim>
 void attention_mass(const MassParams& params, void* workspace, CUstream_st* stream);
+template <Element element, int head_dim>
+void anchor_plan(const AnchorParams& params, void* workspace, CUstream_st* stream);
 }  // namespace sm80
 
 }  // namespace anchor::kernels

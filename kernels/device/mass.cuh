@@ -12,7 +12,7 @@ namespace anchor::kernels {
 /// ones), then what lies between. Without an anchor region, or where its parts touch, all keys are the first
 /// run.
 struct KeyRuns {
-  bool split;
+  bool split, rest;
   int init, local, end;
   int anchor_tiles, tiles;
 
@@ -20,7 +20,8 @@ struct KeyRuns {
   __device__ KeyRuns(const RowStatsParams& p, int group_begin, int last, int rows) : end(last + 1) {
     init = static_cast<int>(p.anchor_init);
     local = min(group_begin - static_cast<int>(p.anchor_local), end);
-    split = p.anchor_group > 0 && local > init;
+    split = p.anchor_group > 0 && local > init && group_begin < p.anchor_dense_from;
+    rest = p.lse || p.max;
     anchor_tiles = 0, tiles = 0;
     for (int run = 0; run < 3; ++run) {
       tiles += max(0, end_of(run) - begin_of(run) + rows - 1) / rows;
@@ -30,7 +31,7 @@ struct KeyRuns {
   __device__ int begin_of(int run) const { return run == 0 ? 0 : run == 1 ? local : init; }
   __device__ int end_of(int run) const {
     if (!split) return run == 0 ? end : begin_of(run);
-    return run == 0 ? init : run == 1 ? end : local;
+    return run == 0 ? init : run == 1 ? end : rest ? local : init;
   }
 };
 

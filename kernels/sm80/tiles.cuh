@@ -26,8 +26,11 @@ struct TileCopy {
                        step = threads / columns;  ///< a thread owns one column of every step-th row
 
   int row = threadIdx.x / columns, column = threadIdx.x % columns;
-  /// Where the thread's first row goes, in bytes from the tile's start.
-  __device__ unsigned offset() const { return row * row_bytes + ((column ^ (row & 7)) << 4); }
+  /// Where the thread's row + i goes, in bytes from the tile's start.
+  __device__ __forceinline__ unsigned offset(int i = 0) const {
+    const int at = step % 8 == 0 ? row : row + i;  // the swizzle repeats every 8 rows
+    return (row + i) * row_bytes + ((column ^ (at & 7)) << 4);
+  }
 };
 
 /// Where a lane's ldmatrix reads start in a tile that is the B operand of a x tile^T.
@@ -66,18 +69,12 @@ struct Operand {
   }
 };
 
-/// c = a x tile^T. Element e of c[m][n] belongs to row 16 m + lane / 4 + 8 (e / 2), tile row 8 n + 2 (lane %
-/// 4) + e % 2.
-template <Element element, int m_tiles, int n_tiles, int k_steps, int parked>
+/// c = a x tile^T, or c += with `add`. Element e of c[m][n] belongs to row 16 m + lane / 4 + 8 (e / 2), tile
+/// row 8 n + 2 (lane % 4) + e % 2.
+template <Element element, bool add = false, int m_tiles, int n_tiles, int k_steps, int parked>
 __device__ __forceinline__ void multiply_tile(float (&c)[m_tiles][n_tiles][4],
                                               const Operand<m_tiles, k_steps, parked>& a, unsigned tile_lane,
                                               unsigned stage) {
-#pragma unroll
-  for (int m = 0; m < m_tiles; ++m)
-#pragma unroll
-    for (int n = 0; n < n_tiles; ++n)
-#pragma unroll
-      for (int e = 0; e < 4; ++e) c[m][n][e] = 0;
 #pragma unroll
   for (int k = 0; k < k_steps; ++k) {
     const unsigned from = (tile_lane ^ (k * 32)) + stage;  // swizzle and k step meet in one XOR
@@ -90,8 +87,13 @@ __device__ __forceinline__ void multiply_tile(float (&c)[m_tiles][n_tiles][4],
       load_matrices(b, from + n * 8 * (k_steps * 32));
 #pragma unroll
       for (int m = 0; m < m_tiles; ++m) {
-        multiply<element>(c[m][n], rows[m], b[0], b[1]);
-        multiply<element>(c[m][n + 1], rows[m], b[2], b[3]);
+        if (k == 0 && !add) {
+          multiply_fresh<element>(c[m][n], rows[m], b[0], b[1]);
+          multiply_fresh<element>(c[m][n + 1], rows[m], b[2], b[3]);
+        } else {
+          multiply<element>(c[m][n], rows[m], b[0], b[1]);
+          multiply<element>(c[m][n + 1], rows[m], b[2], b[3]);
+        }
       }
     }
   }

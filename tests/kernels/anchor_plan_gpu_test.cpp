@@ -29,7 +29,8 @@ struct DevicePlan {
 
 /// Plans on the device into poisoned memory.
 DevicePlan device_plan(const AttentionInputs& inputs, DType dtype, const Setting& setting,
-                       const std::vector<double>& theta, bool critical, std::int64_t column_capacity = -1) {
+                       const std::vector<double>& theta, bool critical,
+                       kernels::Path path = kernels::Path::automatic, std::int64_t column_capacity = -1) {
   const Geometry& g = inputs.geometry;
   const kernels::Stream stream;
   const DeviceInputs device(inputs, dtype, stream);
@@ -71,7 +72,7 @@ DevicePlan device_plan(const AttentionInputs& inputs, DType dtype, const Setting
   }
   if (critical) p.critical = critical_buffer.data<float>();
   kernels::DeviceBuffer workspace = buffer(static_cast<std::int64_t>(kernels::workspace_bytes(p)));
-  kernels::anchor_plan(p, workspace.data(), stream);
+  kernels::anchor_plan(p, workspace.data(), stream, path);
 
   DevicePlan result;
   result.plan = {
@@ -166,6 +167,19 @@ std::vector<std::int32_t> selected(const SparsePlan& plan, std::int64_t row) {
 /// Pooled scores sum head_dim products of numbers of a few units in float: an error of 1e-4 is generous.
 constexpr double tolerance = 1e-4;
 
+/// The paths that this device has for a type and head dimension.
+std::vector<kernels::Path> paths(DType dtype, int head_dim) {
+  kernels::AnchorParams p;
+  p.shape.element = element_of(dtype);
+  p.shape.head_dim = head_dim;
+  p.shape.kv_len = 1;
+  std::vector<kernels::Path> found;
+  for (const kernels::Path path : {kernels::Path::sm90, kernels::Path::sm80})
+    if (!kernels::unsupported(p, kernels::device_info(kernels::current_device()), path))
+      found.push_back(path);
+  return found;
+}
+
 void check_planner(const Geometry& geometry, DType dtype, const Setting& setting, unsigned seed) {
   CAPTURE(geometry.q_len);
   CAPTURE(geometry.q_start);
@@ -178,60 +192,54 @@ void check_planner(const Geometry& geometry, DType dtype, const Setting& setting
   round_to(dtype, inputs.q);
   round_to(dtype, inputs.k);
   const std::vector<double> critical = reference_critical(inputs.view(), setting);
-  std::vector<float> measured;
-  if (setting.step <= 16) {
-    measured = device_plan(inputs.view(), dtype, setting,
-                           std::vector<double>(static_cast<std::size_t>(geometry.q_heads), 0.), true)
-                   .critical;
-    check_close(measured, critical, tolerance);
-  }
-
-  // Thresholds in the middle of each head's values, and both infinities.
-  for (int round = 0; round < 3; ++round) {
-    std::vector<double> theta;
-    for (int head = 0; head < geometry.q_heads; ++head)
-      theta.push_back(round == 0 ? 3.5 + 0.4 * head : round == 1 ? infinity : -infinity);
-    const SparsePlan expected = cpu_plan(inputs.view(), setting, theta);
-    const SparsePlan actual = device_plan(inputs.view(), dtype, setting, theta, false).plan;
-    CHECK(actual.blocks == expected.blocks);
-    CHECK(validate(actual) == "");
-    std::int64_t borderline = 0, candidates = 0, wrong = 0, not_critical = 0;
-    for (std::int64_t row = 0; row < actual.rows(); ++row) {
-      const auto keys = selected(actual, row), wanted = selected(expected, row);
-      for (std::int64_t j = 0; j < geometry.kv_len; ++j) {
-        const double t = critical[static_cast<std::size_t>(row * geometry.kv_len + j)];
-        const double limit = theta[static_cast<std::size_t>(row / actual.groups())];
-        const bool has = std::binary_search(keys.begin(), keys.end(), j);
-        candidates += !std::isnan(t);
-        if (std::abs(t - limit) <= tolerance)
-          ++borderline;
-        else
-          wrong += has != (t <= limit) || has != std::binary_search(wanted.begin(), wanted.end(), j);
-        if (!measured.empty())
-          not_critical += has != (measured[static_cast<std::size_t>(row * geometry.kv_len + j)] <=
-                                  static_cast<float>(limit));
-      }
+  for (const kernels::Path path : paths(dtype, geometry.head_dim)) {
+    CAPTURE(static_cast<int>(path));
+    std::vector<float> measured;
+    if (setting.step <= 16) {
+      measured = device_plan(inputs.view(), dtype, setting,
+                             std::vector<double>(static_cast<std::size_t>(geometry.q_heads), 0.), true, path)
+                     .critical;
+      check_close(measured, critical, tolerance);
     }
-    CHECK(wrong == 0);
-    CHECK(not_critical == 0);
-    CHECK(borderline <= 2 + candidates / 1000);
-  }
-}
 
-bool runs_here(DType dtype, int dim) {
-  kernels::AnchorParams p;
-  p.shape.element = element_of(dtype);
-  p.shape.head_dim = dim;
-  p.shape.kv_len = 1;
-  return !kernels::unsupported(p, kernels::device_info(kernels::current_device()));
+    // Thresholds in the middle of each head's values, and both infinities.
+    for (int round = 0; round < 3; ++round) {
+      std::vector<double> theta;
+      for (int head = 0; head < geometry.q_heads; ++head)
+        theta.push_back(round == 0 ? 3.5 + 0.4 * head : round == 1 ? infinity : -infinity);
+      const SparsePlan expected = cpu_plan(inputs.view(), setting, theta);
+      const SparsePlan actual = device_plan(inputs.view(), dtype, setting, theta, false, path).plan;
+      CHECK(actual.blocks == expected.blocks);
+      CHECK(validate(actual) == "");
+      std::int64_t borderline = 0, candidates = 0, wrong = 0, not_critical = 0;
+      for (std::int64_t row = 0; row < actual.rows(); ++row) {
+        const auto keys = selected(actual, row), wanted = selected(expected, row);
+        for (std::int64_t j = 0; j < geometry.kv_len; ++j) {
+          const double t = critical[static_cast<std::size_t>(row * geometry.kv_len + j)];
+          const double limit = theta[static_cast<std::size_t>(row / actual.groups())];
+          const bool has = std::binary_search(keys.begin(), keys.end(), j);
+          candidates += !std::isnan(t);
+          if (std::abs(t - limit) <= tolerance)
+            ++borderline;
+          else
+            wrong += has != (t <= limit) || has != std::binary_search(wanted.begin(), wanted.end(), j);
+          if (!measured.empty())
+            not_critical += has != (measured[static_cast<std::size_t>(row * geometry.kv_len + j)] <=
+                                    static_cast<float>(limit));
+        }
+      }
+      CHECK(wrong == 0);
+      CHECK(not_critical == 0);
+      CHECK(borderline <= 2 + candidates / 1000);
+    }
+  }
 }
 
 }  // namespace
 
 TEST_CASE("the device plans what the definition and the CPU planner select") {
   for (const DType dtype : {DType::bf16, DType::f16})
-    for (const int dim : {64, 128}) {
-      if (!runs_here(dtype, dim)) continue;
+    for (const int dim : {64, 128, 256}) {
       for (const int step : {1, 2, 3, 4, 8, 16}) {
         const std::int64_t group = 32 * step;
         for (const std::int64_t length : {std::int64_t{1}, group - 1, group, group + 1, 3 * group + 45})
@@ -245,7 +253,6 @@ TEST_CASE("the device plans what the definition and the CPU planner select") {
 }
 
 TEST_CASE("other blocks, long groups, chunks and dense tails are planned alike") {
-  if (!runs_here(DType::bf16, 128)) return;
   check_planner(square(1100, 128, 2, 1), DType::bf16, {100, 2}, 11);
   check_planner(square(700, 64, 2, 1), DType::bf16, {17, 3}, 12);
   check_planner(square(1500, 128, 2, 1), DType::bf16, {256, 2}, 13);
@@ -257,7 +264,6 @@ TEST_CASE("other blocks, long groups, chunks and dense tails are planned alike")
 }
 
 TEST_CASE("v4 windows split the selection into columns and duplicates as the CPU planner does") {
-  if (!runs_here(DType::bf16, 128)) return;
   for (const bool dense_tail : {true, false})
     for (const std::int64_t length : {255, 256, 512, 768, 1100}) {
       check_planner(square(length, 128, 2, 1), DType::bf16, {64, 4, true, dense_tail}, 21);
@@ -274,13 +280,13 @@ TEST_CASE("v4 windows split the selection into columns and duplicates as the CPU
 }
 
 TEST_CASE("lists that do not fit are cut off, and their size is reported") {
-  if (!runs_here(DType::bf16, 64)) return;
   RandomInputs inputs = random_inputs(square(1000, 64, 2, 1), 31);
   round_to(DType::bf16, inputs.q);
   round_to(DType::bf16, inputs.k);
   const Setting setting{64, 2};
   const DevicePlan whole = device_plan(inputs.view(), DType::bf16, setting, {5, 5}, false);
-  const DevicePlan cut = device_plan(inputs.view(), DType::bf16, setting, {5, 5}, false, whole.columns / 2);
+  const DevicePlan cut = device_plan(inputs.view(), DType::bf16, setting, {5, 5}, false,
+                                     kernels::Path::automatic, whole.columns / 2);
   CHECK(cut.columns == whole.columns);
   CHECK(cut.plan.columns.offsets == whole.plan.columns.offsets);
   CHECK(std::equal(cut.plan.columns.items.begin(), cut.plan.columns.items.end(),

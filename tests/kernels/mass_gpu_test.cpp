@@ -238,6 +238,8 @@ TEST_CASE("mass launches that cannot be run say why") {
   kernels::RowStatsParams rows;
   rows.shape.q_len = rows.shape.kv_len = 8;
   rows.shape.q_start = 100;
+  CHECK(kernels::unsupported(rows, device) != nullptr);
+  rows.lse = &sums;
   CHECK(kernels::unsupported(rows, device) == nullptr);
   rows.anchor_group = 64;
   CHECK(kernels::unsupported(rows, device) != nullptr);

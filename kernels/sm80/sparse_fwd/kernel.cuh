@@ -2,6 +2,8 @@
 
 #include <cuda_runtime.h>
 
+#include <climits>
+
 #include "anchor/kernels/params.hpp"
 #include "check.hpp"
 #include "dispatch.hpp"
@@ -70,17 +72,22 @@ __global__ void __launch_bounds__(SparseFwdConfig<head_dim>::threads, SparseFwdC
 
   const TileCopy<head_dim, Config::threads> copy;
   const unsigned ring = shared_address(shared), copy_to = ring + copy.offset();
-  const unsigned token_bytes = static_cast<unsigned>(p.stride_kv_token * 2);
-  const char* const k_base =
-      static_cast<const char*>(p.k) + kv_head * p.stride_kv_head * 2 + copy.column * 16;
-  const std::int64_t k_to_v = static_cast<const char*>(p.v) - static_cast<const char*>(p.k);
+  const unsigned token_bytes =
+      static_cast<unsigned>(p.stride_kv_token * 2);  // a head's keys lie within 4 GiB
+  const char* const k_head = static_cast<const char*>(p.k) + kv_head * p.stride_kv_head * 2;
+  const char* const v_head = static_cast<const char*>(p.v) + kv_head * p.stride_kv_head * 2;
 
   // Indices: every four tiles the threads read the entries of the window after next and publish those of the
   // next. Within a tile the entry of row r lies at r % step * rows_a_thread + r / step, so that a thread
   // finds its own together.
   constexpr int rows_a_thread = Config::keys / copy.step,
                 reads = (Config::window + Config::threads - 1) / Config::threads;
-  __shared__ __align__(16) int indices[2 * Config::window];
+  constexpr int ranges_a_tile = Config::keys / 32;
+  static_assert(rows_a_thread % 4 == 0, "offsets are read four at a time");
+  __shared__ __align__(16) int indices[2 * Config::window];       // -1 = no key
+  __shared__ __align__(16) unsigned offsets[2 * Config::window];  // of the keys, in bytes; absent = no key
+  __shared__ __align__(16) int2 ranges[2 * Config::window / 32];  // least and greatest key of 32 entries
+  constexpr unsigned absent = ~0u;
   auto place = [&](int n) {
     const int row = n % Config::keys;
     return n % (2 * Config::window) - row + row % copy.step * rows_a_thread + row / copy.step;
@@ -97,19 +104,29 @@ __global__ void __launch_bounds__(SparseFwdConfig<head_dim>::threads, SparseFwdC
     for (int i = 0; i < reads; ++i) {
       if (!reader) continue;
       const int n = entry + i * Config::threads, key = item[i] + list.offset(n, p.plan.kv_tile);
-      indices[place(n)] = key <= tile_last ? key : -1;
+      const bool listed = key <= tile_last;
+      indices[place(n)] = listed ? key : -1;
+      offsets[place(n)] = listed ? key * token_bytes : absent;
+      const int least = __reduce_min_sync(~0u, listed ? key : INT_MAX);
+      const int greatest = __reduce_max_sync(~0u, listed ? key : INT_MAX);
+      if (lane == 0) ranges[n % (2 * Config::window) / 32] = {least, greatest};
     }
     entry += Config::window;
   };
   auto copy_tile = [&](int tile, unsigned stage) {
-    const int* const mine = indices + tile * Config::keys % (2 * Config::window) + copy.row * rows_a_thread;
+    const unsigned* const mine =
+        offsets + tile * Config::keys % (2 * Config::window) + copy.row * rows_a_thread;
 #pragma unroll
-    for (int i = 0; i < rows_a_thread; ++i) {
-      const int key = mine[i];
-      const char* const from = k_base + std::uint64_t{static_cast<unsigned>(max(key, 0))} * token_bytes;
-      const unsigned to = copy_to + stage + i * copy.step * row_bytes;
-      copy16_if_listed(to, from, key);
-      copy16_if_listed(to + Config::tile_bytes, from + k_to_v, key);
+    for (int i = 0; i < rows_a_thread; i += 4) {
+      const uint4 four = *reinterpret_cast<const uint4*>(mine + i);
+      const unsigned of_row[4] = {four.x, four.y, four.z, four.w};
+#pragma unroll
+      for (int r = 0; r < 4; ++r) {
+        const unsigned from = of_row[r] + copy.column * 16;
+        const unsigned to = copy_to + stage + (i + r) * copy.step * row_bytes;
+        copy16_unless(of_row[r] == absent, to, k_head + from);
+        copy16_unless(of_row[r] == absent, to + Config::tile_bytes, v_head + from);
+      }
     }
   };
 
@@ -171,16 +188,26 @@ __global__ void __launch_bounds__(SparseFwdConfig<head_dim>::threads, SparseFwdC
 
     const int* const tile_indices = indices + at * Config::keys % (2 * Config::window);
     bool some = false, all = true;
+    if (p.plan.local) {
 #pragma unroll
-    for (int n = lane; n < Config::keys; n += 32) {
-      some |= visible.to_some(tile_indices[n], first_position, last_position);
-      all &= visible.to_all(tile_indices[n], first_position, last_position);
+      for (int n = lane; n < Config::keys; n += 32) {
+        some |= visible.to_some(tile_indices[n], first_position, last_position);
+        all &= visible.to_all(tile_indices[n], first_position, last_position);
+      }
+      some = __any_sync(~0u, some), all = __all_sync(~0u, all);
+    } else {
+#pragma unroll
+      for (int n = 0; n < ranges_a_tile; ++n) {
+        const int2 range = ranges[(at * ranges_a_tile + n) % (2 * Config::window / 32)];
+        some |= range.x <= last_position;
+        all &= range.y <= first_position;
+      }
     }
-    if (!idle && __any_sync(~0u, some)) {
+    if (!idle && some) {
       float score[m_tiles][n_tiles][4];
       multiply_tile<element>(score, q, k_lane, stage);
 
-      if (!__all_sync(~0u, all)) {
+      if (!all) {
 #pragma unroll
         for (int n = 0; n < n_tiles; ++n) {
 #pragma unroll

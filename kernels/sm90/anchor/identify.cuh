@@ -2,12 +2,12 @@
 
 #include <algorithm>
 
+#include "anchor/prepare.hpp"
 #include "anchor_layout.hpp"
 #include "check.hpp"
 #include "device/element.cuh"
 #include "device/wgmma.cuh"
 #include "dispatch.hpp"
-#include "sm90/anchor/prepare.hpp"
 #include "sm90/sparse_fwd/kernel.cuh"
 #include "sm90/sparse_fwd/row_max.cuh"
 

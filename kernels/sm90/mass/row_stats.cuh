@@ -83,33 +83,47 @@ __global__ void __launch_bounds__(stream_threads, 1)
           }
           key += stream_rows;
 
-          // The reference trails the maximum by at most 2^8, so that most tiles need no rescaling.
-          bool rises = false;
-#pragma unroll
-          for (int h = 0; h < 2; ++h) {
-#pragma unroll
-            for (int n = 0; n < 16; ++n)
-              highest[h] = fmaxf(highest[h], fmaxf(score[4 * n + 2 * h], score[4 * n + 2 * h + 1]));
-            rises |= highest[h] * scale > reference[h] + 8;
-          }
-          if (__any_sync(~0u, rises)) {
+          // Weights are relative to a reference that only has to keep them finite: it is the maximum of the
+          // first tile, and follows the maximum where that is wanted or where a sum grows beyond 2^100.
+          const bool follow = at == 1 || p.max || (p.anchor_max && at <= runs.anchor_tiles);
+          const auto raise = [&] {
 #pragma unroll
             for (int h = 0; h < 2; ++h) {
-              const float raised = fmaxf(reference[h], quad_max(highest[h]) * scale);
-              sum[h] *= exp2_approx(reference[h] - raised);
-              reference[h] = raised;
-            }
-          }
 #pragma unroll
-          for (int h = 0; h < 2; ++h) {
-            float part[2] = {};  // summed alone first: long sums lose fewer bits
-#pragma unroll
-            for (int n = 0; n < 16; ++n) {
-              part[0] += exp2_approx(__fmaf_rn(score[4 * n + 2 * h], scale, -reference[h]));
-              part[1] += exp2_approx(__fmaf_rn(score[4 * n + 2 * h + 1], scale, -reference[h]));
+              for (int n = 0; n < 16; ++n)
+                highest[h] = fmaxf(highest[h], fmaxf(score[4 * n + 2 * h], score[4 * n + 2 * h + 1]));
             }
-            sum[h] += part[0] + part[1];
+            if (__any_sync(~0u,
+                           highest[0] * scale > reference[0] + 8 || highest[1] * scale > reference[1] + 8)) {
+#pragma unroll
+              for (int h = 0; h < 2; ++h) {
+                const float raised = fmaxf(reference[h], quad_max(highest[h]) * scale);
+                sum[h] *= exp2_approx(reference[h] - raised);
+                reference[h] = raised;
+              }
+            }
+          };
+          float part[2];  // summed alone first: long sums lose fewer bits
+          const auto weigh = [&] {
+#pragma unroll
+            for (int h = 0; h < 2; ++h) {
+              float even = 0, odd = 0;
+#pragma unroll
+              for (int n = 0; n < 16; ++n) {
+                even += exp2_approx(__fmaf_rn(score[4 * n + 2 * h], scale, -reference[h]));
+                odd += exp2_approx(__fmaf_rn(score[4 * n + 2 * h + 1], scale, -reference[h]));
+              }
+              part[h] = even + odd;
+            }
+          };
+          if (follow) raise();
+          weigh();
+          if (__any_sync(~0u, !(fmaxf(part[0], part[1]) < 0x1p100f))) {
+            raise();
+            weigh();
           }
+          sum[0] += part[0];
+          sum[1] += part[1];
         });
     if (runs.anchor_tiles == runs.tiles) write(p.anchor_lse, p.anchor_max);
     write(p.lse, p.max);

@@ -82,8 +82,8 @@ struct StreamCopy {
   }
 };
 
-/// Walks `tiles` tiles of scores; `use(scores, stage)` gets each in turn. The other warpgroups multiply
-/// meanwhile. A warpgroup without rows only lets the tiles pass.
+/// Walks `tiles` tiles of scores; `use(scores, stage)` gets each in turn. A warpgroup without rows only lets
+/// the tiles pass.
 template <Element element, int head_dim, class Use>
 __device__ __forceinline__ void consume_stream(StreamShared<head_dim>& s,
                                                const unsigned (&rows)[1][head_dim / 16][4], int tiles,

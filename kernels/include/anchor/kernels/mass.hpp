@@ -16,15 +16,17 @@ struct RowStatsParams {
   const void* k = nullptr;  ///< [kv_heads, kv_len, head_dim]
   std::int64_t stride_q_head = 0, stride_q_token = 0;
   std::int64_t stride_k_head = 0, stride_k_token = 0;
-  float* lse = nullptr;  ///< [q_heads, q_len], natural log
-  float* max = nullptr;  ///< [q_heads, q_len], highest scaled score; may be nullptr
+  float* lse = nullptr;  ///< [q_heads, q_len], natural log; may be nullptr
+  float* max = nullptr;  ///< [q_heads, q_len], highest scaled score; may be nullptr. Without both, only the
+                         ///< anchor region is walked
 
   /// Anchor region of a row in group g = position / anchor_group: the keys [0, anchor_init) and those from
   /// g * anchor_group - anchor_local on. 0 = not wanted. q_start must be a multiple of it.
   std::int64_t anchor_group = 0;
   std::int64_t anchor_init = 0, anchor_local = 0;
-  float* anchor_lse = nullptr;  ///< [q_heads, q_len]
-  float* anchor_max = nullptr;  ///< [q_heads, q_len]
+  std::int64_t anchor_dense_from = INT64_MAX;  ///< groups that begin here or later take every key
+  float* anchor_lse = nullptr;                 ///< [q_heads, q_len]; may be nullptr
+  float* anchor_max = nullptr;                 ///< [q_heads, q_len]; may be nullptr
 };
 
 /// Pass 2: p = exp(score - lse) added up per (group of query rows, key) and per (tile of query rows, block of

@@ -1,9 +1,9 @@
+#include "anchor/prepare.hpp"
 #include "anchor_layout.hpp"
 #include "check.hpp"
 #include "device/element.cuh"
-#include "sm90/anchor/prepare.hpp"
 
-namespace anchor::kernels::sm90 {
+namespace anchor::kernels {
 namespace {
 
 /// The block lists: functions of the shape alone, one thread per plan row.
@@ -73,12 +73,12 @@ __global__ void __launch_bounds__(128) pool_kernel(AnchorParams p, AnchorGroups 
   if (thread == 0)
     layout.mean_anchor[tile * 64 + row] =
         (anchors[0] + anchors[1] + anchors[2] + anchors[3]) / static_cast<float>(rows);
-  if (thread < head_dim) {
+  for (int column = thread; column < head_dim; column += 128) {
     float total = 0;
-    for (int n = 0; n < lanes; ++n) total += sums[(n * chunks + thread / 8) * 8 + thread % 8];
+    for (int n = 0; n < lanes; ++n) total += sums[(n * chunks + column / 8) * 8 + column % 8];
     const float mean = total / static_cast<float>(rows);
     const T high = ElementTraits<element>::from_float(mean);
-    const std::int64_t place = fragment_index(tile, row, thread, head_dim);
+    const std::int64_t place = fragment_index(tile, row, column, head_dim);
     static_cast<T*>(layout.high)[place] = high;
     static_cast<T*>(layout.low)[place] =
         ElementTraits<element>::from_float(mean - ElementTraits<element>::to_float(high));
@@ -109,4 +109,4 @@ void run_pool(const AnchorParams& params, const AnchorLayout& layout, CUstream_s
   check_launch("pool_kernel");
 }
 
-}  // namespace anchor::kernels::sm90
+}  // namespace anchor::kernels

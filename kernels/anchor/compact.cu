@@ -1,7 +1,7 @@
+#include "anchor/prepare.hpp"
 #include "check.hpp"
-#include "sm90/anchor/prepare.hpp"
 
-namespace anchor::kernels::sm90 {
+namespace anchor::kernels {
 namespace {
 
 constexpr int kThreads = 1024;
@@ -142,4 +142,4 @@ void run_compact(const AnchorParams& params, const AnchorLayout& layout, int kv_
   check_launch("expand_kernel");
 }
 
-}  // namespace anchor::kernels::sm90
+}  // namespace anchor::kernels

@@ -4,8 +4,8 @@
 
 struct CUstream_st;
 
-// The steps of anchor_plan around the identification.
-namespace anchor::kernels::sm90 {
+// The steps of anchor_plan around the identification, the same on every architecture.
+namespace anchor::kernels {
 
 /// Writes block_offsets and blocks.
 void run_anchor_region(const AnchorParams& params, CUstream_st* stream);
@@ -18,4 +18,4 @@ void run_pool(const AnchorParams& params, const AnchorLayout& layout, CUstream_s
 void run_compact(const AnchorParams& params, const AnchorLayout& layout, int kv_begin, int kv_end,
                  CUstream_st* stream);
 
-}  // namespace anchor::kernels::sm90
+}  // namespace anchor::kernels

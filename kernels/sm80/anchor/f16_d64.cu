@@ -1,0 +1,4 @@
+#include "sm80/anchor/identify.cuh"
+
+template void anchor::kernels::sm80::anchor_plan<anchor::kernels::Element::f16, 64>(const AnchorParams&,
+                                                                                    void*, cudaStream_t);
