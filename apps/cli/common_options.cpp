@@ -2,6 +2,8 @@
 
 #include <fmt/ranges.h>
 
+#include <sstream>
+
 #include "anchor/base/error.hpp"
 #include "anchor/base/parallel.hpp"
 #include "anchor/experiment/provenance.hpp"
@@ -70,7 +72,10 @@ void add_common(CLI::App& app, CommonOptions& options) {
   app.add_flag_callback(
          "--print-config",
          [&app] {
-           fmt::print("{}", app.config_to_str(true, false));
+           std::istringstream lines(app.config_to_str(true, false));
+           for (std::string line; std::getline(lines, line);) {
+             if (!line.ends_with("=\"\"")) fmt::print("{}\n", line);  // what nothing sets has no line
+           }
            throw CLI::Success();
          },
          "Print the options as a TOML file and stop")
@@ -101,6 +106,7 @@ void add_output(CLI::App& app, CommonOptions& options) {
 
 void add_device(CLI::App& app, CommonOptions& options) {
   app.add_option("--device", options.device, "auto, reference, cpu, cuda or cuda:N")
+      ->capture_default_str()
       ->type_name("DEVICE")
       ->group(machine_group);
 }

@@ -122,7 +122,7 @@ std::vector<MethodRun> resolve_methods(const MethodOptions& options) {
       fail_usage("--{}: {} has no parameter {}", name,
                  chosen.size() == 1 ? chosen[0]->name : "no chosen method", name);
     for (const Setting& setting : sets) {
-      if (setting.key == name)
+      if (setting.key == name && !options.set_from_file)
         fail_usage("--{} and --set {}={} set the same parameter", name, name, setting.value);
     }
   }

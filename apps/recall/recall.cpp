@@ -260,7 +260,7 @@ void Job::summarize() const {
                   ? fmt::format(" {} per head", run.method->knob)
                   : fmt::format(" {}={}", run.method->knob, format_number(run.params.real(run.method->knob)));
     }
-    fmt::print("\n{}: mean of {} heads: density {:.4f}, mass_recall {:.4f}, out_rel_l2 {:.4f}\n", name, heads,
+    fmt::print("\n{}, {} heads\nmean: density {:.4f}, mass_recall {:.4f}, out_rel_l2 {:.4f}\n", name, heads,
                density / heads, recall / heads, l2 / heads);
     fmt::print("worst head: layer {} head {}, mass_recall {:.4f}, density {:.4f}\n",
                (*worst)["dump"]["layer"].dump(), (*worst)["dump"]["head"].dump(),

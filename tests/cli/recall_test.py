@@ -1,0 +1,310 @@
+"""anchor-recall as a user runs it: outputs, selection, methods, thresholds files, bad input, resume."""
+import csv
+import io
+import json
+import os
+import re
+import subprocess
+import unittest
+from pathlib import Path
+
+import h5py
+import numpy as np
+
+from tools import ToolTest, heads, rows, run, run_in_terminal, tool, write_dump
+
+SMALL = ("--block", 16, "--step", 2)
+
+
+class Rows(ToolTest):
+    def test_rows_are_ordered_by_layer_head_and_method_as_given(self):
+        result = run("anchor-recall", self.dump(), "--method", "streaming,anchor", "--set", "streaming.sink=4",
+                     "--set", "streaming.local=32", *SMALL)
+        self.assertEqual(result.returncode, 0, result.stderr)
+        found = [(r["dump"]["layer"], r["dump"]["head"], r["method"]) for r in rows(result.stdout)]
+        self.assertEqual(found, [(l, h, m) for l in range(2) for h in range(4) for m in ("streaming", "anchor")])
+        first = rows(result.stdout)[0]
+        self.assertEqual(first["params"], {"local": 32, "sink": 4})
+        self.assertEqual(first["schema"], "anchor-result/1")
+        self.assertNotIn("error", first)
+        for name in ("density", "work_density", "mass_recall", "mass_recall_p05", "output_recall_0.005", "out_max_abs"):
+            self.assertIsInstance(first[name], (int, float))
+        self.assertLessEqual(first["density"], first["work_density"])
+        self.assertLessEqual(first["mass_recall_min"], first["mass_recall_p05"])
+
+    def test_layers_and_heads_select(self):
+        result = run("anchor-recall", self.dump(layers=3), "--layers", "0,2", "--heads", "1-2", *SMALL)
+        found = [(r["dump"]["layer"], r["dump"]["head"]) for r in rows(result.stdout)]
+        self.assertEqual(found, [(0, 1), (0, 2), (2, 1), (2, 2)])
+
+    def test_a_head_does_not_depend_on_which_others_are_selected_or_on_threads(self):
+        path = self.dump()
+        def measured(*arguments):
+            volatile = ("t", "argv", "tool")
+            return {(r["dump"]["layer"], r["dump"]["head"]): {k: v for k, v in r.items() if k not in volatile}
+                    for r in rows(run("anchor-recall", path, *SMALL, *arguments).stdout)}
+        every = measured()
+        one = measured("--heads", 2, "--layers", 1)
+        self.assertEqual(one[1, 2], every[1, 2])
+        self.assertEqual(measured("--threads", 1), every)
+
+    def test_row_oracles_run_on_longer_heads_than_one_range_of_rows(self):
+        path = self.dump(layers=1, length=700)
+        result = run("anchor-recall", path, "--method", "topk,difference,cdf", "--set", "topk.k=20", "--theta", 3, "--heads", 0)
+        self.assertEqual(result.returncode, 0, result.stderr)
+        top, difference, cdf = rows(result.stdout)
+        kept = sum(min(20, i + 1) for i in range(700)) / (700 * 701 / 2)
+        self.assertAlmostEqual(top["density"], kept, delta=1e-9)
+        self.assertEqual(difference["params"], {"theta": 3})
+        self.assertGreaterEqual(cdf["mass_recall_min"], 0.9 - 1e-6)
+
+    def test_a_flag_takes_a_range_and_stands_for_a_run_each(self):
+        found = rows(run("anchor-recall", self.dump(layers=1), "--theta", "0:8:4", "--heads", 1, *SMALL).stdout)
+        self.assertEqual([r["params"]["theta"] for r in found], [0, 4, 8])
+        densities = [r["density"] for r in found]
+        self.assertEqual(densities, sorted(densities))
+        self.assertLess(densities[0], densities[-1])
+
+
+class Outputs(ToolTest):
+    def test_pipes_get_jsonl_without_colour(self):
+        result = run("anchor-recall", self.dump(), *SMALL, "--heatmap", env={**os.environ, "COLORTERM": "truecolor"})
+        self.assertEqual(len(rows(result.stdout)), 8)
+        self.assertNotIn("\x1b", result.stdout + result.stderr)
+
+    def test_terminals_get_a_table_a_summary_and_a_heatmap_in_80_columns(self):
+        path = self.dump(q_heads=32, kv_heads=8, layers=3, length=64)
+        for colour, environment in (("\x1b[48;2;", {"COLORTERM": "truecolor"}), ("\x1b[48;5;", {"TERM": "xterm-256color"}),
+                                    (None, {"NO_COLOR": "1", "COLORTERM": "truecolor"}), (None, {"TERM": "dumb"})):
+            code, text = run_in_terminal("anchor-recall", path, **environment)
+            self.assertEqual(code, 0)
+            self.assertIn("| layer | head | density | mass_recall |", text)
+            self.assertIn("worst head: layer", text)
+            self.assertEqual(colour in text if colour else "\x1b" not in text, True, environment)
+            for line in re.sub(r"\x1b\[[0-9;]*[mK]", "", text).splitlines():
+                self.assertLessEqual(len(line), 80, line)
+
+    def test_files_get_the_format_of_their_suffix(self):
+        names = [self.path(f"r.{suffix}") for suffix in ("jsonl", "json", "csv", "md")]
+        result = run("anchor-recall", self.dump(layers=1), *SMALL, *[a for name in names for a in ("--out", name)])
+        self.assertEqual(result.returncode, 0, result.stderr)
+        jsonl, array, table, markdown = [Path(name).read_text() for name in names]
+        self.assertEqual(jsonl, result.stdout)
+        self.assertEqual(json.loads(array), rows(jsonl))
+        for line, row in zip(csv.DictReader(io.StringIO(table)), rows(jsonl)):
+            self.assertEqual(float(line["mass_recall"]), row["mass_recall"])
+            self.assertEqual(int(line["dump.head"]), row["dump"]["head"])
+            self.assertEqual(int(line["params.block"]), 16)
+        self.assertEqual(len(markdown.splitlines()), 2 + 4)
+
+    def test_pictures(self):
+        path = self.dump()
+        self.assertEqual(run("anchor-recall", path, *SMALL, "--svg", self.path("h.svg")).returncode, 0)
+        self.assertEqual(Path(self.path("h.svg")).read_text().count("<title>layer "), 8)
+        result = run("anchor-recall", path, *SMALL, "--theta", 1, "--head-map", "1:3", "--svg", self.path("m.svg"))
+        self.assertEqual((result.returncode, result.stdout), (0, ""), result.stderr)
+        self.assertIn("layer 1 head 3: anchor theta=1", Path(self.path("m.svg")).read_text())
+
+    def test_config_files_and_flags(self):
+        path, config = self.dump(layers=1), self.path("c.toml")
+        Path(config).write_text('method = "anchor"\nset = ["anchor.theta=3", "anchor.block=16", "streaming.sink=9"]\nheads = "0"\n')
+        (row3,) = rows(run("anchor-recall", path, "--config", config, "--step", 2).stdout)
+        self.assertEqual((row3["params"]["theta"], row3["params"]["block"], row3["params"]["step"]), (3, 16, 2))
+        (row,) = rows(run("anchor-recall", path, "--config", config, "--theta", 5).stdout)  # a flag wins over the file
+        self.assertEqual(row["params"]["theta"], 5)
+        shown = run("anchor-recall", "--config", config, "--threads", 3, "--print-config")
+        self.assertEqual(shown.returncode, 0)
+        for line in ("heads=0", "threads=3", 'device="auto"'):
+            self.assertIn(line, shown.stdout.splitlines())
+        Path(self.path("shown.toml")).write_text(shown.stdout)
+        (again,) = rows(run("anchor-recall", path, "--config", self.path("shown.toml"), "--step", 2).stdout)
+        self.assertEqual(again["mass_recall"], row3["mass_recall"])
+
+    def test_help_starts_with_two_examples(self):
+        for tool in ("anchor-recall", "anchor-sweep"):
+            short, complete = run(tool, "-h"), run(tool, "--help")
+            for line in short.stdout.splitlines()[:2]:
+                self.assertTrue(line.startswith(tool), line)
+            self.assertNotIn("--memory", short.stdout)
+            self.assertIn("--memory", complete.stdout)
+            self.assertEqual(run(tool, "--version").returncode, 0)
+            self.assertIn("theta=12", run(tool, "--list-methods").stdout)
+
+    def test_a_region_that_is_most_of_the_work_is_named(self):
+        path = self.dump(length=256)
+        self.assertIn("--step 4", run("anchor-recall", path, "--block", 16, "--step", 16).stderr)
+        self.assertEqual(run("anchor-recall", path, "--block", 16, "--step", 1).stderr, "")
+
+
+class BadInput(ToolTest):
+    def test_usage(self):
+        path = self.dump(layers=1)
+        cases = [
+            (("--method", "anchr"), "anchor"),
+            (("--method", "anchor", "--set", "thta=3"), "theta"),
+            (("--thta", 3), "--theta"),
+            (("--block", 0), "block"),
+            (("--step=-1",), "step"),
+            (("--step", "1.5"), "step"),
+            (("--theta", "x"), "--theta"),
+            (("--theta", "nan"), "--theta"),
+            (("--mode", "cleen"), "clean"),
+            (("--method", "dense", "--theta", 3), "theta"),
+            (("--method", "anchor,dense", "--set", "theta=3"), "anchor.theta"),
+            (("--set", "theta=3", "--theta", 4), "--theta"),
+            (("--set", "theta"), "KEY=VALUE"),
+            (("--set", "dense.x=1"), "dense"),
+            (("--method", "anchor,anchor"), "twice"),
+            (("--layers", "3-1"), "--layers"),
+            (("--heads", "x"), "--heads"),
+            (("--out", self.path("r.txt")), "suffix"),
+            (("--resume",), "--out"),
+            (("--format", "xml"), "xml"),
+            (("--device", "gpu"), "gpu"),
+            (("--memory", "lots"), "--memory"),
+            (("--head-map", "0:0"), "--svg"),
+            (("--head-map", "7", "--svg", self.path("x.svg")), "LAYER:HEAD"),
+            (("--svg", self.path("x.svg"), "--theta", "1,2"), "--svg"),
+            (("--metric", "beauty"), "beauty"),
+        ]
+        for arguments, word in cases:
+            with self.subTest(arguments):
+                self.check_error(run("anchor-recall", path, *arguments), 2, word)
+        self.assertEqual(sorted(os.listdir(self.folder)), ["d.h5"])
+        self.check_error(run("anchor-recall"), 2, "DUMP")
+
+    def test_what_is_not_there(self):
+        path = self.dump(layers=2)
+        self.check_error(run("anchor-recall", path, "--layers", "0,7"), 1, path, "layer 7")
+        self.check_error(run("anchor-recall", path, "--heads", "0,4"), 1, "head 4", "0 to 3")
+        self.check_error(run("anchor-recall", path, "--head-map", "0:9", "--svg", self.path("x.svg")), 1, "head 9")
+        self.check_error(run("anchor-recall", self.path("none.h5")), 1, "none.h5")
+        self.check_error(run("anchor-recall", path, "--out", "/nonexistent/r.jsonl"), 1, "/nonexistent/r.jsonl")
+        self.check_error(run("anchor-recall", path, "--out", "/nonexistent/r.md"), 1, "/nonexistent/r.md")
+        self.check_error(run("anchor-recall", path, "--config", self.path("none.toml")), 1, "none.toml")
+        self.check_error(run("anchor-recall", path, "--memory", "10k"), 1, "--memory")
+
+    def test_files_that_are_no_dump(self):
+        Path(self.path("text.h5")).write_text("hello")
+        self.check_error(run("anchor-recall", self.path("text.h5")), 1, "text.h5")
+        data = heads(0, 4, 2, 64, 64, 16)
+        write_dump(self.path("v2.h5"), {0: (*data, {})}, format_version="2.0")
+        self.check_error(run("anchor-recall", self.path("v2.h5")), 1, "2.0")
+        write_dump(self.path("half.h5"), {0: (*data, {}), 1: (*data, {"complete": np.uint8(0)})}, complete=0)
+        self.check_error(run("anchor-recall", self.path("half.h5")), 1, "--allow-incomplete")
+        result = run("anchor-recall", self.path("half.h5"), "--allow-incomplete")
+        self.assertEqual({r["dump"]["layer"] for r in rows(result.stdout)}, {0})
+
+    def test_nan_fails_the_rows_of_its_group_and_the_run_goes_on(self):
+        for part, value in (("q", np.nan), ("k", np.inf), ("v", -np.inf)):
+            path = self.dump(layers=2)
+            with h5py.File(path, "r+") as file:
+                file["layers/001"][part][0, 3, 5] = value
+            out = self.path("r.csv")
+            result = run("anchor-recall", path, *SMALL, "--out", out)
+            self.assertEqual(result.returncode, 3)
+            found = rows(result.stdout)
+            self.assertEqual([r["status"] for r in found], ["ok"] * 4 + ["error"] * 2 + ["ok"] * 2)
+            self.assertIn(f"{part}[head 0, token 3, 5]", found[4]["error"])
+            self.assertIn("layer 1", found[4]["error"])
+            self.assertNotIn("mass_recall", found[4])
+            self.assertEqual(len(Path(out).read_text().splitlines()), 9)
+            self.check_error_exit_one(path)
+
+    def check_error_exit_one(self, path):
+        """If every unit failed, nothing could be computed."""
+        result = run("anchor-recall", path, *SMALL, "--layers", 1, "--heads", 0, "-q", "--out", self.path("all.md"))
+        self.assertEqual(result.returncode, 1)
+        self.assertFalse(os.path.exists(self.path("all.md")))
+
+    def test_a_full_disk_is_an_error_and_leaves_no_half_table(self):
+        path = self.dump(layers=1)
+        limit = "ulimit -f 1; exec \"$0\" \"$@\""  # files of at most 512 or 1024 bytes
+        for name in ("r.jsonl", "r.json"):
+            result = subprocess.run(["sh", "-c", limit, tool("anchor-recall"), path, "--out", self.path(name)],
+                                    capture_output=True, text=True)
+            self.assertEqual(result.returncode, 1)
+            self.assertIn(name, result.stderr)
+        self.assertFalse(os.path.exists(self.path("r.json")))
+        self.assertFalse(os.path.exists(self.path("r.json.part")))
+
+
+class Resume(ToolTest):
+    def test_only_what_is_missing_is_computed_and_a_torn_line_is_dropped(self):
+        path, out = self.dump(layers=3), self.path("r.jsonl")
+        arguments = ("anchor-recall", path, *SMALL, "--out", out)
+        whole = run(*arguments).stdout
+        lines = whole.splitlines(keepends=True)
+        Path(out).write_text("".join(lines[:5]) + lines[5][:40])
+        again = run(*arguments, "--resume")
+        self.assertEqual(again.returncode, 0, again.stderr)
+        kept = Path(out).read_text()
+        self.assertTrue(kept.startswith("".join(lines[:5])))
+        plain = lambda text: [{k: v for k, v in r.items() if k not in ("t", "argv")} for r in rows(text)]
+        self.assertEqual(plain(kept), plain(whole))
+        self.assertEqual(plain(again.stdout), plain(whole))
+        run(*arguments, "--resume")
+        self.assertEqual(Path(out).read_text(), kept)
+
+    def test_other_parameters_or_contents_are_other_units(self):
+        path, out = self.dump(layers=1), self.path("r.jsonl")
+        run("anchor-recall", path, *SMALL, "--out", out)
+        run("anchor-recall", path, *SMALL, "--theta", 1, "--out", out, "--resume")
+        self.assertEqual(len(rows(Path(out).read_text())), 8)
+        with h5py.File(path, "r+") as file:
+            file["layers/000/v"][0, 0, 0] += 1
+        run("anchor-recall", path, *SMALL, "--out", out, "--resume")
+        self.assertEqual(len({r["unit"] for r in rows(Path(out).read_text())}), 12)
+
+    def test_a_foreign_file_is_left_alone(self):
+        out = self.path("r.jsonl")
+        Path(out).write_text("precious\n")
+        self.check_error(run("anchor-recall", self.dump(layers=1), "--out", out, "--resume"), 1, "line 1")
+        self.assertEqual(Path(out).read_text(), "precious\n")
+
+
+class ThresholdsFile(ToolTest):
+    def setUp(self):
+        super().setUp()
+        self.dump_path, self.thresholds = self.dump(length=400), self.path("t.json")
+        result = run("anchor-sweep", self.dump_path, *SMALL, "--target-recall", 0.8, "--thresholds-out", self.thresholds)
+        self.assertEqual(result.returncode, 0, result.stderr)
+
+    def test_recall_finds_what_the_sweep_promised(self):
+        promised = json.loads(Path(self.thresholds).read_text())
+        found = {(r["dump"]["layer"], r["dump"]["head"]): r
+                 for r in rows(run("anchor-recall", self.dump_path, "--thresholds", self.thresholds).stdout)}
+        chosen = 0
+        for layer in promised["layers"]:
+            for head, value, recall, density in zip(layer["heads"], layer["value"], layer["mass_recall"], layer["density"]):
+                row = found[layer["layer"], head]
+                self.assertEqual(row["params"]["theta"], "-inf" if value is None else value)
+                self.assertEqual(row["params"]["block"], 16)
+                self.assertAlmostEqual(row["mass_recall"], recall, delta=1e-5)
+                self.assertAlmostEqual(row["density"], density, delta=1e-9)
+                self.assertGreaterEqual(row["mass_recall"], 0.8 - 1e-5)
+                chosen += value is not None
+        self.assertGreater(chosen, 0)
+
+    def test_contradictions_are_usage_errors(self):
+        for arguments in (("--theta", 3), ("--step", 4), ("--method", "dense"), ("--set", "block=32"), ("--gamma", 0.9)):
+            with self.subTest(arguments):
+                self.check_error(run("anchor-recall", self.dump_path, "--thresholds", self.thresholds, *arguments), 2)
+        same = run("anchor-recall", self.dump_path, "--thresholds", self.thresholds, *SMALL, "--method", "anchor")
+        self.assertEqual(same.returncode, 0, same.stderr)
+
+    def test_a_layer_or_head_that_the_file_lacks(self):
+        made = json.loads(Path(self.thresholds).read_text())
+        made["layers"][1]["heads"][2] = 77
+        Path(self.thresholds).write_text(json.dumps(made))
+        self.check_error(run("anchor-recall", self.dump_path, "--thresholds", self.thresholds), 1, "layer 1 head 2")
+        self.assertEqual(run("anchor-recall", self.dump_path, "--thresholds", self.thresholds, "--heads", "0,1").returncode, 0)
+        del made["layers"][0]
+        Path(self.thresholds).write_text(json.dumps(made))
+        self.check_error(run("anchor-recall", self.dump_path, "--thresholds", self.thresholds), 1, "layer 0")
+        Path(self.thresholds).write_text("{")
+        self.check_error(run("anchor-recall", self.dump_path, "--thresholds", self.thresholds), 1, "not a thresholds file")
+
+
+if __name__ == "__main__":
+    unittest.main()

@@ -1,0 +1,266 @@
+"""anchor-sweep as a user runs it: thresholds, grids, fits, targets that are out of reach, interruption and resume."""
+import json
+import os
+import signal
+import subprocess
+import time
+import unittest
+from pathlib import Path
+
+import h5py
+import numpy as np
+
+from tools import ToolTest, rows, run, run_in_terminal, tool
+
+SMALL = ("--block", 16, "--step", 2)
+
+
+def plain(text):
+    """Rows without what differs between two runs of the same thing."""
+    return [{k: v for k, v in row.items() if k not in ("t", "argv")} for row in rows(text)]
+
+
+def curves(text, scope="head"):
+    return {r["dump"].get("head"): r["curve"] for r in rows(text) if r["kind"] == "curve" and r["scope"] == scope}
+
+
+def evaluate(curve, x):
+    """(density, recall) of a step function of the knob."""
+    if "steps" not in curve:
+        curve["steps"] = np.array(curve["knob"], np.float64)
+    at = np.searchsorted(curve["steps"], x, side="right") - 1
+    return curve["density"][at], curve["mass_recall"][at]
+
+
+class Curves(ToolTest):
+    def test_thin_curves_stay_within_their_tolerance_and_start_with_the_forced_entries(self):
+        path = self.dump(layers=1, length=500)
+        full = curves(run("anchor-sweep", path, *SMALL, "--curves=full").stdout)
+        thin = curves(run("anchor-sweep", path, *SMALL, "--curves").stdout)
+        for head, curve in full.items():
+            self.assertLess(len(thin[head]["knob"]), len(curve["knob"]))
+            self.assertEqual(thin[head]["knob"][0], "-inf")
+            for knob in curve["knob"]:
+                for a, b in zip(evaluate(curve, float(knob)), evaluate(thin[head], float(knob))):
+                    self.assertAlmostEqual(a, b, delta=5.01e-4)
+            self.assertEqual(curve["density"], sorted(curve["density"]))
+            self.assertAlmostEqual(curve["density"][-1], 1, delta=1e-9)
+
+    def test_values_are_the_least_critical_values_that_reach_the_target(self):
+        path = self.dump(layers=2, length=500)
+        text = run("anchor-sweep", path, *SMALL, "--curves=full", "--target", "mass_recall=0.8", "--layers", 1).stdout
+        full, chosen = curves(text), 0
+        for row in rows(text):
+            if row["kind"] != "sweep" or row["scope"] != "head":
+                continue
+            curve = full[row["dump"]["head"]]
+            at = next(n for n, recall in enumerate(curve["mass_recall"]) if recall >= 0.8)
+            self.assertEqual((row["value"], row["density"], row["mass_recall"]),
+                             (curve["knob"][at], curve["density"][at], curve["mass_recall"][at]))
+            self.assertEqual(row["target"], {"metric": "mass_recall", "statistic": "mean", "value": 0.8})
+            self.assertNotIn("theta", row["params"])
+            chosen += at > 0
+        self.assertGreater(chosen, 0)
+
+    def test_the_global_knob_reaches_the_target_with_about_the_least_density(self):
+        path = self.dump(layers=3, length=500)
+        text = run("anchor-sweep", path, *SMALL, "--curves=full", "--target-recall", 0.85).stdout
+        found = [r for r in rows(text) if r["scope"] == "all"]
+        self.assertEqual(len(found), 1)
+        every = [r["curve"] for r in rows(text) if r["kind"] == "curve" and r["scope"] == "head"]
+        mean = lambda x: np.mean([evaluate(c, x) for c in every], axis=0)
+        density, recall = mean(found[0]["value"])
+        self.assertGreaterEqual(recall, 0.85 - 1e-9)
+        self.assertAlmostEqual(found[0]["mass_recall"], recall, delta=5e-4)
+        self.assertAlmostEqual(found[0]["density"], density, delta=5e-4)
+        knobs = np.unique([float(k) for c in every for k in c["knob"]])
+        least = next(x for x in knobs if mean(x)[1] >= 0.85)
+        self.assertLess(recall - mean(least)[1], 1e-3)  # the curves of layers are thinned to 5e-4
+        self.assertEqual((found[0]["heads"], found[0]["heads_below_target"]), (12, 0))
+        values = [r for r in rows(text) if r["kind"] == "sweep" and r["scope"] == "head"]
+        self.assertAlmostEqual(found[0]["per_head_density"], np.mean([r["density"] for r in values]), delta=1e-12)
+
+    def test_a_grid_reads_the_exact_curve_and_equals_recall_there(self):
+        path = self.dump(layers=1, length=400)
+        grid = curves(run("anchor-sweep", path, *SMALL, "--grid", "0:6:1.5", "--target-recall", 0.5).stdout)
+        replays = rows(run("anchor-recall", path, *SMALL, "--theta", "0:6:1.5").stdout)
+        self.assertEqual(len(replays), 4 * 5)
+        for row in replays:
+            curve = grid[row["dump"]["head"]]
+            self.assertEqual(len(curve["knob"]), 5)
+            at = curve["knob"].index(row["params"]["theta"])
+            self.assertAlmostEqual(curve["density"][at], row["density"], delta=1e-9)
+            self.assertAlmostEqual(curve["mass_recall"][at], row["mass_recall"], delta=1e-5)
+
+    def test_methods_without_critical_values_are_replayed_on_the_grid(self):
+        path = self.dump(layers=2, length=400)
+        arguments = ("--method", "streaming", "--set", "sink=4")
+        text = run("anchor-sweep", path, *arguments, "--grid", "32-256*2", "--target-recall", 0.2).stdout
+        replays = rows(run("anchor-recall", path, *arguments, "--set", "local=64").stdout)
+        for row in replays:
+            curve = next(r["curve"] for r in rows(text) if r["kind"] == "curve" and r["scope"] == "head"
+                         and (r["dump"]["layer"], r["dump"]["head"]) == (row["dump"]["layer"], row["dump"]["head"]))
+            self.assertEqual(curve["knob"], [32, 64, 128, 256])
+            self.assertEqual(curve["density"][1], row["density"])
+            self.assertEqual(curve["mass_recall"][1], row["mass_recall"])
+        (whole,) = [r for r in rows(text) if r["scope"] == "all"]
+        self.assertIn(whole["value"], (32, 64, 128, 256))
+
+    def test_the_summary_fits_80_columns(self):
+        code, text = run_in_terminal("anchor-sweep", self.dump(length=300), *SMALL, "--grid", "0:8:4", "--target-recall", 0.6)
+        self.assertEqual(code, 0)
+        self.assertIn("theta per head", text)
+        self.assertIn("one theta", text)
+        self.assertIn("0 of 8", text)
+        for line in text.splitlines():
+            self.assertLessEqual(len(line), 80)
+
+
+class Targets(ToolTest):
+    def test_a_head_that_cannot_reach_the_target_is_named_and_exits_4(self):
+        path, out = self.dump(layers=1, length=500), self.path("t.json")
+        result = run("anchor-sweep", path, *SMALL, "--mode", "v4", "--target-recall", 0.9999, "--thresholds-out", out)
+        self.assertEqual(result.returncode, 4)
+        self.assertIn("layer 0 head 0 cannot reach", result.stderr)
+        (layer,) = json.loads(Path(out).read_text())["layers"]
+        self.assertLess(layer["mass_recall"][0], 0.9999)
+        self.assertIsInstance(layer["value"][0], float)
+
+    def test_a_failed_head_leaves_no_thresholds_file(self):
+        path, out = self.dump(layers=2), self.path("t.json")
+        with h5py.File(path, "r+") as file:
+            file["layers/000/q"][1, 2, 3] = np.nan
+        result = run("anchor-sweep", path, *SMALL, "--curves", "--thresholds-out", out, "--target-recall", 0.3)
+        self.assertEqual(result.returncode, 3)
+        self.assertIn("layer 0, q[head 1, token 2, 3] is NaN", result.stderr)
+        self.assertFalse(os.path.exists(out))
+        failed = [r for r in rows(result.stdout) if r["status"] == "error"]
+        self.assertEqual({r["dump"]["head"] for r in failed}, {0, 1})
+        self.assertEqual([r for r in rows(result.stdout) if r["scope"] == "all"], [])
+        self.assertEqual(run("anchor-sweep", path, *SMALL, "--layers", 0, "--heads", 0).returncode, 1)
+
+
+class Fits(ToolTest):
+    def setUp(self):
+        super().setUp()
+        self.a, self.b = self.dump("a.h5", length=400, seed=1), self.dump("b.h5", length=300, seed=11)
+        self.c = self.dump("c.h5", length=350, seed=21)
+        self.arguments = (*SMALL, "--target-recall", 0.85)
+
+    def fitted(self, *arguments):
+        result = run("anchor-sweep", "--fit", f"{self.a},{self.b}", "--check", self.c, *self.arguments, *arguments)
+        self.assertIn(result.returncode, (0, 4), result.stderr)
+        return {(r["dump"]["layer"], r["dump"]["head"], Path(r["dump"]["path"]).stem): r for r in rows(result.stdout)}
+
+    def test_the_mean_of_the_fitted_dumps_reaches_the_target_and_the_check_is_what_recall_finds(self):
+        found, out = self.fitted("--thresholds-out", self.path("t.json")), self.path("t.json")
+        self.assertEqual(len(found), 2 * 4 * 3)
+        promised = json.loads(Path(out).read_text())
+        self.assertEqual(promised["calibrated_on"], [self.a, self.b])
+        for layer in range(2):
+            for head in range(4):
+                a, b, c = (found[layer, head, name] for name in "abc")
+                self.assertEqual(a["value"], c["value"])
+                self.assertEqual((a["role"], c["role"]), ("fit", "check"))
+                self.assertGreaterEqual((a["mass_recall"] + b["mass_recall"]) / 2, 0.85 - 1e-9)
+        for row in rows(run("anchor-recall", self.c, "--thresholds", out).stdout):
+            checked = found[row["dump"]["layer"], row["dump"]["head"], "c"]
+            self.assertAlmostEqual(row["mass_recall"], checked["mass_recall"], delta=1e-5)
+            self.assertAlmostEqual(row["density"], checked["density"], delta=1e-9)
+
+    def test_worst_reaches_it_on_every_dump_and_margin_adds_to_the_knob(self):
+        mean, worst, wide = self.fitted(), self.fitted("--worst"), self.fitted("--margin", 0.5)
+        moved = 0
+        for key, row in mean.items():
+            value = float(row["value"])
+            self.assertGreaterEqual(float(worst[key]["value"]), value)
+            if key[2] != "c":
+                self.assertGreaterEqual(worst[key]["mass_recall"], 0.85 - 1e-9)
+            if np.isfinite(value):
+                self.assertEqual(wide[key]["value"], float(np.float32(value + 0.5)))
+                self.assertGreaterEqual(wide[key]["mass_recall"], row["mass_recall"])
+                moved += 1
+        self.assertGreater(moved, 0)
+
+    def test_dumps_of_different_models_are_refused(self):
+        other = self.dump("other.h5", q_heads=2, kv_heads=2)
+        result = run("anchor-sweep", "--fit", f"{self.a},{other}", *SMALL, "--heads", "0")
+        self.check_error(result, 1, "other.h5", "not dumps of one model")
+
+
+class BadInput(ToolTest):
+    def test_usage(self):
+        path = self.dump(layers=1)
+        cases = [
+            ((), "which dump"),
+            ((path, "--theta", 3), "theta"),
+            ((path, "--set", "theta=3"), "theta"),
+            ((path, "--method", "dense"), "no knob"),
+            ((path, "--method", "streaming"), "--grid"),
+            ((path, "--target", "0.9"), "METRIC=VALUE"),
+            ((path, "--target", "beauty=0.9"), "mass_recall"),
+            ((path, "--target-recall", 1), "between 0 and 1"),
+            ((path, "--target-recall", 0.9, "--target", "mass_recall=0.9"), "give one"),
+            ((path, "--curves=some"), "full"),
+            ((path, "--grid", "5:1:1"), "--grid"),
+            ((path, "--step", "1,2", "--thresholds-out", self.path("t.json")), "--thresholds-out"),
+            ((path, "--check", path), "--fit"),
+            ((path, "--margin", 1), "--fit"),
+            ((path, "--fit", path), "--fit"),
+            ((path, "--resume"), "--out"),
+            ((path, "--block", 0), "block"),
+            ((path, "--step=-2"), "step"),
+            ((path, "--gamma", 0.9), "gamma"),
+        ]
+        for arguments, word in cases:
+            with self.subTest(arguments):
+                self.check_error(run("anchor-sweep", *arguments), 2, word)
+        self.check_error(run("anchor-sweep", path, "--thresholds-out", "/nonexistent/t.json"), 1, "/nonexistent/t.json")
+        self.check_error(run("anchor-sweep", path, "--layers", 3), 1, "layer 3")
+        self.check_error(run("anchor-sweep", "--fit", f"{path},{self.path('none.h5')}"), 1, "none.h5")
+        self.assertEqual(sorted(os.listdir(self.folder)), ["d.h5"])
+
+
+class Resume(ToolTest):
+    def test_interrupted_in_mid_sweep_then_resumed_gives_identical_rows(self):
+        path, out = self.dump(layers=6, q_heads=4, kv_heads=2, length=1500, dim=64), self.path("s.jsonl")
+        arguments = ("anchor-sweep", path, "--block", 16, "--step", 2, "--target-recall", 0.8)
+        whole = run(*arguments, "--out", self.path("whole.jsonl"))
+        self.assertEqual(whole.returncode, 0, whole.stderr)
+
+        command = [tool(arguments[0]), *map(str, arguments[1:]), "--out", out, "--out", self.path("s.csv"), "--threads", "1"]
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        deadline = time.time() + 60
+        while time.time() < deadline and not (os.path.exists(out) and Path(out).read_text().count("\n") >= 6):
+            time.sleep(0.005)
+        process.send_signal(signal.SIGINT)
+        _, errors = process.communicate(timeout=60)
+        self.assertEqual(process.returncode, 130, errors)
+        self.assertEqual(len(errors.splitlines()), 1, errors)
+        partial = Path(out).read_text()
+        self.assertTrue(partial.endswith("\n"))
+        self.assertLess(len(rows(partial)), len(rows(Path(self.path("whole.jsonl")).read_text())))
+        self.assertFalse(os.path.exists(self.path("s.csv")))
+        self.assertFalse(os.path.exists(self.path("s.csv.part")))
+
+        with open(out, "a") as file:  # and the writer was killed in a line
+            file.write('{"schema":"anchor-res')
+        resumed = run(*arguments, "--out", out, "--resume")
+        self.assertEqual(resumed.returncode, 0, resumed.stderr)
+        self.assertTrue(Path(out).read_text().startswith(partial))
+        by_unit = lambda text: sorted(plain(text), key=lambda row: row["unit"])
+        self.assertEqual(by_unit(Path(out).read_text()), by_unit(Path(self.path("whole.jsonl")).read_text()))
+        self.assertEqual(plain(resumed.stdout), plain(whole.stdout))
+
+    def test_a_finished_sweep_adds_nothing(self):
+        path, out = self.dump(), self.path("s.jsonl")
+        arguments = ("anchor-sweep", path, *SMALL, "--target-recall", 0.5, "--grid", "0:4", "--method", "anchor", "--out", out)
+        first = run(*arguments)
+        before = Path(out).read_text()
+        again = run(*arguments, "--resume")
+        self.assertEqual(Path(out).read_text(), before)
+        self.assertEqual(plain(again.stdout), plain(first.stdout))
+
+
+if __name__ == "__main__":
+    unittest.main()
