@@ -1,7 +1,5 @@
 #include "cli/threshold_options.hpp"
 
-#include <limits>
-
 #include "anchor/base/error.hpp"
 #include "anchor/base/number.hpp"
 
@@ -48,8 +46,8 @@ MethodRun thresholds_run(const Thresholds& thresholds, const std::string& path,
 }
 
 std::vector<double> group_knobs(const Thresholds& thresholds, const std::string& path,
-                                const GroupSelection& group, int q_heads) {
-  std::vector<double> knobs(static_cast<std::size_t>(q_heads), -std::numeric_limits<double>::infinity());
+                                const GroupSelection& group, int q_heads, double other) {
+  std::vector<double> knobs(static_cast<std::size_t>(q_heads), other);
   for (const int head : group.heads) {
     knobs[static_cast<std::size_t>(head - group.first_head)] = thresholds.value_of(group.layer, head, path);
   }

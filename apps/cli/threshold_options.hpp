@@ -13,8 +13,8 @@ namespace anchor::cli {
 MethodRun thresholds_run(const Thresholds& thresholds, const std::string& path, const MethodOptions& options);
 
 /// The knob values of all query heads of a group (PlanRequest::knobs): the file's for the selected heads,
-/// -infinity for the others. A data error names a selected head that the file lacks.
+/// `other` for the rest. A data error names a selected head that the file lacks.
 std::vector<double> group_knobs(const Thresholds& thresholds, const std::string& path,
-                                const GroupSelection& group, int q_heads);
+                                const GroupSelection& group, int q_heads, double other);
 
 }  // namespace anchor::cli

@@ -60,7 +60,8 @@ class Job {
     PlanRequest made{run.params, {}};
     if (thresholds_) {
       const Geometry& g = reader_.layer(group.layer).geometry;
-      made.knobs = cli::group_knobs(*thresholds_, options_.thresholds, group, g.q_heads / g.kv_heads);
+      made.knobs = cli::group_knobs(*thresholds_, options_.thresholds, group, g.q_heads / g.kv_heads,
+                                    run.params.real(run.method->knob));
     }
     return made;
   }
@@ -71,6 +72,7 @@ class Job {
   void emit(const Json& row, bool kept);
   void summarize() const;
   void draw_heatmaps() const;
+  std::string run_name(const MethodRun& run) const;
   void warn_of_large_region() const;
 
   const Options& options_;
@@ -115,6 +117,14 @@ std::vector<Column> Job::columns_for_eyes() const {
     eye.push_back({name, 4});
   }
   return eye;
+}
+
+/// "anchor theta=12", "anchor theta per head"
+std::string Job::run_name(const MethodRun& run) const {
+  const std::string& knob = run.method->knob;
+  if (knob.empty()) return run.method->name;
+  if (thresholds_) return fmt::format("{} {} per head", run.method->name, knob);
+  return fmt::format("{} {}={}", run.method->name, knob, format_number(run.params.real(knob)));
 }
 
 /// The rows of a group before anything is computed, by head and run, with their units.
@@ -239,9 +249,10 @@ int Job::run() {
 
 /// Sums up each run: means over heads, and the head that loses most.
 void Job::summarize() const {
+  std::vector<Json> lines;
   for (std::size_t n = 0; n < runs_.size(); ++n) {
-    double density = 0, recall = 0, l2 = 0, heads = 0;
-    const Json* worst = nullptr;
+    double density = 0, recall = 0, l2 = 0, heads = 0, worst = HUGE_VAL;
+    std::string worst_head;
     for (std::size_t at = n; at < done_.size(); at += runs_.size()) {
       const Json& row = done_[at];
       if (row["status"] != "ok") continue;
@@ -250,23 +261,21 @@ void Job::summarize() const {
       recall += value("mass_recall");
       l2 += value("out_rel_l2");
       ++heads;
-      if (worst == nullptr || row["mass_recall"] < (*worst)["mass_recall"]) worst = &row;
+      if (value("mass_recall") >= worst) continue;
+      worst = value("mass_recall");
+      worst_head =
+          fmt::format("{:.4f} ({}:{})", worst, row["dump"]["layer"].dump(), row["dump"]["head"].dump());
     }
-    if (worst == nullptr) continue;
-    const MethodRun& run = runs_[n];
-    std::string name = run.method->name;
-    if (!run.method->knob.empty()) {
-      name += thresholds_
-                  ? fmt::format(" {} per head", run.method->knob)
-                  : fmt::format(" {}={}", run.method->knob, format_number(run.params.real(run.method->knob)));
-    }
-    fmt::print("\n{}, {} heads\nmean: density {:.4f}, mass_recall {:.4f}, out_rel_l2 {:.4f}\n", name, heads,
-               density / heads, recall / heads, l2 / heads);
-    fmt::print("worst head: layer {} head {}, mass_recall {:.4f}, density {:.4f}\n",
-               (*worst)["dump"]["layer"].dump(), (*worst)["dump"]["head"].dump(),
-               number_from_json((*worst)["mass_recall"]).value_or(0),
-               number_from_json((*worst)["density"]).value_or(0));
+    if (heads == 0) continue;
+    lines.push_back({{"mean over heads", run_name(runs_[n])},
+                     {"density", density / heads},
+                     {"mass_recall", recall / heads},
+                     {"out_rel_l2", l2 / heads},
+                     {"worst (layer:head)", worst_head}});
   }
+  const std::vector<Column> columns{
+      {"mean over heads"}, {"density", 4}, {"mass_recall", 4}, {"out_rel_l2", 4}, {"worst (layer:head)"}};
+  fmt::print("\n{}", markdown_table(lines, columns, static_cast<std::size_t>(cli::terminal_width())));
   std::fflush(stdout);
 }
 
@@ -288,13 +297,7 @@ void Job::draw_heatmaps() const {
   if (!in_terminal && options_.svg.empty()) return;
   for (std::size_t n = 0; n < runs_.size(); ++n) {
     Heatmap map;
-    const MethodRun& run = runs_[n];
-    map.title = fmt::format("{} of {}", options_.metric, run.method->name);
-    if (!run.method->knob.empty()) {
-      map.title += thresholds_ ? fmt::format(", {} per head", run.method->knob)
-                               : fmt::format(", {}={}", run.method->knob,
-                                             format_number(run.params.real(run.method->knob)));
-    }
+    map.title = fmt::format("{} of {}", options_.metric, run_name(runs_[n]));
     if (!reader_.header().model.empty()) map.title += " (" + reader_.header().model + ")";
     std::map<std::pair<int, int>, double> values;
     std::set<int> layers, heads;

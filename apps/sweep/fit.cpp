@@ -108,13 +108,13 @@ double Fit::fit(const std::vector<KnobCurve>& curves) const {
   double value = 0;
   if (!options_.worst) {
     value = knob(mean_curve(curves));
-  } else {  // the densest of the dumps' own choices: curves are compared on the first dump
-    const auto density = [&](const KnobCurve& curve) {
-      return curves[0].points.density[curves[0].at(knob(curve))];
+  } else {  // every dump's own choice keeps the target there: the one that keeps most keeps it everywhere
+    const auto reach = [&](const KnobCurve& curve) {
+      const double x = knob(curve);
+      return std::pair(curves[0].points.density[curves[0].at(x)], curve.points.descending ? -x : x);
     };
-    value = knob(*std::max_element(curves.begin(), curves.end(), [&](const auto& a, const auto& b) {
-      return a.exact ? knob(a) < knob(b) : density(a) < density(b);
-    }));
+    value = knob(*std::max_element(curves.begin(), curves.end(),
+                                   [&](const auto& a, const auto& b) { return reach(a) < reach(b); }));
   }
   // planners compare in float: a value that float cannot hold would be another one in the plan
   return static_cast<double>(static_cast<float>(value + options_.margin));

@@ -49,7 +49,8 @@ class Job {
         request_(request),
         reader_(cli::open_dump(options.dump.path, options.dump)),
         groups_(cli::select_groups(reader_, options.dump)),
-        findings_(request.runs.size()) {
+        findings_(request.runs.size()),
+        curve_rows_(request.runs.size()) {
     cli::check_memory(reader_, groups_, options.common.memory_limit());
   }
   int run();
@@ -79,7 +80,7 @@ class Job {
   std::vector<std::uint64_t> content_, all_content_;  ///< of the layer at hand, of all layers so far
   std::size_t done_ = 0, failed_ = 0, rows_ok_ = 0;
   std::string first_error_;
-  std::vector<Json> curve_rows_;  ///< for the table of --grid
+  std::vector<std::vector<Json>> curve_rows_;  ///< by run, for the table of --grid
 };
 
 ResultRow Job::template_row(int layer, int head, const MethodRun& run, const char* kind) const {
@@ -257,7 +258,7 @@ void Job::emit_heads(std::vector<LayerRows>& rows, std::size_t first, std::size_
       }
       if (rows[n].curves.empty()) continue;
       Json curve = emit_row(rows[n].curves[h], cli::Audience::json);
-      if (!request_.grid.empty() && curve["status"] == "ok") curve_rows_.push_back(std::move(curve));
+      if (!request_.grid.empty() && curve["status"] == "ok") curve_rows_[n].push_back(std::move(curve));
     }
   }
 }
@@ -347,10 +348,7 @@ void Job::summarize(const std::vector<Json>& global) const {
 
   for (std::size_t n = 0; n < request_.runs.size() && !request_.grid.empty(); ++n) {
     std::map<double, std::array<double, 4>> sums;  // knob: density, recall, worst recall, heads
-    for (const Json& row : curve_rows_) {
-      if (row["method"] != request_.runs[n].method->name ||
-          row["params"] != scalars_json(fixed_params(request_.runs[n])))
-        continue;
+    for (const Json& row : curve_rows_[n]) {
       const KnobCurve curve = curve_from_json(row["curve"], false);
       for (std::size_t at = 0; at < curve.size(); ++at) {
         auto& [density, recall, worst, heads] =

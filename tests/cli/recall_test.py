@@ -79,7 +79,7 @@ class Outputs(ToolTest):
             code, text = run_in_terminal("anchor-recall", path, **environment)
             self.assertEqual(code, 0)
             self.assertIn("| layer | head | density | mass_recall |", text)
-            self.assertIn("worst head: layer", text)
+            self.assertIn("worst (layer:head)", text)
             self.assertEqual(colour in text if colour else "\x1b" not in text, True, environment)
             for line in re.sub(r"\x1b\[[0-9;]*[mK]", "", text).splitlines():
                 self.assertLessEqual(len(line), 80, line)

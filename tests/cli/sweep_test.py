@@ -114,6 +114,8 @@ class Curves(ToolTest):
         self.assertIn("0 of 8", text)
         for line in text.splitlines():
             self.assertLessEqual(len(line), 80)
+        _, text = run_in_terminal("anchor-sweep", self.dump(length=100), "--method", "difference", "--grid", "1,99", "--target-recall", 0.1)
+        self.assertIn("|    99 |  1.0000 |      1.0000 |     1.0000 |", text)
 
 
 class Targets(ToolTest):

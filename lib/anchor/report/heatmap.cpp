@@ -109,9 +109,10 @@ std::string terminal_heatmap(const Heatmap& map, TerminalColors colors, int widt
     }
     text += fmt::format("{}\n", reset);
   }
-  text += fmt::format("{:>{}}{}", "", label, legend(map, colors));
+  const bool numbers = colors == TerminalColors::none && cell_width >= 5;  // they need no legend
+  if (!numbers) text += fmt::format("{:>{}}{}", "", label, legend(map, colors));
   if (shared > 1) text += fmt::format("   ({} heads a cell: the least)", shared);
-  return text + "\n";
+  return numbers ? text : text + "\n";
 }
 
 }  // namespace anchor
