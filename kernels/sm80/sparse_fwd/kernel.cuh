@@ -26,8 +26,8 @@ struct SparseFwdConfig {
   static constexpr int shared_bytes = stages * 2 * tile_bytes;
   /// Steps of 16 dimensions of the queries that wait in shared memory, for want of registers.
   static constexpr int parked = head_dim == 128 ? 8 : 0;
-  static constexpr int window =
-      4 * keys;  ///< list entries that are read at a time; two windows lie in shared memory
+  /// Tiles whose list entries are read together, at least `stages`; two such windows lie in shared memory.
+  static constexpr int window_tiles = stages == 2 ? 2 : 4, window = window_tiles * keys;
   static constexpr int ctas_per_sm = head_dim <= 128 ? 2 : 1;
 };
 
@@ -77,7 +77,7 @@ __global__ void __launch_bounds__(SparseFwdConfig<head_dim>::threads, SparseFwdC
   const char* const k_head = static_cast<const char*>(p.k) + kv_head * p.stride_kv_head * 2;
   const char* const v_head = static_cast<const char*>(p.v) + kv_head * p.stride_kv_head * 2;
 
-  // Indices: every four tiles the threads read the entries of the window after next and publish those of the
+  // Indices: once a window the threads read the entries of the window after next and publish those of the
   // next. Within a tile the entry of row r lies at r % step * rows_a_thread + r / step, so that a thread
   // finds its own together.
   constexpr int rows_a_thread = Config::keys / copy.step,
@@ -177,7 +177,7 @@ __global__ void __launch_bounds__(SparseFwdConfig<head_dim>::threads, SparseFwdC
   for (int at = 0; at < tiles_to_do; ++at) {
     wait_copies<Config::stages - 2>();
     __syncthreads();
-    if (at % 4 == 0) {
+    if (at % Config::window_tiles == 0) {
       publish_window();
       read_window();
     }
