@@ -16,7 +16,7 @@ namespace anchor::kernels::sm90 {
 /// Scores every pooled query against every candidate key of its group: bitmaps of the keys within theta, or
 /// the smallest theta that selects each key.
 ///
-/// A work item is 128 pooled rows (two warpgroups of 64) and up to kItemKeys keys of one KV head. Pooled
+/// A work item is 128 pooled rows (two warpgroups of 64) and some steps of 128 keys of one KV head. Pooled
 /// queries are the sum of two 16-bit numbers, so scores are exact to about 2^-16 relative. Key 32 q + 2 j + e
 /// of a step lies in row 8 j + 2 q + e of the key tile: a thread's 32 accumulator columns then are the bits
 /// of one bitmap word.
@@ -24,12 +24,13 @@ template <Element element, int head_dim>
 struct Identify {
   static constexpr int stages = head_dim == 128 ? 6 : 8;
   static constexpr int stage_bytes = kKeys * head_dim * 2;
-  static constexpr int steps_per_item = 32;
+  static constexpr int max_chunks = 1024;
   static constexpr int chunks = head_dim / 8, copies = kKeys * chunks / kProducers;
 
   struct Shared {
     unsigned char keys[stages][stage_bytes];
     std::uint64_t key_full[stages], key_empty[stages];
+    unsigned items_before[max_chunks + 1];  // items of one KV head in the chunks before each
   };
 
   struct Item {
@@ -38,27 +39,67 @@ struct Identify {
     std::int64_t begin, end;  // keys; begin is a multiple of kKeys
   };
 
-  /// What a launch covers: items = KV heads x key chunks x pairs of tiles, most of them after the end of
-  /// their groups.
+  /// What a launch covers: KV heads from kv_begin on, keys in chunks, tiles in pairs.
   struct Range {
-    int kv_begin;
-    unsigned chunks, pairs, items;
+    int kv_begin, kv_heads;
+    int steps_per_item, chunks, pairs;
   };
 
-  /// False: nothing to do for this item.
-  static __device__ bool decode(const AnchorParams& p, const AnchorGroups& groups, const AnchorLayout& layout,
-                                const Range& range, unsigned index, Item& item) {
-    item.kv = range.kv_begin + static_cast<int>(index / (range.chunks * range.pairs));
-    const unsigned rest = index % (range.chunks * range.pairs);
-    item.tile = 2 * static_cast<std::int64_t>(rest % range.pairs);
-    item.begin =
-        groups.block / kKeys * kKeys + static_cast<std::int64_t>(rest / range.pairs) * steps_per_item * kKeys;
-    // A dense tail has no candidates; the group before it has the most.
-    const std::int64_t last_unit = min((item.tile + 2) * layout.units_per_tile, layout.units) - 1;
+  static __device__ std::int64_t chunk_begin(const AnchorGroups& groups, const Range& range, int chunk) {
+    return groups.block / kKeys * kKeys + static_cast<std::int64_t>(chunk) * range.steps_per_item * kKeys;
+  }
+
+  /// Candidates of every group in a pair of tiles end here or before; grows with the pair.
+  static __device__ std::int64_t limit(const AnchorGroups& groups, const AnchorLayout& layout, int pair) {
+    const std::int64_t last_unit =
+        min(std::int64_t{2} * (pair + 1) * layout.units_per_tile, layout.units) - 1;
     const std::int64_t last = last_unit / layout.heads_per_kv;
-    const std::int64_t limit = max(groups.candidate_end(last), last > 0 ? groups.candidate_end(last - 1) : 0);
-    item.end = min(limit, item.begin + steps_per_item * kKeys);
-    return item.begin < item.end && limit > groups.block;
+    // A dense tail has no candidates; the group before it has the most.
+    return max(groups.candidate_end(last), last > 0 ? groups.candidate_end(last - 1) : 0);
+  }
+
+  /// Fills items_before. Chunk c concerns the pairs from the first one on whose limit lies beyond its begin.
+  static __device__ void count_items(const AnchorGroups& groups, const AnchorLayout& layout,
+                                     const Range& range, Shared& s) {
+    for (int chunk = threadIdx.x; chunk < range.chunks; chunk += kThreads) {
+      int low = 0, high = range.pairs;
+      while (low < high) {
+        const int middle = (low + high) / 2;
+        if (limit(groups, layout, middle) > max(chunk_begin(groups, range, chunk), groups.block))
+          high = middle;
+        else
+          low = middle + 1;
+      }
+      s.items_before[chunk + 1] = range.pairs - low;
+    }
+    __syncthreads();
+    if (threadIdx.x == 0) {
+      s.items_before[0] = 0;
+      for (int chunk = 0; chunk < range.chunks; ++chunk) s.items_before[chunk + 1] += s.items_before[chunk];
+    }
+    __syncthreads();
+  }
+
+  /// False: no more items.
+  static __device__ bool decode(const AnchorGroups& groups, const AnchorLayout& layout, const Range& range,
+                                const Shared& s, unsigned index, Item& item) {
+    const unsigned per_head = s.items_before[range.chunks];
+    if (index >= per_head * range.kv_heads) return false;
+    item.kv = range.kv_begin + static_cast<int>(index / per_head);
+    const unsigned rest = index % per_head;
+    int low = 0, high = range.chunks - 1;  // the last chunk that begins at or before `rest`
+    while (low < high) {
+      const int middle = (low + high + 1) / 2;
+      if (s.items_before[middle] <= rest)
+        low = middle;
+      else
+        high = middle - 1;
+    }
+    const int pair = range.pairs - 1 - static_cast<int>(rest - s.items_before[low]);
+    item.tile = 2 * pair;
+    item.begin = chunk_begin(groups, range, low);
+    item.end = min(limit(groups, layout, pair), item.begin + range.steps_per_item * kKeys);
+    return true;
   }
 
   static __device__ void produce(const AnchorParams& p, const AnchorGroups& groups,
@@ -69,19 +110,30 @@ struct Identify {
     const unsigned target_offset = (lane % chunks / 8) * (kKeys * 128) + (8 * octet + in_octet) * 128 +
                                    ((lane % chunks % 8) ^ in_octet) * 16;
     const int first_key = in_octet / 2 * 32 + 2 * octet + in_octet % 2;
+    const unsigned stride = static_cast<unsigned>(2 * p.stride_kv_token);
+    unsigned offset[copies];  // of this thread's rows from its first
+#pragma unroll
+    for (int i = 0; i < copies; ++i) offset[i] = 2 * i * stride;
     Ring<stages> ring;
-    for (unsigned index = blockIdx.x; index < range.items; index += gridDim.x) {
-      Item item;
-      if (!decode(p, groups, layout, range, index, item)) continue;
-      const char* head = static_cast<const char*>(p.k) + 2 * item.kv * p.stride_kv_head + lane % chunks * 16;
-      for (std::int64_t begin = item.begin; begin < item.end; begin += kKeys) {
+    Item item;
+    for (unsigned index = blockIdx.x; decode(groups, layout, range, s, index, item); index += gridDim.x) {
+      const char* source = static_cast<const char*>(p.k) + 2 * item.kv * p.stride_kv_head +
+                           lane % chunks * 16 + (item.begin + first_key) * stride;
+      for (std::int64_t begin = item.begin; begin < item.end; begin += kKeys, source += kKeys * stride) {
         barrier_wait(shared_address(&s.key_empty[ring.stage]), ring.parity ^ 1);
         const unsigned target = shared_address(s.keys[ring.stage]) + target_offset;
-        const std::int64_t key = begin + first_key;
-#pragma unroll 8
-        for (int i = 0; i < copies; ++i) {
-          const bool valid = key + 2 * i < p.shape.kv_len;
-          copy16(target + i * 1024, head + (valid ? 2 * (key + 2 * i) * p.stride_kv_token : 0), valid);
+        if (begin + kKeys <= p.shape.kv_len) {
+#pragma unroll
+          for (int i = 0; i < copies; i += 8)
+            copy16_eight<1024>(target + i * 1024, source,
+                               make_uint4(offset[i], offset[i + 1], offset[i + 2], offset[i + 3]),
+                               make_uint4(offset[i + 4], offset[i + 5], offset[i + 6], offset[i + 7]));
+        } else {
+#pragma unroll 1
+          for (int i = 0; i < copies; ++i) {
+            const bool valid = begin + first_key + 2 * i < p.shape.kv_len;
+            copy16(target + i * 1024, valid ? source + 2 * i * stride : static_cast<const char*>(p.k), valid);
+          }
         }
         barrier_arrive_after_copies(shared_address(&s.key_full[ring.stage]));
         ring.advance();
@@ -96,9 +148,8 @@ struct Identify {
     const int group = threadIdx.x / 128 - 1, warp = threadIdx.x / 32 % 4;
     const int slots = layout.slots;
     Ring<stages> ring;
-    for (unsigned index = blockIdx.x; index < range.items; index += gridDim.x) {
-      Item item;
-      if (!decode(p, groups, layout, range, index, item)) continue;
+    Item item;
+    for (unsigned index = blockIdx.x; decode(groups, layout, range, s, index, item); index += gridDim.x) {
       const std::int64_t tile = item.kv * layout.tiles + item.tile + group;
 
       unsigned high[head_dim / 16][4], low[head_dim / 16][4];
@@ -220,7 +271,7 @@ __global__ void __launch_bounds__(kThreads, 1)
     }
     barrier_init_fence();
   }
-  __syncthreads();
+  I::count_items(groups, layout, range, shared);
   if (threadIdx.x < kProducers) {
     lower_registers<kProducerRegisters>();
     I::produce(params, groups, layout, range, shared);
@@ -241,11 +292,17 @@ void run_identify(const AnchorParams& params, const AnchorLayout& layout, int kv
   const AnchorGroups groups(params);
   typename I::Range range;
   range.kv_begin = kv_begin;
-  range.chunks = static_cast<unsigned>((params.shape.kv_len + I::steps_per_item * kKeys - 1) /
-                                       (I::steps_per_item * kKeys));
-  range.pairs = static_cast<unsigned>(layout.tiles / 2);
-  range.items = static_cast<unsigned>(kv_end - kv_begin) * range.chunks * range.pairs;
-  const unsigned blocks = std::min(range.items, static_cast<unsigned>(multiprocessors()));
+  range.kv_heads = kv_end - kv_begin;
+  range.pairs = static_cast<int>(layout.tiles / 2);
+  // Six items a block and more, so that the last block does not wait; at most 32 steps, where fetching the
+  // pooled queries no longer matters.
+  const int blocks = multiprocessors();
+  const std::int64_t key_steps = (params.shape.kv_len + kKeys - 1) / kKeys;
+  const std::int64_t steps = range.kv_heads * range.pairs * key_steps / 2;
+  range.steps_per_item = static_cast<int>(std::clamp<std::int64_t>(steps / (6 * blocks), 2, 32));
+  range.steps_per_item =
+      std::max(range.steps_per_item, static_cast<int>(key_steps / (I::max_chunks - 1)) + 1);
+  range.chunks = static_cast<int>((key_steps + range.steps_per_item - 1) / range.steps_per_item);
   kernel<<<blocks, kThreads, bytes, stream>>>(params, groups, layout, range);
   check_launch("identify_kernel");
 }

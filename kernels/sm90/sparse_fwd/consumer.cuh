@@ -79,14 +79,14 @@ class Consumer {
   __device__ __forceinline__ void mask(float (&score)[64]) {
     // All in byte offsets, which grow with the key.
     const unsigned stride = static_cast<unsigned>(2 * p.stride_kv_token);
-    const auto offset = [&](std::int64_t k) {
-      return static_cast<unsigned>(max(std::int64_t{0}, min(k, p.shape.kv_len))) * stride;
+    const auto offset = [&](int k) {
+      return static_cast<unsigned>(max(0, min(k, static_cast<int>(p.shape.kv_len)))) * stride;
     };
     const unsigned sink = offset(p.plan.sink);
     unsigned end[2], local_begin[2] = {0, 0};  // the row sees [0, sink) and [local_begin, end)
 #pragma unroll
     for (int h = 0; h < 2; ++h) {
-      const std::int64_t position = p.shape.q_start + row + 8 * h;
+      const int position = static_cast<int>(p.shape.q_start) + row + 8 * h;
       end[h] = offset(position + 1);
       if (p.plan.local && position < p.plan.dense_from)
         local_begin[h] = offset(position - p.plan.local[head] + 1);
@@ -94,14 +94,11 @@ class Consumer {
     const unsigned* index =
         s.index[index_slot] + (lane % 4) * 2 * 16;  // columns 8 j + 2 (lane % 4) + e: [e * 16 + j]
 #pragma unroll
-    for (int j = 0; j < 16; ++j) {
+    for (int n = 0; n < 32; ++n) {
+      const unsigned k = index[n % 2 * 16 + n / 2];
 #pragma unroll
-      for (int e = 0; e < 2; ++e) {
-        const unsigned k = index[e * 16 + j];
-#pragma unroll
-        for (int h = 0; h < 2; ++h)
-          if (k >= end[h] || (k >= sink && k < local_begin[h])) score[4 * j + 2 * h + e] = -INFINITY;
-      }
+      for (int h = 0; h < 2; ++h)
+        if (k >= end[h] || (k >= sink && k < local_begin[h])) score[n / 2 * 4 + 2 * h + n % 2] = -INFINITY;
     }
   }
 };

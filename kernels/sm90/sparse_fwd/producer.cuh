@@ -102,10 +102,11 @@ class Producer {
     if (key >= key_end) key = kNoKey;
     bool masked = key > first_position;
     masked |= key >= p.plan.sink && key <= window_edge;
-    masked_before = masked_now;
-    masked_now = __any_sync(~0u, masked);
+    padded_before = padded_now;
+    padded_now = __any_sync(~0u, key == kNoKey);
+    masked = __any_sync(~0u, masked);
     s.index[index_slot][thread] = key == kNoKey ? kNoOffset : static_cast<unsigned>(key) * key_stride;
-    if (thread % 32 == 0) s.masked[index_slot][thread / 32] = masked_now;
+    if (thread % 32 == 0) s.masked[index_slot][thread / 32] = masked;
     warp_barrier();
   }
 
@@ -115,10 +116,10 @@ class Producer {
     asm volatile("bar.sync %0, 32;" ::"r"(2 + thread / 32) : "memory");
   }
 
-  __device__ __forceinline__ void gather(unsigned target, const char* source, unsigned slot, bool masked) {
+  __device__ __forceinline__ void gather(unsigned target, const char* source, unsigned slot, bool padded) {
     target += target_offset;
     const uint4* index = reinterpret_cast<const uint4*>(&s.index[slot][first_index]);
-    if (!masked) {
+    if (!padded) {
       uint4 offset[copies / 4];
 #pragma unroll
       for (int i = 0; i < copies / 4; ++i) offset[i] = index[i];
@@ -126,14 +127,20 @@ class Producer {
       for (int i = 0; i < copies; i += 8)
         copy16_eight<1024>(target + i * 1024, source, offset[i / 4], offset[i / 4 + 1]);
     } else {
-#pragma unroll 1
-      for (int i = 0; i < copies; ++i) {
-        const unsigned offset = s.index[slot][first_index + i];
-        const bool valid =
-            offset != kNoOffset;  // padding rows are zero: their weight is 0, and 0 * garbage may be NaN
-        copy16(target + i * 1024, source + (valid ? offset : 0), valid);
+      // Padding rows are zero: their weight is 0, and 0 * garbage may be NaN.
+#pragma unroll 2
+      for (int i = 0; i < copies; i += 4) {
+        const uint4 offset = index[i / 4];
+        copy_or_zero(target + i * 1024, source, offset.x);
+        copy_or_zero(target + (i + 1) * 1024, source, offset.y);
+        copy_or_zero(target + (i + 2) * 1024, source, offset.z);
+        copy_or_zero(target + (i + 3) * 1024, source, offset.w);
       }
     }
+  }
+  static __device__ __forceinline__ void copy_or_zero(unsigned target, const char* source, unsigned offset) {
+    const bool valid = offset != kNoOffset;
+    copy16(target, source + (valid ? offset : 0), valid);
   }
 
   __device__ __forceinline__ void copy_queries(const Tile& tile) {
@@ -141,11 +148,19 @@ class Producer {
         static_cast<const char*>(p.q) + source_offset +
         2 * (tile.head * p.stride_q_head + static_cast<std::int64_t>(tile.row) * p.stride_q_token);
     const unsigned target = shared_address(s.queries) + target_offset;
-#pragma unroll 1
-    for (int i = 0; i < copies; ++i) {
-      const int row = first_row + 8 * i;
-      const bool valid = row < tile.rows;
-      copy16(target + i * 1024, source + (valid ? 2 * row * p.stride_q_token : 0), valid);
+    const unsigned stride = static_cast<unsigned>(16 * p.stride_q_token);  // of 8 rows, in bytes
+    source += 2 * first_row * p.stride_q_token;
+    if (tile.rows == kTileRows) {
+#pragma unroll
+      for (int i = 0; i < copies; i += 8)
+        copy16_eight<1024>(
+            target + i * 1024, source,
+            make_uint4(i * stride, (i + 1) * stride, (i + 2) * stride, (i + 3) * stride),
+            make_uint4((i + 4) * stride, (i + 5) * stride, (i + 6) * stride, (i + 7) * stride));
+    } else {
+#pragma unroll 2
+      for (int i = 0; i < copies; ++i)
+        copy_or_zero(target + i * 1024, source, first_row + 8 * i < tile.rows ? i * stride : kNoOffset);
     }
     barrier_arrive_after_copies(shared_address(&s.query_full));
     if (thread == 0) barrier_arrive(shared_address(&s.query_full));  // releases the tile's record
@@ -190,25 +205,25 @@ class Producer {
     for (int step = 0; step < steps; ++step) {
       const unsigned slot = index_slot;
       barrier_wait(shared_address(&s.key_empty[key.stage]), key.parity ^ 1);
-      gather(shared_address(s.keys[key.stage]), keys, slot, masked_now);
+      gather(shared_address(s.keys[key.stage]), keys, slot, padded_now);
       barrier_arrive_after_copies(shared_address(&s.key_full[key.stage]));
       key.advance();
       index_slot = (index_slot + 1) % C::index_slots;
-      const bool masked = masked_before;
+      const bool padded = padded_before;
       if (step + 1 < steps) {
         store_key(next);
         if (step + 2 < steps) next = advance();
       } else {
-        masked_before = masked_now;
+        padded_before = padded_now;
       }
-      if (C::values && step > 0) gather_values(values, (slot + C::index_slots - 1) % C::index_slots, masked);
+      if (C::values && step > 0) gather_values(values, (slot + C::index_slots - 1) % C::index_slots, padded);
     }
-    if (C::values) gather_values(values, (index_slot + C::index_slots - 1) % C::index_slots, masked_before);
+    if (C::values) gather_values(values, (index_slot + C::index_slots - 1) % C::index_slots, padded_before);
   }
 
-  __device__ __forceinline__ void gather_values(const char* values, unsigned slot, bool masked) {
+  __device__ __forceinline__ void gather_values(const char* values, unsigned slot, bool padded) {
     barrier_wait(shared_address(&s.value_empty[value.stage]), value.parity ^ 1);
-    gather(shared_address(s.values[value.stage]), values, slot, masked);
+    gather(shared_address(s.values[value.stage]), values, slot, padded);
     barrier_arrive_after_copies(shared_address(&s.value_full[value.stage]));
     value.advance();
   }
@@ -221,7 +236,8 @@ class Producer {
   // Of the current tile: keys up to window_edge, sinks aside, are hidden from its last row.
   int first_position = 0, key_end = 0, window_edge = 0;
   unsigned index_slot = 0;
-  bool masked_now = false, masked_before = false;  // this warp's keys of the last two published steps
+  bool padded_now = false,
+       padded_before = false;  // the last two published steps: has this warp padding rows?
   Ring<C::stages> key, value;
 };
 
