@@ -4,7 +4,7 @@
 namespace anchor::kernels {
 namespace {
 
-constexpr int kThreads = 1024;
+constexpr int kThreads = 512;
 
 struct Chunk {
   std::int64_t first_row, rows;  // plan rows

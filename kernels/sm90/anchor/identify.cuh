@@ -326,6 +326,7 @@ void anchor_plan(const AnchorParams& params, void* workspace, CUstream_st* strea
   const Schedule schedule(shape, rows.plan, layout.schedule);
   run_schedule(shape, rows.plan, schedule, stream);
   run_forward<element, head_dim, Mode::row_max, RowMaxConsumer<element, head_dim>>(rows, schedule, stream);
+  if (params.anchors_done) check(cudaEventRecord(params.anchors_done, stream), "cudaEventRecord");
 
   AnchorLayout pooling = layout;
   pooling.row_anchors = rows.lse;

@@ -70,6 +70,7 @@ class Event {
     return *this;
   }
 
+  CUevent_st* handle() const { return event_; }
   void record(const Stream& stream);
   void synchronize() const;
   /// Milliseconds from `start` to this event; waits for this event.

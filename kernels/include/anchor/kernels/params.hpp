@@ -2,6 +2,8 @@
 
 #include <cstdint>
 
+struct CUevent_st;
+
 // What every launch takes: plain structs of device pointers and shapes. No CUDA header is needed to include
 // this.
 namespace anchor::kernels {
@@ -77,6 +79,7 @@ struct AnchorParams {
   float* critical = nullptr;
   float* row_anchors =
       nullptr;  ///< optional: [q_heads, q_len], each row's largest score outside its candidates
+  CUevent_st* anchors_done = nullptr;  ///< optional: recorded once the row anchors are made
 };
 
 }  // namespace anchor::kernels
