@@ -17,6 +17,7 @@ constexpr const char* machine_group = "Machine";
 
 std::string value_text(const ParamSpec& spec) {
   if (spec.kind == ParamSpec::Kind::choice) return fmt::format("{}", fmt::join(spec.choices, "|"));
+  if (const auto* word = std::get_if<std::string>(&spec.default_value)) return *word;
   return format_number(std::get<double>(spec.default_value));
 }
 

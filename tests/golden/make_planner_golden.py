@@ -79,6 +79,28 @@ def write(method):
     (folder / f"{method}.json").write_text(text + "\n")
 
 
+# Layers of a small model: query heads 0 and 1 of layers 0, 1 and 2 form one cluster, head 2 is in none.
+SHARE_LAYERS = {"clusters": {"a": [[0, 0], [0, 1], [1, 0], [1, 1], [2, 0]], "b": [[2, 1]]}, "shared_clusters": ["a"]}
+SHARE_CASES = [{"gamma": 0.6, "min_budget": 0, "tau_sim": 0.8, "tau_qa": 0}, {"gamma": 0.6, "min_budget": 0, "tau_qa": 0.3},
+               {"gamma": 0.6, "min_budget": 0, "tau_sim": 0.8, "tau_qa": 0, "rho": "official", "phi": 2}]
+
+
+def write_shareprefill(folder):
+    cases = []
+    for params in SHARE_CASES:
+        planner = rules.SharePrefill(SHARE_LAYERS["clusters"], SHARE_LAYERS["shared_clusters"], **params)
+        layers = []
+        for layer in range(3):
+            problem = rules.Problem(1300, 16, 3, 1, 11 + layer)
+            layers.append([" ".join(str(c) for c in sorted(row)) for h in range(3) for row in planner.head(problem, layer, h)])
+        print("shareprefill: mass on own lines", [float(pivot[-1]) for pivot in planner.pivots.values()])
+        cases.append({"set": {k: str(v) for k, v in params.items()}, "layers": layers})
+    text = json.dumps(cases, separators=(",", ":")).replace('{"set"', '\n{"set"')
+    (folder / "shareprefill-layers.json").write_text(text + "\n")
+    (folder / "clusters.json").write_text(json.dumps(SHARE_LAYERS) + "\n")
+
+
 if __name__ == "__main__":
     for name in sys.argv[1:] or CASES:
         write(name)
+    write_shareprefill(pathlib.Path(__file__).parent / "planners")

@@ -443,3 +443,56 @@ def stripe_oracle(p, h, mass=0.95, block=128, step=16):
         base[g].add(j)
         forced += m
     return base, size
+
+
+# ---- SharePrefill ------------------------------------------------------------------------------------------
+
+
+class SharePrefill:
+    """Plans the layers of one prompt in order; what the cluster's first head leaves behind is in `pivots`."""
+
+    def __init__(self, clusters, shared, gamma=0.9, tau_sim=0.5, phi=0.9, tau_qa=0.1, min_budget=1024, rho="unique"):
+        self.cluster = {tuple(head): name for name, heads in clusters.items() if name in shared for head in heads}
+        self.gamma, self.tau_sim, self.phi, self.tau_qa, self.rho = gamma, tau_sim, phi, tau_qa, rho
+        self.least = max(1, -(-int(min_budget) // 128))
+        self.pivots = {}
+
+    def head(self, p, layer, h, b=128):
+        nb = -(-p.n // b)
+        everything = [set(range(r + 1)) for r in range(nb)]
+        if p.n <= max(2 * b, self.least * b):
+            return everything
+        v, u, n_v, n_s, aware = flex_head(p, h, b, self.gamma, self.tau_qa, self.least, nb, b, False)
+        few = vs_grid(v, u, self.least, self.least)
+        if aware:
+            return [a | c for a, c in zip(few, flex_query_aware(p, h, b, self.gamma, False))]
+        name = self.cluster.get((layer, h))
+        if name and name not in self.pivots:
+            q, k = p.head(h)
+            w = causal_probabilities(q, k, p.sigma)
+            share = np.array([[w[s:e, c * b:(c + 1) * b].sum() / (e - s) for c in range(nb)] for s, e in tiles(p.n, b)])
+            pattern = []
+            for row in share:
+                best = order(row)
+                count = int((np.cumsum(row[best]) < self.gamma).sum()) + 1
+                pattern.append(set(best[:count if count <= nb else 1].tolist()))
+            self.pivots[name] = (layer, v, u, pattern, self.ratio(share, v, u, n_v, n_s))
+            return everything
+        if name:
+            pivot_layer, pivot_v, pivot_u, pattern, ratio = self.pivots[name]
+            alike = js_distance(pivot_v, v) < self.tau_sim and js_distance(pivot_u, u) < self.tau_sim
+            if pivot_layer < layer and alike and ratio < self.phi:
+                return [a | c for a, c in zip(few, pattern)]
+        return vs_grid(v, u, n_v, n_s)
+
+    def ratio(self, share, v, u, n_v, n_s):
+        nb = len(v)
+        grid = vs_grid(v, u, n_v, n_s)
+        if self.rho == "unique":
+            return sum(share[r, c] for r in range(nb) for c in grid[r]) / nb
+        v, u = v.copy(), u.copy()
+        v[0] = u[-1] = np.inf
+        flat = [(r, c) if c <= r else (0, 0) for r in range(nb) for c in order(v)[:n_v]]
+        for t in order(u)[:n_s]:
+            flat += [(c + nb - 1 - t, c) if c + nb - 1 - t < nb else (0, 0) for c in range(nb)]
+        return sum(share[r, c] for r, c in flat) / nb

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <functional>
+#include <memory>
 #include <span>
 #include <string>
 #include <string_view>
@@ -14,10 +15,22 @@
 
 namespace anchor {
 
+/// What a method of model scope carries from head to head and layer to layer of one prompt. Its planner knows
+/// the type behind it.
+struct ModelState {
+  virtual ~ModelState() = default;
+};
+
 /// What a planner is asked for.
 struct PlanRequest {
   Params params;
   std::vector<double> knobs;  ///< one knob value per query head, or empty: the knob of `params` for all
+
+  /// Only methods with `model_state` read these. One state per prompt, from the method; the layers' KV groups
+  /// are then planned whole, each once, in order.
+  std::shared_ptr<ModelState> state = nullptr;
+  int layer = 0;         ///< of the inputs
+  int first_q_head = 0;  ///< model index of the inputs' first query head
 
   /// The knob of one head.
   double knob(std::string_view knob_name, int head) const {
@@ -39,6 +52,10 @@ struct Method {
 
   /// The plan depends on shapes and parameters alone: plan_cpu looks at the geometry only.
   bool plan_is_static = false;
+
+  /// Methods whose heads depend on other heads and on earlier layers: makes the state of a new prompt. A
+  /// request without state plans every head alone, or fails if the parameters need one.
+  std::function<std::shared_ptr<ModelState>(const Params&)> model_state = nullptr;
 
   /// Row oracles list keys row by row: callers plan and execute them this many query rows at a time. 0 =
   /// whole.

@@ -45,6 +45,12 @@ inline ParamSpec choice_param(std::string name, std::vector<std::string> choices
           .help = std::move(help)};
 }
 
+/// Any text, such as a file's name; empty by default.
+inline ParamSpec text_param(std::string name, std::string help) {
+  return {
+      .name = std::move(name), .kind = ParamSpec::Kind::text, .default_value = "", .help = std::move(help)};
+}
+
 /// exact = float arithmetic on the stored inputs; official = rounded where the released code rounds.
 inline ParamSpec rounding_param(std::string official) {
   return choice_param("rounding", {"exact", "official"},

@@ -13,7 +13,7 @@ namespace anchor {
 
 /// One parameter of a method: the only place where its default lives.
 struct ParamSpec {
-  enum class Kind { real, integer, choice };
+  enum class Kind { real, integer, choice, text };
   std::string name;
   Kind kind = Kind::real;
   std::variant<double, std::string> default_value;
@@ -29,6 +29,7 @@ class Params {
   double real(std::string_view name) const;
   std::int64_t integer(std::string_view name) const;
   const std::string& choice(std::string_view name) const;
+  const std::string& text(std::string_view name) const { return choice(name); }
   /// True if a word stands in place of a number.
   bool is_word(std::string_view name) const;
   void set(const std::string& name, std::variant<double, std::string> value) {

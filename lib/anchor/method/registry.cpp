@@ -18,6 +18,7 @@ Method vertical_slash_method();
 Method vertical_slash_blocks_method();
 Method block_sparse_method();
 Method flexprefill_method();
+Method shareprefill_method();
 Method xattention_method();
 Method spargeattn_method();
 Method sale_method();
@@ -39,6 +40,7 @@ std::span<const Method> methods() {
       vertical_slash_blocks_method(),
       block_sparse_method(),
       flexprefill_method(),
+      shareprefill_method(),
       xattention_method(),
       spargeattn_method(),
       sale_method(),
@@ -111,6 +113,10 @@ Params default_params(const Method& method) {
 
 void set_param(const Method& method, Params& params, std::string_view name, std::string_view text) {
   const ParamSpec& spec = find_spec(method, name);
+  if (spec.kind == ParamSpec::Kind::text) {
+    params.set(spec.name, std::string(text));
+    return;
+  }
   if (spec.kind == ParamSpec::Kind::choice) {
     if (std::find(spec.choices.begin(), spec.choices.end(), text) == spec.choices.end()) {
       fail_usage("{}.{} = {}: {}", method.name, name, text, hint(text, spec.choices));
