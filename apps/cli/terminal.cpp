@@ -26,9 +26,10 @@ int terminal_width() {
 }
 
 TerminalColors terminal_colors() {
-  if (!stdout_is_terminal() || !environment("NO_COLOR").empty() || environment("TERM") == "dumb") {
+  // CLICOLOR_FORCE asks for colours in a pipe, as in `... | less -R`; NO_COLOR wins over everything.
+  const bool wanted = stdout_is_terminal() || !environment("CLICOLOR_FORCE").empty();
+  if (!wanted || !environment("NO_COLOR").empty() || environment("TERM") == "dumb")
     return TerminalColors::none;
-  }
   const std::string_view color = environment("COLORTERM");
   if (color == "truecolor" || color == "24bit") return TerminalColors::rgb;
   if (environment("TERM").find("256color") != std::string_view::npos) return TerminalColors::palette256;
