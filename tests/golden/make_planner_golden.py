@@ -14,7 +14,8 @@ import planner_rules as rules
 CASES = {
     "block-sparse": [(400, 32, 2, 1, 1, {"topk": 3}), (397, 32, 1, 1, 2, {"topk": 2, "block": 32}),
                      (420, 32, 1, 1, 3, {"topk": 3, "rounding": "official"})],
-    "vertical-slash": [(900, 32, 2, 1, 1, {"vertical": 60, "slash": 105}), (513, 32, 1, 1, 2, {"vertical": 40, "slash": 1}),
+    "vertical-slash": [(900, 32, 2, 1, 1, {"vertical": 60, "slash": 105}),
+                       (513, 32, 1, 1, 2, {"vertical": 40, "slash": 1}),
                        (640, 32, 1, 1, 3, {"vertical": 80, "slash": 103, "last": 40}),
                        (700, 32, 1, 1, 4, {"vertical": 50, "slash": 70, "rounding": "official"})],
     "vertical-slash-blocks": [(700, 32, 2, 1, 1, {"vertical": 128, "slash": 96, "block": 32}),
@@ -24,7 +25,8 @@ CASES = {
                     (800, 32, 2, 2, 3, {"gamma": 0.7, "min_budget": 0, "max_budget": 160, "block": 64, "tau": 0.3}),
                     (1000, 32, 2, 1, 4, {"gamma": 0.7, "min_budget": 128, "block": 128, "tau": 0.35,
                                          "rounding": "official"})],
-    "spargeattn": [(900, 32, 2, 1, 1, {"cdf": 0.4, "sim": 0.02}), (1000, 32, 1, 1, 2, {"cdf": 0.7, "sim": 0.03}),
+    "spargeattn": [(900, 32, 2, 1, 1, {"cdf": 0.4, "sim": 0.02}),
+                   (1000, 32, 1, 1, 2, {"cdf": 0.7, "sim": 0.03}),
                    (768, 32, 2, 1, 3, {"mode": "topk", "topk": 0.3}),
                    (1000, 32, 1, 1, 4, {"cdf": 0.6, "sim": 0.03, "smooth_k": 0, "rounding": "official"})],
     "sale": [(1100, 32, 2, 1, 1, {"theta_h": 0.4}), (1300, 32, 1, 1, 2, {"theta_h": 0.2, "quant": 2, "window": 256}),
@@ -35,7 +37,8 @@ CASES = {
     "block-oracle": [(600, 32, 1, 1, 1, {"mass": 0.8, "block": 32}),
                      (601, 32, 1, 1, 2, {"mass": 0.6, "block": 64, "force_diagonal": 0})],
     "stripe-oracle": [(500, 32, 2, 1, 1, {"mass": 0.7, "block": 16, "step": 4})],
-    "xattention": [(1000, 32, 2, 1, 1, {"tau": 0.7, "block": 64}), (777, 32, 2, 1, 2, {"tau": 0.8, "stride": 8, "block": 64}),
+    "xattention": [(1000, 32, 2, 1, 1, {"tau": 0.7, "block": 64}),
+                   (777, 32, 2, 1, 2, {"tau": 0.8, "stride": 8, "block": 64}),
                    (640, 32, 1, 1, 3, {"tau": 0.6, "stride": 4, "block": 32}),
                    (800, 32, 1, 1, 4, {"tau": 0.75, "stride": 8, "block": 64, "rounding": "official"})],
 }
@@ -80,8 +83,10 @@ def write(method):
 
 
 # Layers of a small model: query heads 0 and 1 of layers 0, 1 and 2 form one cluster, head 2 is in none.
-SHARE_LAYERS = {"clusters": {"a": [[0, 0], [0, 1], [1, 0], [1, 1], [2, 0]], "b": [[2, 1]]}, "shared_clusters": ["a"]}
-SHARE_CASES = [{"gamma": 0.6, "min_budget": 0, "tau_sim": 0.8, "tau_qa": 0}, {"gamma": 0.6, "min_budget": 0, "tau_qa": 0.3},
+SHARE_LAYERS = {"clusters": {"a": [[0, 0], [0, 1], [1, 0], [1, 1], [2, 0]], "b": [[2, 1]]},
+                "shared_clusters": ["a"]}
+SHARE_CASES = [{"gamma": 0.6, "min_budget": 0, "tau_sim": 0.8, "tau_qa": 0},
+               {"gamma": 0.6, "min_budget": 0, "tau_qa": 0.3},
                {"gamma": 0.6, "min_budget": 0, "tau_sim": 0.8, "tau_qa": 0, "rho": "official", "phi": 2}]
 
 
@@ -92,7 +97,8 @@ def write_shareprefill(folder):
         layers = []
         for layer in range(3):
             problem = rules.Problem(1300, 16, 3, 1, 11 + layer)
-            layers.append([" ".join(str(c) for c in sorted(row)) for h in range(3) for row in planner.head(problem, layer, h)])
+            grids = [planner.head(problem, layer, h) for h in range(3)]
+            layers.append([" ".join(str(c) for c in sorted(row)) for grid in grids for row in grid])
         print("shareprefill: mass on own lines", [float(pivot[-1]) for pivot in planner.pivots.values()])
         cases.append({"set": {k: str(v) for k, v in params.items()}, "layers": layers})
     text = json.dumps(cases, separators=(",", ":")).replace('{"set"', '\n{"set"')
