@@ -17,7 +17,7 @@ __global__ void __launch_bounds__(kThreads, 1) forward_kernel(const __grid_const
   auto& shared = *reinterpret_cast<Shared<head_dim, mode>*>(memory);
   if (threadIdx.x == 0) {
     for (int i = 0; i < Config<head_dim, mode>::stages; ++i) {
-      barrier_init(shared_address(&shared.key_full[i]), kProducers);
+      barrier_init(shared_address(&shared.key_full[i]), kProducers + kProducers / 32);
       barrier_init(shared_address(&shared.value_full[i]), kProducers);
       barrier_init(shared_address(&shared.key_empty[i]), kConsumerWarps);
       barrier_init(shared_address(&shared.value_empty[i]), kConsumerWarps);

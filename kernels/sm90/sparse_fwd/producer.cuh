@@ -207,6 +207,9 @@ class Producer {
       barrier_wait(shared_address(&s.key_empty[key.stage]), key.parity ^ 1);
       gather(shared_address(s.keys[key.stage]), keys, slot, padded_now);
       barrier_arrive_after_copies(shared_address(&s.key_full[key.stage]));
+      // That arrival waits for the copies but does not release ordinary stores: this one hands over the
+      // warp's offsets.
+      if (thread % 32 == 0) barrier_arrive(shared_address(&s.key_full[key.stage]));
       key.advance();
       index_slot = (index_slot + 1) % C::index_slots;
       const bool padded = padded_before;
