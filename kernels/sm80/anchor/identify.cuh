@@ -4,7 +4,7 @@
 
 #include <algorithm>
 
-#include "anchor/prepare.hpp"
+#include "anchor_plan/prepare.hpp"
 #include "check.hpp"
 #include "device/anchor_select.cuh"
 #include "dispatch.hpp"

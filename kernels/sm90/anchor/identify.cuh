@@ -2,7 +2,7 @@
 
 #include <algorithm>
 
-#include "anchor/prepare.hpp"
+#include "anchor_plan/prepare.hpp"
 #include "anchor_layout.hpp"
 #include "check.hpp"
 #include "device/element.cuh"

@@ -1,4 +1,4 @@
-#include "anchor/prepare.hpp"
+#include "anchor_plan/prepare.hpp"
 #include "check.hpp"
 
 namespace anchor::kernels {

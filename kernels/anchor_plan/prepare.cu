@@ -1,4 +1,4 @@
-#include "anchor/prepare.hpp"
+#include "anchor_plan/prepare.hpp"
 #include "anchor_layout.hpp"
 #include "check.hpp"
 #include "device/element.cuh"
