@@ -50,7 +50,7 @@ Output::Output(const CommonOptions& options, std::vector<Column> eye, std::vecto
     std::fflush(stdout);
   };
   stdout_ = make_row_writer(format_, sink, markdown() ? std::move(eye) : std::move(all),
-                            static_cast<std::size_t>(terminal_width()));
+                            stdout_is_terminal() ? static_cast<std::size_t>(terminal_width()) : 0);
 }
 
 const Json* Output::finished(const std::string& unit) const {

@@ -2,6 +2,7 @@
 
 #include "anchor/base/error.hpp"
 #include "anchor/engine/cublas_cuda.hpp"
+#include "anchor/engine/cuda_mass.hpp"
 #include "anchor/engine/cuda_pipeline.hpp"
 #include "anchor/engine/cuda_plan.hpp"
 
@@ -43,9 +44,7 @@ class CudaEngine final : public Engine {
       made->first = begin;
       made->stream = &stream_;
       made->planner = make_cuda_planner(method, request, cuda(inputs), begin, end);
-      if (made->planner) {
-        made->planner->run({});
-      } else {
+      if (!made->planner) {
         const SparsePlan plan = method.plan_cpu(cuda(inputs).host().view().rows(begin, end), request);
         made->lists = std::make_unique<CudaLists>(plan, stream_);
       }
@@ -75,7 +74,7 @@ class CudaEngine final : public Engine {
   }
 
   MassMap mass(const Inputs& inputs, int head, const MassGranularity& granularity) override {
-    return cpu_mass_map(cuda(inputs).host().view().head(head), granularity);
+    return guarded([&] { return cuda_mass_map(cuda(inputs), head, granularity); });
   }
 
   CriticalItems critical(const Method& method, const Params& params, const Inputs& inputs,

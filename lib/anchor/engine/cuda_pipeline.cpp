@@ -1,6 +1,6 @@
 #include "anchor/engine/cuda_pipeline.hpp"
 
-#include <chrono>
+#include <cmath>
 
 #include "anchor/base/error.hpp"
 #include "anchor/engine/cuda_plan.hpp"
@@ -8,8 +8,6 @@
 
 namespace anchor {
 namespace {
-
-using Clock = std::chrono::steady_clock;
 
 std::int64_t nanoseconds(double milliseconds) { return std::llround(milliseconds * 1e6); }
 
@@ -30,15 +28,8 @@ class CudaPipeline : public Pipeline {
   std::int64_t run(bool cold) override {
     return guarded([&] {
       prepare_cache(cold);
-      if (host_timed()) {
-        stream_.synchronize();
-        const auto start = Clock::now();
-        enqueue({});
-        stream_.synchronize();
-        return std::chrono::nanoseconds(Clock::now() - start).count();
-      }
       start_.record(stream_);
-      enqueue({});
+      enqueue(nullptr);
       end_.record(stream_);
       return nanoseconds(end_.milliseconds_since(start_));
     });
@@ -47,25 +38,13 @@ class CudaPipeline : public Pipeline {
   std::map<std::string, std::int64_t> stages(bool cold) override {
     return guarded([&] {
       prepare_cache(cold);
-      std::map<std::string, std::int64_t> parts;
-      if (host_timed()) {
-        auto before = Clock::now();
-        enqueue([&](const char* stage) {
-          stream_.synchronize();
-          const auto now = Clock::now();
-          parts[stage] = std::chrono::nanoseconds(now - before).count();
-          before = now;
-        });
-        return parts;
-      }
-      std::vector<std::pair<std::string, kernels::Event>> marks;
+      StageEvents events;
       start_.record(stream_);
-      enqueue([&](const char* stage) {
-        marks.emplace_back(stage, kernels::Event());
-        marks.back().second.record(stream_);
-      });
+      enqueue(&events);
+      stream_.synchronize();
+      std::map<std::string, std::int64_t> parts;
       const kernels::Event* before = &start_;
-      for (const auto& [stage, event] : marks) {
+      for (const auto& [stage, event] : events.marks) {
         parts[stage] = nanoseconds(event.milliseconds_since(*before));
         before = &event;
       }
@@ -92,10 +71,9 @@ class CudaPipeline : public Pipeline {
   }
 
  protected:
-  /// Launches everything; calls `mark`, if there is one, after each stage.
-  virtual void enqueue(const StageMark& mark) = 0;
-  /// True if part of the work is the host's.
-  virtual bool host_timed() const { return false; }
+  /// Launches everything, with an event after each stage if they are wanted. A planner on the host works
+  /// between start and end event: its time counts.
+  virtual void enqueue(StageEvents* stages) = 0;
 
   const CudaInputs& inputs_;
   const kernels::Stream& stream_;
@@ -108,7 +86,7 @@ class CudaPipeline : public Pipeline {
     if (cold)
       flush_.fill(0x5a, stream_);
     else
-      enqueue({});
+      enqueue(nullptr);
   }
 
   kernels::DeviceBuffer flush_;
@@ -136,20 +114,19 @@ class MethodPipeline final : public CudaPipeline {
   std::string path() const override {
     return kernels::path_name(kernels::Path::automatic, kernels::device_info(kernels::current_device()));
   }
+  double knob_rounding() const override { return planner_ ? planner_->rounding() : 0; }
   std::string plan_path() const override { return planner_ ? "cuda" : "cpu"; }
 
  protected:
-  bool host_timed() const override { return !planner_ && !method_.plan_is_static; }
-
-  void enqueue(const StageMark& mark) override {
+  void enqueue(StageEvents* stages) override {
     if (planner_) {
-      planner_->run(mark);
-    } else if (host_timed()) {
+      planner_->run(stages);
+    } else if (!method_.plan_is_static) {
       plan_on_host();
-      if (mark) mark("plan");
+      if (stages) stages->add("plan").record(stream_);
     }
     kernels::sparse_fwd(launch(), workspace_.data(), stream_);
-    if (mark) mark(planner_ ? "stripes" : "execute");
+    if (stages) stages->add(planner_ ? "stripes" : "execute").record(stream_);
   }
 
  private:
@@ -175,21 +152,39 @@ class CudnnPipeline final : public CudaPipeline {
  public:
   explicit CudnnPipeline(const CudaInputs& inputs)
       : CudaPipeline(inputs),
-        attention_(inputs.shape(0, inputs.geometry().q_len), inputs.q(), inputs.k(), inputs.v(), out_.data(),
-                   lse_.data<float>()) {}
+        attention_(problem(inputs, out_.data(), lse_.data<float>())),
+        workspace_(attention_.workspace_bytes()) {}
 
   SparsePlan plan() override { return dense_plan(inputs_.geometry()); }
   std::string path() const override { return "cudnn-" + attention_.version(); }
   std::string plan_path() const override { return "none"; }
 
  protected:
-  void enqueue(const StageMark& mark) override {
-    attention_.run(stream_);
-    if (mark) mark("execute");
+  void enqueue(StageEvents* stages) override {
+    attention_.run(stream_.handle(), workspace_.data());
+    if (stages) stages->add("execute").record(stream_);
   }
 
  private:
+  static CudnnProblem problem(const CudaInputs& inputs, void* out, float* lse) {
+    const Geometry& g = inputs.geometry();
+    return {.bf16 = inputs.dtype() == DType::bf16,
+            .q_heads = g.q_heads,
+            .kv_heads = g.kv_heads,
+            .head_dim = g.head_dim,
+            .q_len = g.q_len,
+            .kv_len = g.kv_len,
+            .q_start = g.q_start,
+            .softmax_scale = static_cast<float>(g.softmax_scale),
+            .q = inputs.q(),
+            .k = inputs.k(),
+            .v = inputs.v(),
+            .out = out,
+            .lse = lse};
+  }
+
   CudnnAttention attention_;
+  kernels::DeviceBuffer workspace_;
 };
 
 }  // namespace

@@ -1,25 +1,32 @@
 #pragma once
 
-#include <functional>
 #include <memory>
-#include <string_view>
+#include <string>
+#include <utility>
+#include <vector>
 
 #include "anchor/engine/cuda_inputs.hpp"
 
 namespace anchor {
 
-/// Called when the launches of a stage have been enqueued; `stage` is its name.
-using StageMark = std::function<void(const char* stage)>;
+/// One event after each stage of a run.
+struct StageEvents {
+  kernels::Event& add(const char* stage) { return marks.emplace_back(stage, kernels::Event()).second; }
+  std::vector<std::pair<std::string, kernels::Event>> marks;
+};
 
-/// A method's planner on the device, prepared for one layer: memory is taken, shapes are checked.
+/// A method's planner on the device, prepared for one layer: shapes are checked, memory is taken, and the plan
+/// has been made once (which is how the lists' lengths are known).
 class CudaPlanner {
  public:
   virtual ~CudaPlanner() = default;
 
-  /// Makes the plan, asynchronously on the inputs' stream.
-  virtual void run(const StageMark& mark) = 0;
+  /// Makes the plan, asynchronously on the inputs' stream, with events after its stages if they are wanted.
+  virtual void run(StageEvents* stages) = 0;
   /// Where the lists are; their contents are the last run's.
   virtual const kernels::PlanParams& plan() const = 0;
+  /// Bound of its scores' error (Pipeline::knob_rounding).
+  virtual double rounding() const = 0;
 };
 
 /// Prepares the planner of a method for query rows [begin, end) of the inputs. nullptr if the method, or

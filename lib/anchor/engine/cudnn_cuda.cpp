@@ -8,11 +8,12 @@ namespace anchor {
 
 struct CudnnAttention::State {};
 
-CudnnAttention::CudnnAttention(const kernels::Shape&, const void*, const void*, const void*, void*, float*) {
+CudnnAttention::CudnnAttention(const CudnnProblem&) {
   fail("cudnn: this build was made without the headers of cudnn and nvidia-cudnn-frontend (./dev setup)");
 }
 CudnnAttention::~CudnnAttention() = default;
-void CudnnAttention::run(const kernels::Stream&) {}
+std::size_t CudnnAttention::workspace_bytes() const { return 0; }
+void CudnnAttention::run(CUstream_st*, void*) {}
 std::string CudnnAttention::version() const { return {}; }
 
 }  // namespace anchor
@@ -58,19 +59,16 @@ struct CudnnAttention::State {
   cudnnHandle_t handle = nullptr;
   fe::graph::Graph graph;
   std::unordered_map<std::int64_t, void*> pointers;
-  kernels::DeviceBuffer workspace;
+  std::int64_t workspace_bytes = 0;
 };
 
-CudnnAttention::CudnnAttention(const kernels::Shape& shape, const void* q, const void* k, const void* v,
-                               void* out, float* lse) {
+CudnnAttention::CudnnAttention(const CudnnProblem& shape) {
   if (const std::string reason = cudnn_missing(); !reason.empty()) fail("cudnn: {}", reason);
   if (shape.q_start + shape.q_len != shape.kv_len)
     fail("cudnn: its causal mask needs the last query on the last key");
   state_ = std::make_unique<State>();
   fe::graph::Graph& graph = state_->graph;
-  graph
-      .set_io_data_type(shape.element == kernels::Element::bf16 ? fe::DataType_t::BFLOAT16
-                                                                : fe::DataType_t::HALF)
+  graph.set_io_data_type(shape.bf16 ? fe::DataType_t::BFLOAT16 : fe::DataType_t::HALF)
       .set_intermediate_data_type(fe::DataType_t::FLOAT)
       .set_compute_data_type(fe::DataType_t::FLOAT);
   const std::int64_t dim = shape.head_dim;
@@ -81,7 +79,7 @@ CudnnAttention::CudnnAttention(const kernels::Shape& shape, const void* q, const
                  fe::graph::SDPA_attributes()
                      .set_name("sdpa")
                      .set_attn_scale(shape.softmax_scale)
-                     .set_generate_stats(lse != nullptr)
+                     .set_generate_stats(shape.lse != nullptr)
                      .set_diagonal_alignment(shape.q_start == 0 ? fe::DiagonalAlignment_t::TOP_LEFT
                                                                 : fe::DiagonalAlignment_t::BOTTOM_RIGHT)
                      .set_diagonal_band_right_bound(0));
@@ -89,21 +87,23 @@ CudnnAttention::CudnnAttention(const kernels::Shape& shape, const void* q, const
       .set_uid(out_id)
       .set_dim({1, shape.q_heads, shape.q_len, dim})
       .set_stride({shape.q_heads * shape.q_len * dim, shape.q_len * dim, dim, 1});
-  if (lse) stats->set_output(true).set_uid(lse_id).set_data_type(fe::DataType_t::FLOAT);
+  if (shape.lse) stats->set_output(true).set_uid(lse_id).set_data_type(fe::DataType_t::FLOAT);
   check(graph.build(state_->handle, {fe::HeurMode_t::A}), "no plan for this shape");
-  std::int64_t bytes = 0;
-  check(graph.get_workspace_size(bytes), "workspace");
-  state_->workspace = kernels::DeviceBuffer(static_cast<std::size_t>(bytes));
+  check(graph.get_workspace_size(state_->workspace_bytes), "workspace");
   const auto keep = [&](Id id, const void* pointer) { state_->pointers[id] = const_cast<void*>(pointer); };
-  keep(q_id, q), keep(k_id, k), keep(v_id, v), keep(out_id, out);
-  if (lse) keep(lse_id, lse);
+  keep(q_id, shape.q), keep(k_id, shape.k), keep(v_id, shape.v), keep(out_id, shape.out);
+  if (shape.lse) keep(lse_id, shape.lse);
 }
 
 CudnnAttention::~CudnnAttention() = default;
 
-void CudnnAttention::run(const kernels::Stream& stream) {
-  check(cudnnSetStream(state_->handle, stream.handle()), "cudnnSetStream");
-  check(state_->graph.execute(state_->handle, state_->pointers, state_->workspace.data()), "execute");
+std::size_t CudnnAttention::workspace_bytes() const {
+  return static_cast<std::size_t>(state_->workspace_bytes);
+}
+
+void CudnnAttention::run(CUstream_st* stream, void* workspace) {
+  check(cudnnSetStream(state_->handle, stream), "cudnnSetStream");
+  check(state_->graph.execute(state_->handle, state_->pointers, workspace), "execute");
 }
 
 std::string CudnnAttention::version() const {

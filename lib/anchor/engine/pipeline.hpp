@@ -27,8 +27,9 @@ class Pipeline {
   /// it holds what the same run leaves behind. The CPU engine makes no difference.
   virtual std::int64_t run(bool cold) = 0;
 
-  /// The parts of one more run, in nanoseconds: anchor, identify, stripes or plan, execute. Their sum is not
-  /// run()'s time: marking the parts costs some of its own.
+  /// The parts of one more run, in nanoseconds: anchor, identify and stripes where the device plans, plan and
+  /// execute where the CPU does, execute alone otherwise. Their sum is not run()'s time: marking the parts
+  /// costs some of its own.
   virtual std::map<std::string, std::int64_t> stages(bool cold) = 0;
 
   /// Some rows of the last run: out [rows, head_dim] and lse [rows].
@@ -36,7 +37,10 @@ class Pipeline {
   /// The last run's plan.
   virtual SparsePlan plan() = 0;
 
-  virtual std::string path() const = 0;       ///< as Engine::path, or the library and its version
+  virtual std::string path() const = 0;  ///< as Engine::path, or the library and its version
+  /// How far the critical value of a listed (or missed) entry may lie on the wrong side of the knob because
+  /// the planner rounds; 0 if it computes as the CPU's does.
+  virtual double knob_rounding() const { return 0; }
   virtual std::string plan_path() const = 0;  ///< as DevicePlan::plan_path; "none" where nothing is planned
 };
 

@@ -7,9 +7,10 @@
 namespace anchor {
 namespace {
 
-std::string rounded(const Json* value, int decimals) {
+std::string rounded(const Json* value, const Column& column) {
   if (value == nullptr || value->is_null()) return "-";
-  if (decimals >= 0 && value->is_number()) return fmt::format("{:.{}f}", value->get<double>(), decimals);
+  if (column.decimals >= 0 && value->is_number())
+    return fmt::format("{:.{}f}", column.scale * value->get<double>(), column.decimals);
   return value->is_string() ? value->get<std::string>() : value->dump();
 }
 
@@ -40,7 +41,7 @@ std::string markdown_table(std::span<const Json> rows, std::span<const Column> c
     std::vector<std::string> texts;
     std::size_t width = column.heading().size();
     for (const Json& row : rows) {
-      texts.push_back(rounded(find_field(row, column.path), column.decimals));
+      texts.push_back(rounded(find_field(row, column.path), column));
       width = std::max(width, texts.back().size());
     }
     if (max_width > 0 && !cells.empty() && total + width + 3 > max_width) break;

@@ -13,6 +13,7 @@ struct Column {
   std::string path;
   int decimals = -1;  ///< of numbers in a table for eyes; -1 = as they are
   std::string title;  ///< empty: the path
+  double scale = 1;   ///< of numbers, where a table is for eyes: 1e-6 shows nanoseconds as milliseconds
   const std::string& heading() const { return title.empty() ? path : title; }
 };
 

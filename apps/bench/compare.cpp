@@ -1,0 +1,74 @@
+#include "bench/compare.hpp"
+
+#include <fmt/format.h>
+
+#include <fstream>
+
+#include "anchor/base/error.hpp"
+#include "anchor/experiment/compare_runs.hpp"
+
+namespace anchor::bench {
+namespace {
+
+struct Options {
+  std::string before, after;
+  double margin = 0;
+};
+
+std::vector<Json> read_rows(const std::string& path) {
+  std::ifstream in(path);
+  if (!in) fail("{}: cannot read", path);
+  std::vector<Json> rows;
+  for (std::string line; std::getline(in, line);) {
+    const Json row = Json::parse(line, nullptr, false);
+    if (!row.is_object() || row.value("schema", "") != "anchor-result/1")
+      fail("{}: line {} is not a result row", path, rows.size() + 1);
+    rows.push_back(row);
+  }
+  return rows;
+}
+
+std::string describe(const Json& row) {
+  const Json& g = row["geometry"];
+  std::string text = fmt::format("{:<10} {:>7} tokens {}/{} heads d {} {}", row["method"].get<std::string>(),
+                                 g["q_len"].dump(), g["q_heads"].dump(), g["kv_heads"].dump(),
+                                 g["head_dim"].dump(), g["dtype"].get<std::string>());
+  if (row.contains("params") && row["params"].contains("step"))
+    text += fmt::format(" step {}", row["params"]["step"].dump());
+  if (row.contains("target"))
+    text += fmt::format(" {} {}", row["target"]["metric"].get<std::string>(), row["target"]["value"].dump());
+  return text;
+}
+
+int compare(const Options& options) {
+  const std::vector<Json> before = read_rows(options.before), after = read_rows(options.after);
+  const auto comparisons = compare_runs(before, after, options.margin);
+  if (comparisons.empty()) fail("{} and {} have no configuration in common", options.before, options.after);
+  int slower = 0;
+  for (const RunComparison& c : comparisons) {
+    const auto ms = [](const Json& row) { return row["stats"]["median_ns"].get<double>() / 1e6; };
+    const char* verdict = "same";
+    if (c.verdict == RunComparison::Verdict::faster) verdict = "faster";
+    if (c.verdict == RunComparison::Verdict::slower) verdict = "slower", ++slower;
+    fmt::print("{:<6} {:>6.3f}x  {:>10.4f} -> {:>10.4f} ms  {}\n", verdict, c.ratio, ms(c.before),
+               ms(c.after), describe(c.after));
+  }
+  if (slower > 0)
+    fmt::print(stderr, "anchor-bench: {} of {} configurations became slower\n", slower, comparisons.size());
+  return slower > 0 ? 4 : 0;
+}
+
+}  // namespace
+
+void setup_compare(CLI::App& app, cli::Command& command) {
+  auto options = std::make_shared<Options>();
+  CLI::App* sub = app.add_subcommand("compare", "Say what became faster or slower between two files of rows");
+  sub->add_option("BEFORE", options->before, "Rows of the earlier run (jsonl)")->required();
+  sub->add_option("AFTER", options->after, "Rows of the later run (jsonl)")->required();
+  sub->add_option("--margin", options->margin, "Share of the median by which intervals must miss each other")
+      ->check(CLI::NonNegativeNumber)
+      ->capture_default_str();
+  sub->callback([options, &command] { command = [options] { return compare(*options); }; });
+}
+
+}  // namespace anchor::bench

@@ -1,0 +1,124 @@
+#include "anchor/engine/cuda_planner.hpp"
+
+namespace anchor {
+namespace {
+
+/// AnchorAttention's planner on the device (rule: method/anchor.cpp).
+class AnchorPlanner final : public CudaPlanner {
+ public:
+  AnchorPlanner(const CudaInputs& inputs, const PlanRequest& request, const kernels::AnchorParams& params)
+      : stream_(inputs.stream()), params_(params) {
+    std::vector<float> theta;
+    for (int head = 0; head < params.shape.q_heads; ++head)
+      theta.push_back(static_cast<float>(request.knob("theta", head)));
+    theta_ = kernels::DeviceBuffer(theta.size() * sizeof(float));
+    theta_.upload(theta.data(), theta_.bytes(), stream_);
+    params_.theta = theta_.data<float>();
+
+    rows_ = params.shape.q_heads * kernels::anchor_groups(params_);
+    const auto offsets = [&] {
+      return kernels::DeviceBuffer(static_cast<std::size_t>(rows_ + 1) * sizeof(std::int64_t));
+    };
+    block_offsets_ = offsets();
+    column_offsets_ = offsets();
+    params_.block_offsets = block_offsets_.data<std::int64_t>();
+    params_.column_offsets = column_offsets_.data<std::int64_t>();
+    blocks_ = kernels::DeviceBuffer(static_cast<std::size_t>(kernels::anchor_block_count(params_)) *
+                                    sizeof(std::int32_t));
+    params_.blocks = blocks_.data<std::int32_t>();
+    if (params_.v4) {
+      dup_offsets_ = offsets();
+      params_.dup_offsets = dup_offsets_.data<std::int64_t>();
+    }
+    workspace_ = kernels::DeviceBuffer(kernels::workspace_bytes(params_));
+    size_lists();
+
+    plan_.q_tile = plan_.kv_tile = params_.block;
+    plan_.tiles_per_row = params_.step;
+    plan_.groups = kernels::anchor_groups(params_);
+    plan_.block_offsets = params_.block_offsets;
+    plan_.blocks = params_.blocks;
+    plan_.column_offsets = params_.column_offsets;
+    plan_.columns = params_.columns;
+    plan_.dup_offsets = params_.dup_offsets;
+    plan_.dup = params_.dup;
+  }
+
+  void run(StageEvents* stages) override {
+    params_.anchors_done = stages ? stages->add("anchor").handle() : nullptr;
+    kernels::anchor_plan(params_, workspace_.data(), stream_);
+    if (stages) stages->add("identify").record(stream_);
+  }
+
+  const kernels::PlanParams& plan() const override { return plan_; }
+
+  /// Pooled queries are split into two 16-bit parts, 16 bits of mantissa together, and products are summed in
+  /// float: 2^-17 of a score's sum of absolute terms, which stays below 100 on real heads.
+  double rounding() const override { return 1e-3; }
+
+ private:
+  /// How long the lists are is known only once they are made: plans with lists that may be too short, then
+  /// takes what was asked for.
+  void size_lists() {
+    const auto longest = rows_ * params_.shape.kv_len;
+    fit(longest / 16, params_.v4 ? longest / 16 : 0);
+    run(nullptr);
+    const std::int64_t columns = last(column_offsets_), dup = params_.v4 ? last(dup_offsets_) : 0;
+    if (columns > params_.column_capacity || dup > params_.dup_capacity) {
+      fit(columns, dup);
+      run(nullptr);
+    }
+  }
+
+  void fit(std::int64_t columns, std::int64_t dup) {
+    const auto buffer = [](std::int64_t items) {
+      return kernels::DeviceBuffer(static_cast<std::size_t>(items) * sizeof(std::int32_t));
+    };
+    columns_ = {};  // the old lists go first: both may not fit
+    dup_ = {};
+    columns_ = buffer(columns);
+    dup_ = buffer(dup);
+    params_.columns = columns_.data<std::int32_t>();
+    params_.column_capacity = columns;
+    params_.dup = dup_.data<std::int32_t>();
+    params_.dup_capacity = dup;
+  }
+
+  std::int64_t last(const kernels::DeviceBuffer& offsets) const {
+    std::int64_t value = 0;
+    offsets.download(&value, sizeof value, stream_, static_cast<std::size_t>(rows_) * sizeof value);
+    return value;
+  }
+
+  const kernels::Stream& stream_;
+  kernels::AnchorParams params_;
+  kernels::PlanParams plan_;
+  std::int64_t rows_ = 0;
+  kernels::DeviceBuffer theta_, block_offsets_, blocks_, column_offsets_, columns_, dup_offsets_, dup_,
+      workspace_;
+};
+
+}  // namespace
+
+std::unique_ptr<CudaPlanner> make_anchor_planner(const PlanRequest& request, const CudaInputs& inputs,
+                                                 std::int64_t begin, std::int64_t end) {
+  const Params& given = request.params;
+  if (given.choice("anchor") != "window") return nullptr;  // the ablations are planned on the CPU
+  kernels::AnchorParams params;
+  params.shape = inputs.shape(begin, end);
+  params.block = static_cast<int>(given.integer("block"));
+  params.step = static_cast<int>(given.integer("step"));
+  params.v4 = given.choice("mode") == "v4";
+  const std::string& tail = given.choice("tail");
+  params.dense_tail = tail == "dense" || (tail == "auto" && params.v4);
+  params.q = inputs.q(0, begin);
+  params.k = inputs.k();
+  params.stride_q_head = inputs.stride_q_head();
+  params.stride_kv_head = inputs.stride_kv_head();
+  params.stride_q_token = params.stride_kv_token = inputs.geometry().head_dim;
+  const kernels::DeviceInfo device = kernels::device_info(kernels::current_device());
+  if (kernels::unsupported(params, device) != nullptr) return nullptr;
+  return std::make_unique<AnchorPlanner>(inputs, request, params);
+}
+
+}  // namespace anchor
