@@ -290,12 +290,10 @@ std::vector<Column> columns_for_eyes(const std::vector<Wanted>& wanted) {
                               {"stats.median_ns", 3, "ms", 1e-6}, {"ci95_percent", 1, "+-%", 0.5}};
   for (const Wanted& one : wanted)
     if (one.baseline) columns.push_back({"speedup_" + one.name, 2, "x " + one.name});
-  for (Column column :
-       {Column{"tflops_dense", 0, "dense TF/s"}, Column{"tflops_useful", 0, "useful"},
-        Column{"peak_percent", 0, "% peak"}, Column{"stages_ns.anchor", 3, "anchor ms", 1e-6},
-        Column{"stages_ns.identify", 3, "identify", 1e-6},
-        Column{"stages_ns.stripes", 3, "stripes", 1e-6},
-        Column{"density", 4}})
+  for (Column column : {Column{"tflops_dense", 0, "dense TF/s"}, Column{"tflops_useful", 0, "useful"},
+                        Column{"peak_percent", 0, "% peak"}, Column{"stages_ns.anchor", 3, "anchor ms", 1e-6},
+                        Column{"stages_ns.identify", 3, "identify", 1e-6},
+                        Column{"stages_ns.stripes", 3, "stripes", 1e-6}, Column{"density", 4}})
     columns.push_back(std::move(column));
   return columns;
 }
