@@ -25,7 +25,15 @@ template <int head_dim, Mode mode>
 struct Config {
   static constexpr bool values = mode == Mode::attention;
   static constexpr int stages = values ? (head_dim == 128 ? 3 : 5) : (head_dim == 128 ? 5 : 7);
-  static constexpr int index_slots = stages < 4 ? 4 : 8;  ///< stages + 1 or more: see Producer
+  /// stages + 1 would do (a slot is written again one step after its key stage was waited for); one more lets
+  /// racecheck see it.
+  static constexpr unsigned index_slots = stages + 2;
+  static __device__ __forceinline__ unsigned next_slot(unsigned slot) {
+    return slot == index_slots - 1 ? 0 : slot + 1;
+  }
+  static __device__ __forceinline__ unsigned previous_slot(unsigned slot) {
+    return slot == 0 ? index_slots - 1 : slot - 1;
+  }
   static constexpr int stage_bytes = kKeys * head_dim * 2;
   static constexpr int query_bytes = kTileRows * head_dim * 2;
 };

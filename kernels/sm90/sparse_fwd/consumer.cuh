@@ -64,7 +64,7 @@ class Consumer {
     __syncwarp();
     if (lane == 0) barrier_arrive(shared_address(&s.key_empty[released.stage]));
     released.advance();
-    index_slot = (index_slot + 1) % C::index_slots;
+    index_slot = C::next_slot(index_slot);
   }
 
   const SparseFwdParams& p;

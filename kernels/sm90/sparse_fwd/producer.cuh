@@ -211,7 +211,7 @@ class Producer {
       // warp's offsets.
       if (thread % 32 == 0) barrier_arrive(shared_address(&s.key_full[key.stage]));
       key.advance();
-      index_slot = (index_slot + 1) % C::index_slots;
+      index_slot = C::next_slot(index_slot);
       const bool padded = padded_before;
       if (step + 1 < steps) {
         store_key(next);
@@ -219,9 +219,9 @@ class Producer {
       } else {
         padded_before = padded_now;
       }
-      if (C::values && step > 0) gather_values(values, (slot + C::index_slots - 1) % C::index_slots, padded);
+      if (C::values && step > 0) gather_values(values, C::previous_slot(slot), padded);
     }
-    if (C::values) gather_values(values, (index_slot + C::index_slots - 1) % C::index_slots, padded_before);
+    if (C::values) gather_values(values, C::previous_slot(index_slot), padded_before);
   }
 
   __device__ __forceinline__ void gather_values(const char* values, unsigned slot, bool padded) {
