@@ -14,6 +14,16 @@ namespace {
 constexpr std::int64_t chunk_keys = 512;  // scores of a 128-row tile against one chunk stay in L2
 constexpr float infinity = std::numeric_limits<float>::infinity();
 
+/// Scratch that a thread keeps from tile to tile: fresh memory would cost page faults and zeroing every time.
+struct Scratch {
+  AlignedVector<float> score, keys, values;
+};
+
+Scratch& thread_scratch() {
+  thread_local Scratch scratch;
+  return scratch;
+}
+
 /// The running softmax of one tile of query rows, and the scratch that its steps need.
 class Tile {
  public:
@@ -28,7 +38,11 @@ class Tile {
         shrink_(max_.size()),
         sum_(max_.size(), 0),
         acc_(static_cast<std::size_t>(rows * dim_), 0.f),
-        score_(static_cast<std::size_t>(rows * chunk_keys)) {}
+        score_(thread_scratch().score),
+        gathered_k_(thread_scratch().keys),
+        gathered_v_(thread_scratch().values) {
+    score_.resize(std::max(score_.size(), static_cast<std::size_t>(rows * chunk_keys)));
+  }
 
   /// Keys [begin, end), a contiguous run.
   void add_run(std::int64_t begin, std::int64_t end) {
@@ -141,7 +155,7 @@ class Tile {
   }
 
   void gather(std::span<const std::int32_t> columns, const float* keys, const float* values) {
-    gathered_k_.resize(static_cast<std::size_t>(chunk_keys * dim_));
+    gathered_k_.resize(std::max(gathered_k_.size(), static_cast<std::size_t>(chunk_keys * dim_)));
     gathered_v_.resize(gathered_k_.size());
     for (std::size_t n = 0; n < columns.size(); ++n) {
       std::copy_n(keys + columns[n] * dim_, dim_, gathered_k_.data() + static_cast<std::int64_t>(n) * dim_);
@@ -181,7 +195,8 @@ class Tile {
   std::int64_t dim_, begin_, rows_;
   std::vector<float> max_, shrink_, set_max_;
   std::vector<double> sum_, sum_out_, set_sum_;
-  AlignedVector<float> acc_, score_, gathered_k_, gathered_v_;
+  AlignedVector<float> acc_;
+  AlignedVector<float>&score_, &gathered_k_, &gathered_v_;
 };
 
 /// Mean keys and values of all blocks of a head's KV head, for plans with mean correction.
