@@ -131,7 +131,7 @@ int run(const Options& options) {
   cli::Progress progress("layer", config.layers, options.quiet);
   const Clock::time_point start = Clock::now();
   LlamaModel::Hooks hooks;
-  hooks.attention = [](const AttentionInputs& in) { return cpu_attention(in, dense_plan(in.geometry, 256)); };
+  hooks.attention = [](const AttentionInputs& in) { return cpu_attention(in, dense_plan(in.geometry, 512)); };
   hooks.on_layer = [&](int layer, const AttentionInputs& in, const AttentionResult& result) {
     const LayerInfo info{layer, in.geometry, parse_dtype(options.dtype).value(), true};
     if (chosen[static_cast<std::size_t>(layer)] && !writer.has_layer(info)) {

@@ -11,7 +11,8 @@
 namespace anchor {
 namespace {
 
-constexpr std::int64_t chunk_keys = 512;  // scores of a 128-row tile against one chunk stay in L2
+constexpr std::int64_t chunk_keys = 512;    // scores of a 128-row tile against one chunk stay in L2
+constexpr std::int64_t diagonal_keys = 64;  // smaller chunks at the diagonal: less work above it
 constexpr float infinity = std::numeric_limits<float>::infinity();
 
 /// Scratch that a thread keeps from tile to tile: fresh memory would cost page faults and zeroing every time.
@@ -44,15 +45,17 @@ class Tile {
     score_.resize(std::max(score_.size(), static_cast<std::size_t>(rows * chunk_keys)));
   }
 
-  /// Keys [begin, end), a contiguous run.
+  /// Keys [begin, end), a contiguous run. From the diagonal on, a chunk skips the rows before it.
   void add_run(std::int64_t begin, std::int64_t end) {
-    for (; begin < end; begin += chunk_keys) {
-      const std::int64_t count = std::min(chunk_keys, end - begin);
-      score(inputs_.keys(head_) + begin * dim_, count);
-      if (needs_mask(begin, begin + count - 1)) {
-        mask([&](std::int64_t n) { return begin + n; }, count);
-      }
-      step(inputs_.values(head_) + begin * dim_, count);
+    const std::int64_t diagonal = inputs_.geometry.causal ? position(0) + 1 : end;
+    while (begin < end) {
+      const std::int64_t count = begin < diagonal ? std::min({chunk_keys, end - begin, diagonal - begin})
+                                                  : std::min(diagonal_keys, end - begin);
+      const std::int64_t first_row = begin < diagonal ? 0 : begin - position(0);
+      score(inputs_.keys(head_) + begin * dim_, count, first_row);
+      mask_run(begin, count, first_row);
+      step(inputs_.values(head_) + begin * dim_, count, first_row);
+      begin += count;
     }
   }
 
@@ -62,8 +65,7 @@ class Tile {
       const auto part = columns.subspan(at, std::min<std::size_t>(chunk_keys, columns.size() - at));
       gather(part, inputs_.keys(head_), inputs_.values(head_));
       score(gathered_k_.data(), static_cast<std::int64_t>(part.size()));
-      if (needs_mask(part.front(), part.back()))
-        mask([&](std::int64_t n) { return part[static_cast<std::size_t>(n)]; }, std::ssize(part));
+      mask_columns(part);
       step(gathered_v_.data(), std::ssize(part));
     }
   }
@@ -72,7 +74,7 @@ class Tile {
   void add_block_unless_far(std::int64_t begin, std::int64_t end) {
     const std::int64_t count = end - begin;
     score(inputs_.keys(head_) + begin * dim_, count);
-    if (needs_mask(begin, end - 1)) mask([&](std::int64_t n) { return begin + n; }, count);
+    mask_run(begin, count);
     constexpr double ln2 = 0.693147180559945309;
     bool far = true;
     for (std::int64_t r = 0; far && r < rows_; ++r) {
@@ -117,7 +119,7 @@ class Tile {
       const std::int64_t count = std::ssize(part);
       gather(part, inputs_.keys(head_), inputs_.values(head_));
       score(gathered_k_.data(), count);
-      mask([&](std::int64_t n) { return part[static_cast<std::size_t>(n)]; }, count);
+      mask_columns(part);
       matrix_ops().exp_rows(rows_, count, score_.data(), chunk_keys, max_.data());
       for (std::int64_t r = 0; r < rows_; ++r) {
         for (std::int64_t n = 0; n < count; ++n)
@@ -163,30 +165,51 @@ class Tile {
     }
   }
 
-  void score(const float* keys, std::int64_t count) {
-    matrix_ops().gemm_nt(rows_, count, dim_, static_cast<float>(inputs_.geometry.softmax_scale),
-                         inputs_.q_row(head_, begin_), dim_, keys, dim_, score_.data(), chunk_keys);
+  void score(const float* keys, std::int64_t count, std::int64_t first_row = 0) {
+    matrix_ops().gemm_nt(rows_ - first_row, count, dim_, static_cast<float>(inputs_.geometry.softmax_scale),
+                         inputs_.q_row(head_, begin_ + first_row), dim_, keys, dim_,
+                         score_.data() + first_row * chunk_keys, chunk_keys);
   }
 
-  template <class KeyOf>
-  void mask(KeyOf key_of, std::int64_t count) {
-    for (std::int64_t r = 0; r < rows_; ++r) {
-      for (std::int64_t n = 0; n < count; ++n) {
-        if (!plan_.allows(head_, position(r), key_of(n)))
-          score_[static_cast<std::size_t>(r * chunk_keys + n)] = -infinity;
-      }
+  void mask_run(std::int64_t begin, std::int64_t count, std::int64_t first_row = 0) {
+    if (!needs_mask(begin, begin + count - 1)) return;
+    mask(first_row, count, [&](std::int64_t key) { return std::clamp<std::int64_t>(key - begin, 0, count); });
+  }
+
+  void mask_columns(std::span<const std::int32_t> columns) {
+    if (!needs_mask(columns.front(), columns.back())) return;
+    mask(0, std::ssize(columns), [&](std::int64_t key) {
+      return std::lower_bound(columns.begin(), columns.end(), key) - columns.begin();
+    });
+  }
+
+  /// Masks scores of sorted keys: what plan_.allows() forbids is the keys after the query, and the range
+  /// between the window's sink and its local part. `index_of` gives the number of keys before a key.
+  template <class IndexOf>
+  void mask(std::int64_t first_row, std::int64_t count, IndexOf index_of) {
+    for (std::int64_t r = first_row; r < rows_; ++r) {
+      float* row = score_.data() + r * chunk_keys;
+      if (inputs_.geometry.causal) std::fill(row + index_of(position(r) + 1), row + count, -infinity);
+      if (!plan_.window || position(r) >= plan_.window->dense_from) continue;
+      const std::int64_t local = plan_.window->local[static_cast<std::size_t>(head_)];
+      const std::int64_t from = index_of(plan_.window->sink), to = index_of(position(r) - local + 1);
+      if (from < to) std::fill(row + from, row + to, -infinity);
     }
   }
 
-  void step(const float* values, std::int64_t count) {
+  void step(const float* values, std::int64_t count, std::int64_t first_row = 0) {
     const MatrixOps& ops = matrix_ops();
-    ops.softmax_step(rows_, count, score_.data(), chunk_keys, max_.data(), sum_.data(), shrink_.data());
-    for (std::int64_t r = 0; r < rows_; ++r) {
+    const std::int64_t rows = rows_ - first_row;
+    float* scores = score_.data() + first_row * chunk_keys;
+    ops.softmax_step(rows, count, scores, chunk_keys, max_.data() + first_row, sum_.data() + first_row,
+                     shrink_.data() + first_row);
+    for (std::int64_t r = first_row; r < rows_; ++r) {
       const float shrink = shrink_[static_cast<std::size_t>(r)];
       if (shrink == 1) continue;
       for (std::int64_t c = 0; c < dim_; ++c) acc_[static_cast<std::size_t>(r * dim_ + c)] *= shrink;
     }
-    ops.gemm_nn_add(rows_, dim_, count, score_.data(), chunk_keys, values, dim_, acc_.data(), dim_);
+    ops.gemm_nn_add(rows, dim_, count, scores, chunk_keys, values, dim_, acc_.data() + first_row * dim_,
+                    dim_);
   }
 
   const AttentionInputs& inputs_;

@@ -14,6 +14,9 @@ struct MatrixOps {
   /// c[m,n] = alpha * a[m,k] b[n,k]^T
   void (*gemm_nt)(std::int64_t m, std::int64_t n, std::int64_t k, float alpha, const float* a,
                   std::int64_t lda, const float* b, std::int64_t ldb, float* c, std::int64_t ldc);
+  /// c[m,n] += a[m,k] b[n,k]^T
+  void (*gemm_nt_add)(std::int64_t m, std::int64_t n, std::int64_t k, const float* a, std::int64_t lda,
+                      const float* b, std::int64_t ldb, float* c, std::int64_t ldc);
   /// c[m,n] += a[m,k] b[k,n]
   void (*gemm_nn_add)(std::int64_t m, std::int64_t n, std::int64_t k, const float* a, std::int64_t lda,
                       const float* b, std::int64_t ldb, float* c, std::int64_t ldc);

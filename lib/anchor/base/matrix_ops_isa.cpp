@@ -24,6 +24,12 @@ void gemm_nt(std::int64_t m, std::int64_t n, std::int64_t k, float alpha, const 
       alpha * (ConstMap(a, m, k, Stride(lda)) * ConstMap(b, n, k, Stride(ldb)).transpose());
 }
 
+void gemm_nt_add(std::int64_t m, std::int64_t n, std::int64_t k, const float* a, std::int64_t lda,
+                 const float* b, std::int64_t ldb, float* c, std::int64_t ldc) {
+  Map(c, m, n, Stride(ldc)).noalias() +=
+      ConstMap(a, m, k, Stride(lda)) * ConstMap(b, n, k, Stride(ldb)).transpose();
+}
+
 void gemm_nn_add(std::int64_t m, std::int64_t n, std::int64_t k, const float* a, std::int64_t lda,
                  const float* b, std::int64_t ldb, float* c, std::int64_t ldc) {
   Map(c, m, n, Stride(ldc)).noalias() += ConstMap(a, m, k, Stride(lda)) * ConstMap(b, k, n, Stride(ldb));
@@ -103,7 +109,8 @@ void add_columns(std::int64_t rows, std::int64_t cols, const float* s, std::int6
 }
 
 extern const MatrixOps ops;
-const MatrixOps ops{"x86-64-" ANCHOR_ISA_NAME, gemm_nt, gemm_nn_add, softmax_step, exp_rows, add_columns};
+const MatrixOps ops{
+    "x86-64-" ANCHOR_ISA_NAME, gemm_nt, gemm_nt_add, gemm_nn_add, softmax_step, exp_rows, add_columns};
 
 }  // namespace ANCHOR_ISA
 }  // namespace anchor

@@ -144,7 +144,7 @@ Rope LlamaModel::rope(const std::optional<RopeScaling>& scaling, std::int64_t to
   return make_rope(config_, scaling ? scaling : read_rope_scaling(file_), tokens, divisors);
 }
 
-LlamaModel::Layer LlamaModel::expand(int layer) const {
+void LlamaModel::expand(int layer, Layer& w) const {
   const auto stored = [&](std::string_view what) -> const GgufTensor& {
     return *file_.find_tensor(block_name(layer, what));
   };
@@ -155,7 +155,6 @@ LlamaModel::Layer LlamaModel::expand(int layer) const {
   const GgufTensor &output = stored("attn_output"), &gate = stored("ffn_gate"), &up = stored("ffn_up"),
                    &down = stored("ffn_down");
 
-  Layer w;
   w.attention_norm = expand_vector(stored("attn_norm"));
   w.ffn_norm = expand_vector(stored("ffn_norm"));
   w.qkv.resize(size(q) + size(k) + size(v));
@@ -169,7 +168,6 @@ LlamaModel::Layer LlamaModel::expand(int layer) const {
   expand_rows(up, 0, up.shape[1], w.gate_up.data() + size(gate));
   w.down.resize(size(down));
   expand_rows(down, 0, down.shape[1], w.down.data());
-  return w;
 }
 
 AlignedVector<float> LlamaModel::forward(std::span<const int> tokens, const Rope& rope,
@@ -201,9 +199,10 @@ AlignedVector<float> LlamaModel::forward(std::span<const int> tokens, const Rope
   inputs.v = inputs.k + kv_heads * n * d;
   inputs.q_head_stride = n * d;
 
+  Layer w;  // its memory serves every layer
   for (int layer = 0; layer < config_.layers; ++layer) {
     check_interrupt();
-    const Layer w = expand(layer);
+    expand(layer, w);
     for_row_blocks(n, [&](std::int64_t begin, std::int64_t rows) {
       const Scratch normed(rows * hidden), projected(rows * qkv_heads * d);
       rms_norm(rows, x.data() + begin * hidden, w.attention_norm, config_.rms_norm_eps, normed.get());
@@ -227,27 +226,23 @@ AlignedVector<float> LlamaModel::forward(std::span<const int> tokens, const Rope
     if (hooks.on_layer) hooks.on_layer(layer, inputs, attention);
 
     for_row_blocks(n, [&](std::int64_t begin, std::int64_t rows) {
-      const Scratch mixed(rows * q_size), update(rows * hidden), gated(rows * 2 * ffn);
+      const Scratch mixed(rows * q_size), normed(rows * hidden), gated(rows * 2 * ffn);
       for (std::int64_t head = 0; head < q_heads; ++head) {
         for (std::int64_t r = 0; r < rows; ++r) {
           std::copy_n(attention.out.data() + (head * n + begin + r) * d, d,
                       mixed.get() + r * q_size + head * d);
         }
       }
-      Row residual(x.data() + begin * hidden, rows * hidden);
-      ops.gemm_nt(rows, hidden, q_size, 1, mixed.get(), q_size, w.output.data(), q_size, update.get(),
-                  hidden);
-      residual += Row(update.get(), rows * hidden);
-
-      float* normed = update.get();
-      rms_norm(rows, residual.data(), w.ffn_norm, config_.rms_norm_eps, normed);
-      ops.gemm_nt(rows, 2 * ffn, hidden, 1, normed, hidden, w.gate_up.data(), hidden, gated.get(), 2 * ffn);
+      float* residual = x.data() + begin * hidden;
+      ops.gemm_nt_add(rows, hidden, q_size, mixed.get(), q_size, w.output.data(), q_size, residual, hidden);
+      rms_norm(rows, residual, w.ffn_norm, config_.rms_norm_eps, normed.get());
+      ops.gemm_nt(rows, 2 * ffn, hidden, 1, normed.get(), hidden, w.gate_up.data(), hidden, gated.get(),
+                  2 * ffn);
       for (std::int64_t r = 0; r < rows; ++r) {  // SwiGLU (arXiv 2002.05202): silu(gate) * up
         Row gate(gated.get() + r * 2 * ffn, ffn);
         gate = gate / (1 + (-gate).exp()) * ConstRow(gate.data() + ffn, ffn);
       }
-      ops.gemm_nt(rows, hidden, ffn, 1, gated.get(), 2 * ffn, w.down.data(), ffn, update.get(), hidden);
-      residual += Row(update.get(), rows * hidden);
+      ops.gemm_nt_add(rows, hidden, ffn, gated.get(), 2 * ffn, w.down.data(), ffn, residual, hidden);
     });
     if (hooks.on_progress) hooks.on_progress(layer + 1, config_.layers);
   }

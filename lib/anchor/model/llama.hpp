@@ -53,7 +53,7 @@ class LlamaModel {
 
  private:
   struct Layer;
-  Layer expand(int layer) const;
+  void expand(int layer, Layer& into) const;
 
   const GgufFile& file_;
   LlamaConfig config_;
