@@ -97,14 +97,17 @@ void check_range(std::size_t bytes, std::size_t offset, std::size_t capacity) {
 
 void DeviceBuffer::upload(const void* source, std::size_t bytes, const Stream& stream, std::size_t offset) {
   check_range(bytes, offset, bytes_);
-  check(cudaMemcpyAsync(data<char>() + offset, source, bytes, cudaMemcpyHostToDevice, stream.handle()),
-        "cudaMemcpyAsync");
-  stream.synchronize();
+  kernels::upload(data<char>() + offset, source, bytes, stream);
 }
 
 void DeviceBuffer::download(void* target, std::size_t bytes, const Stream& stream, std::size_t offset) const {
   check_range(bytes, offset, bytes_);
   kernels::download(target, data<char>() + offset, bytes, stream);
+}
+
+void upload(void* target, const void* source, std::size_t bytes, const Stream& stream) {
+  check(cudaMemcpyAsync(target, source, bytes, cudaMemcpyHostToDevice, stream.handle()), "cudaMemcpyAsync");
+  stream.synchronize();
 }
 
 void download(void* target, const void* source, std::size_t bytes, const Stream& stream) {

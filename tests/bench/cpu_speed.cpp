@@ -9,7 +9,7 @@
 #include "anchor/base/matrix_ops.hpp"
 #include "anchor/method/method.hpp"
 #include "anchor/plan/plan_stats.hpp"
-#include "anchor/sweep/curve.hpp"
+#include "anchor/mass/curve.hpp"
 #include "support/random.hpp"
 
 using namespace anchor;

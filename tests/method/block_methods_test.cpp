@@ -7,9 +7,10 @@
 #include "anchor/attention/reference.hpp"
 #include "anchor/base/error.hpp"
 #include "anchor/engine/cpu_engine.hpp"
+#include "anchor/mass/curve.hpp"
 #include "anchor/plan/plan_stats.hpp"
-#include "anchor/sweep/curve.hpp"
 #include "support/close.hpp"
+#include "support/curve.hpp"
 #include "support/golden_inputs.hpp"
 
 using namespace anchor;
@@ -132,8 +133,7 @@ TEST_CASE("exact curves equal replayed plans at 20 knob values, both ends and br
     const auto dense =
         engine->execute(*inputs, *engine->plan(find_method("dense"), {}, *inputs, 0, random.geometry.q_len));
     for (int head = 0; head < 2; ++head) {
-      const Curve curve =
-          exact_curve(engine->critical(method, params_of(c.method, c.settings), *inputs, head));
+      const Curve curve = test::full_curve(*engine, method, params_of(c.method, c.settings), *inputs, head);
       REQUIRE(curve.size() >= 8);
       std::vector<double> knobs{*parse_number(c.rising.front()), *parse_number(c.rising.back())};
       for (std::size_t n = 1; n < curve.size(); n += curve.size() / 7) {

@@ -1,4 +1,4 @@
-#include "anchor/sweep/curve.hpp"
+#include "anchor/mass/curve.hpp"
 
 #include <doctest/doctest.h>
 
@@ -8,6 +8,7 @@
 #include "anchor/engine/cpu_engine.hpp"
 #include "anchor/plan/plan_stats.hpp"
 #include "anchor/sweep/global_curve.hpp"
+#include "support/curve.hpp"
 #include "support/random.hpp"
 
 using namespace anchor;
@@ -63,7 +64,7 @@ TEST_CASE(
         const auto dense = engine->execute(
             *inputs, *engine->plan(find_method("dense"), {}, *inputs, 0, random.geometry.q_len));
         for (int head = 0; head < 2; ++head) {
-          const Curve curve = exact_curve(engine->critical(anchor, request.params, *inputs, head));
+          const Curve curve = test::full_curve(*engine, anchor, request.params, *inputs, head);
           std::vector<double> thetas{-infinity, infinity};
           for (int n = 0; n < 20; ++n) thetas.push_back(-2 + 0.5 * n);
           for (const std::size_t n : {std::size_t{1}, curve.size() / 2, curve.size() - 1}) {
@@ -89,7 +90,7 @@ TEST_CASE("the least threshold reaches the target, and the step before it does n
   Params params = default_params(find_method("anchor"));
   params.set("block", 16.);
   params.set("step", 4.);
-  const Curve curve = exact_curve(engine->critical(find_method("anchor"), params, *inputs, 0));
+  const Curve curve = test::full_curve(*engine, find_method("anchor"), params, *inputs, 0);
   CHECK(curve.mass_recall.back() == doctest::Approx(1).epsilon(1e-6));
   CHECK(curve.density.back() == doctest::Approx(1).epsilon(1e-12));
   for (const double target : {0.5, 0.9, 0.99}) {
@@ -132,7 +133,7 @@ TEST_CASE("the mean of several curves is the mean at every knob; the binned one 
     Params params = default_params(find_method("anchor"));
     params.set("block", 16.);
     params.set("step", 2.);
-    curves.push_back(exact_curve(engine->critical(find_method("anchor"), params, *inputs, 0)));
+    curves.push_back(test::full_curve(*engine, find_method("anchor"), params, *inputs, 0));
   }
   const auto mean_at = [&](double knob) {
     Point mean{0, 0};

@@ -1,3 +1,5 @@
+#include "anchor/engine/anchor_cuda.hpp"
+
 #include "anchor/engine/cuda_planner.hpp"
 
 namespace anchor {
@@ -100,10 +102,9 @@ class AnchorPlanner final : public CudaPlanner {
 
 }  // namespace
 
-std::unique_ptr<CudaPlanner> make_anchor_planner(const PlanRequest& request, const CudaInputs& inputs,
-                                                 std::int64_t begin, std::int64_t end) {
-  const Params& given = request.params;
-  if (given.choice("anchor") != "window") return nullptr;  // the ablations are planned on the CPU
+std::optional<kernels::AnchorParams> anchor_params(const Params& given, const CudaInputs& inputs,
+                                                   std::int64_t begin, std::int64_t end) {
+  if (given.choice("anchor") != "window") return std::nullopt;  // the ablations are planned on the CPU
   kernels::AnchorParams params;
   params.shape = inputs.shape(begin, end);
   params.block = static_cast<int>(given.integer("block"));
@@ -116,9 +117,15 @@ std::unique_ptr<CudaPlanner> make_anchor_planner(const PlanRequest& request, con
   params.stride_q_head = inputs.stride_q_head();
   params.stride_kv_head = inputs.stride_kv_head();
   params.stride_q_token = params.stride_kv_token = inputs.geometry().head_dim;
+  return params;
+}
+
+std::unique_ptr<CudaPlanner> make_anchor_planner(const PlanRequest& request, const CudaInputs& inputs,
+                                                 std::int64_t begin, std::int64_t end) {
+  const std::optional<kernels::AnchorParams> params = anchor_params(request.params, inputs, begin, end);
   const kernels::DeviceInfo device = kernels::device_info(kernels::current_device());
-  if (kernels::unsupported(params, device) != nullptr) return nullptr;
-  return std::make_unique<AnchorPlanner>(inputs, request, params);
+  if (!params || kernels::unsupported(*params, device) != nullptr) return nullptr;
+  return std::make_unique<AnchorPlanner>(inputs, request, *params);
 }
 
 }  // namespace anchor

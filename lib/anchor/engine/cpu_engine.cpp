@@ -5,6 +5,7 @@
 #include "anchor/attention/cpu_executor.hpp"
 #include "anchor/attention/reference.hpp"
 #include "anchor/base/error.hpp"
+#include "anchor/base/parallel.hpp"
 
 namespace anchor {
 namespace {
@@ -106,10 +107,14 @@ class CpuEngine final : public Engine {
     return reference_ ? reference_mass_map(one, granularity) : cpu_mass_map(one, granularity);
   }
 
-  CriticalItems critical(const Method& method, const Params& params, const Inputs& inputs,
-                         int head) override {
-    const MassMap map = mass(inputs, head, method.granularity(params, inputs.geometry()));
-    return method.critical_cpu(cpu(inputs).view(), head, params, map);
+  std::string curves(const Method& method, const Params& params, const Inputs& inputs,
+                     std::span<const int> heads, const UseCurve& use) override {
+    for (const int head : heads) {
+      check_interrupt();
+      const MassMap map = mass(inputs, head, method.granularity(params, inputs.geometry()));
+      use(*host_curve(exact_curve(method.critical_cpu(cpu(inputs).view(), head, params, map))));
+    }
+    return "cpu";
   }
 
   std::unique_ptr<Pipeline> pipeline(const Method& method, const PlanRequest& request,

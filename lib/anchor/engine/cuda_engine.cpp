@@ -1,7 +1,9 @@
 #include "anchor/engine/cuda_engine.hpp"
 
 #include "anchor/base/error.hpp"
+#include "anchor/base/parallel.hpp"
 #include "anchor/engine/cublas_cuda.hpp"
+#include "anchor/engine/cuda_curve.hpp"
 #include "anchor/engine/cuda_mass.hpp"
 #include "anchor/engine/cuda_pipeline.hpp"
 #include "anchor/engine/cuda_plan.hpp"
@@ -77,10 +79,17 @@ class CudaEngine final : public Engine {
     return guarded([&] { return cuda_mass_map(cuda(inputs), head, granularity); });
   }
 
-  CriticalItems critical(const Method& method, const Params& params, const Inputs& inputs,
-                         int head) override {
-    const MassMap map = mass(inputs, head, method.granularity(params, inputs.geometry()));
-    return method.critical_cpu(cuda(inputs).host().view(), head, params, map);
+  std::string curves(const Method& method, const Params& params, const Inputs& inputs,
+                     std::span<const int> heads, const UseCurve& use) override {
+    return guarded([&]() -> std::string {
+      if (cuda_curves(method, params, cuda(inputs), heads, arena_, use)) return "cuda";
+      for (const int head : heads) {
+        check_interrupt();
+        const MassMap map = mass(inputs, head, method.granularity(params, inputs.geometry()));
+        use(*host_curve(exact_curve(method.critical_cpu(cuda(inputs).host().view(), head, params, map))));
+      }
+      return "cpu";
+    });
   }
 
   std::unique_ptr<Pipeline> pipeline(const Method& method, const PlanRequest& request,
@@ -107,6 +116,7 @@ class CudaEngine final : public Engine {
   kernels::DeviceInfo info_;
   std::string path_;
   kernels::Stream stream_;
+  DeviceArena arena_;
 };
 
 }  // namespace

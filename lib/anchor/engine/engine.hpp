@@ -6,6 +6,7 @@
 
 #include "anchor/engine/device_state.hpp"
 #include "anchor/engine/pipeline.hpp"
+#include "anchor/mass/curve.hpp"
 #include "anchor/method/method.hpp"
 
 namespace anchor {
@@ -48,10 +49,11 @@ class Engine {
   /// Exact attention mass of one query head of the group.
   virtual MassMap mass(const Inputs& inputs, int head, const MassGranularity& granularity) = 0;
 
-  /// Every entry's critical value and mass for one head: what exact curves are made of. The method has
-  /// `granularity`.
-  virtual CriticalItems critical(const Method& method, const Params& params, const Inputs& inputs,
-                                 int head) = 0;
+  /// The exact curves of query heads of the group, from every entry's critical value and mass: handed to
+  /// `use` one after the other, in the order of `heads`; a curve lives until the call returns. The method has
+  /// `granularity`. Returns where the critical values were computed: "cpu" or "cuda".
+  virtual std::string curves(const Method& method, const Params& params, const Inputs& inputs,
+                             std::span<const int> heads, const UseCurve& use) = 0;
 
   /// The method on these inputs, to be run again and again. The inputs must outlive it.
   virtual std::unique_ptr<Pipeline> pipeline(const Method& method, const PlanRequest& request,

@@ -67,10 +67,8 @@ std::vector<KnobCurve> knob_curves(Engine& engine, const Inputs& inputs, const M
                                    std::span<const int> heads) {
   std::vector<KnobCurve> curves;
   if (method.granularity) {
-    for (const int head : heads) {
-      check_interrupt();
-      curves.push_back({exact_curve(engine.critical(method, params, inputs, head)), true});
-    }
+    engine.curves(method, params, inputs, heads,
+                  [&](const HeadCurve& curve) { curves.push_back({curve.full(), true}); });
     return curves;
   }
   curves.assign(heads.size(), {{}, false});

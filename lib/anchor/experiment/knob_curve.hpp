@@ -7,7 +7,7 @@
 
 #include "anchor/engine/engine.hpp"
 #include "anchor/experiment/result_row.hpp"
-#include "anchor/sweep/curve.hpp"
+#include "anchor/mass/curve.hpp"
 
 namespace anchor {
 

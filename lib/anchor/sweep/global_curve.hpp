@@ -1,6 +1,6 @@
 #pragma once
 
-#include "anchor/sweep/curve.hpp"
+#include "anchor/mass/curve.hpp"
 
 namespace anchor {
 

@@ -112,6 +112,8 @@ class DeviceBuffer {
   std::size_t bytes_ = 0;
 };
 
+/// Copies host memory to device memory that somebody else owns; returns when the host memory may be reused.
+void upload(void* target, const void* source, std::size_t bytes, const Stream& stream);
 /// Copies device memory that somebody else owns to the host and waits for it.
 void download(void* target, const void* source, std::size_t bytes, const Stream& stream);
 

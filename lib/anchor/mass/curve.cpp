@@ -1,4 +1,4 @@
-#include "anchor/sweep/curve.hpp"
+#include "anchor/mass/curve.hpp"
 
 #include <algorithm>
 #include <cmath>
@@ -14,6 +14,12 @@ constexpr double infinity = std::numeric_limits<double>::infinity();
 double ratio(double part, std::int64_t whole) { return whole == 0 ? 0 : part / static_cast<double>(whole); }
 
 }  // namespace
+
+void Curve::push(const CurvePoint& point) {
+  knob.push_back(point.knob);
+  density.push_back(point.density);
+  mass_recall.push_back(point.mass_recall);
+}
 
 std::size_t Curve::at(double x) const {
   const auto after = descending ? std::upper_bound(knob.begin(), knob.end(), x, std::greater<>())
@@ -38,9 +44,7 @@ Curve exact_curve(const CriticalItems& items) {
   double pairs = static_cast<double>(items.forced_pairs), mass = items.forced_mass;
   Curve curve{.descending = items.descending};
   const auto push = [&](double knob) {
-    curve.knob.push_back(knob);
-    curve.density.push_back(ratio(pairs, items.causal_pairs));
-    curve.mass_recall.push_back(ratio(mass, items.query_rows));
+    curve.push({knob, ratio(pairs, items.causal_pairs), ratio(mass, items.query_rows)});
   };
   push(items.descending ? infinity : -infinity);
   for (std::size_t n = 0; n < order.size(); ++n) {
@@ -55,19 +59,47 @@ Curve exact_curve(const CriticalItems& items) {
 
 Curve thin(const Curve& curve, double tolerance) {
   Curve thinned{.descending = curve.descending};
+  const auto cell = [&](double value) { return std::floor(value / tolerance); };
   for (std::size_t n = 0; n < curve.size(); ++n) {
-    // A point may go if even the one after it is still close to the last kept point.
-    const bool edge = n == 0 || n + 1 == curve.size();
-    if (!edge && curve.density[n + 1] - thinned.density.back() <= tolerance &&
-        curve.mass_recall[n + 1] - thinned.mass_recall.back() <= tolerance) {
-      continue;
+    if (n == 0 || n + 1 == curve.size() || cell(curve.density[n]) != cell(curve.density[n - 1]) ||
+        cell(curve.mass_recall[n]) != cell(curve.mass_recall[n - 1])) {
+      thinned.push(curve.point(n));
     }
-    thinned.knob.push_back(curve.knob[n]);
-    thinned.density.push_back(curve.density[n]);
-    thinned.mass_recall.push_back(curve.mass_recall[n]);
   }
   return thinned;
 }
+
+Curve binned(const Curve& curve) {
+  Curve few{.descending = curve.descending};
+  const auto bin = [&](std::size_t n) { return float_bin(static_cast<float>(curve.knob[n])); };
+  for (std::size_t n = 0; n < curve.size(); ++n) {
+    if (n == 0 || n + 1 == curve.size() || bin(n) != bin(n + 1)) few.push(curve.point(n));
+  }
+  return few;
+}
+
+namespace {
+
+class HostCurve final : public HeadCurve {
+ public:
+  explicit HostCurve(Curve curve) : curve_(std::move(curve)) {}
+  std::optional<CurvePoint> least(double target_recall) const override {
+    const auto found = curve_.least(target_recall);
+    return found ? std::optional(curve_.point(*found)) : std::nullopt;
+  }
+  CurvePoint densest() const override { return curve_.point(curve_.size() - 1); }
+  CurvePoint at(double knob) const override { return curve_.point(curve_.at(knob)); }
+  Curve thinned(double tolerance) const override { return thin(curve_, tolerance); }
+  Curve binned() const override { return anchor::binned(curve_); }
+  Curve full() const override { return curve_; }
+
+ private:
+  Curve curve_;
+};
+
+}  // namespace
+
+std::unique_ptr<HeadCurve> host_curve(Curve curve) { return std::make_unique<HostCurve>(std::move(curve)); }
 
 Curve mean_curve(std::span<const Curve> curves, std::span<const double> weights) {
   struct Step {
@@ -95,9 +127,7 @@ Curve mean_curve(std::span<const Curve> curves, std::span<const double> weights)
     density += steps[n].density;
     recall += steps[n].mass_recall;
     if (n + 1 < steps.size() && steps[n + 1].knob == steps[n].knob) continue;
-    mean.knob.push_back(steps[n].knob);
-    mean.density.push_back(density / count);
-    mean.mass_recall.push_back(recall / count);
+    mean.push({steps[n].knob, density / count, recall / count});
   }
   return mean;
 }
