@@ -53,6 +53,7 @@ class AnchorPlanner final : public CudaPlanner {
   }
 
   const kernels::PlanParams& plan() const override { return plan_; }
+  const char* attention_stage() const override { return "stripes"; }
 
   /// Pooled queries are split into two 16-bit parts, 16 bits of mantissa together, and products are summed in
   /// float: 2^-17 of a score's sum of absolute terms, which stays below 100 on real heads.

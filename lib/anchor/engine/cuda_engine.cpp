@@ -47,8 +47,9 @@ class CudaEngine final : public Engine {
       made->stream = &stream_;
       made->planner = make_cuda_planner(method, request, cuda(inputs), begin, end);
       if (!made->planner) {
-        const SparsePlan plan = method.plan_cpu(cuda(inputs).host().view().rows(begin, end), request);
-        made->lists = std::make_unique<CudaLists>(plan, stream_);
+        const AttentionInputs view = method.plan_is_static ? AttentionInputs{made->geometry}
+                                                           : cuda(inputs).host().view().rows(begin, end);
+        made->lists = std::make_unique<CudaLists>(method.plan_cpu(view, request), stream_);
       }
       return made;
     });

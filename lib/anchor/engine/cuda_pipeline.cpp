@@ -126,7 +126,7 @@ class MethodPipeline final : public CudaPipeline {
       if (stages) stages->add("plan").record(stream_);
     }
     kernels::sparse_fwd(launch(), workspace_.data(), stream_);
-    if (stages) stages->add(planner_ ? "stripes" : "execute").record(stream_);
+    if (stages) stages->add(planner_ ? planner_->attention_stage() : "execute").record(stream_);
   }
 
  private:

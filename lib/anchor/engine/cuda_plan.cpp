@@ -13,11 +13,8 @@ const T* CudaLists::keep(const std::vector<T>& values, const kernels::Stream& st
 }
 
 CudaLists::CudaLists(const SparsePlan& plan, const kernels::Stream& stream) {
-  if (plan.mean_correction)
-    fail("mean correction is not supported on a CUDA device; set correction=0 or use the CPU");
-  // What pv_skip leaves out beyond 40 octaves is below the resolution of float sums: it may as well be added.
-  if (plan.pv_skip && *plan.pv_skip < 40)
-    fail("pv_skip is not supported on a CUDA device; set pv=inf or use the CPU");
+  check_mean_correction(plan.mean_correction);
+  check_pv_skip(plan.pv_skip);
   params.q_tile = plan.q_tile;
   params.kv_tile = plan.kv_tile;
   params.tiles_per_row = plan.tiles_per_row;
@@ -56,6 +53,15 @@ RowLists fetch_lists(const std::int64_t* offsets, const std::int32_t* items, std
 }
 
 }  // namespace
+
+void check_mean_correction(bool wanted) {
+  if (wanted) fail("mean correction is not supported on a CUDA device; set correction=0 or use the CPU");
+}
+
+void check_pv_skip(std::optional<double> pv_skip) {
+  // What pv_skip leaves out beyond 40 octaves is below the resolution of float sums: it may as well be added.
+  if (pv_skip && *pv_skip < 40) fail("pv_skip is not supported on a CUDA device; set pv=inf or use the CPU");
+}
 
 SparsePlan download_plan(const kernels::PlanParams& params, const Geometry& geometry,
                          const kernels::Stream& stream) {

@@ -1,5 +1,7 @@
 #pragma once
 
+#include <optional>
+
 #include "anchor/engine/cuda_inputs.hpp"
 #include "anchor/engine/cuda_planner.hpp"
 
@@ -16,6 +18,11 @@ struct CudaLists {
   const T* keep(const std::vector<T>& values, const kernels::Stream& stream);
   std::vector<kernels::DeviceBuffer> buffers_;
 };
+
+/// Data errors for what the kernels do not compute: correction by means, and skipping of what is not
+/// negligible.
+void check_mean_correction(bool wanted);
+void check_pv_skip(std::optional<double> pv_skip);
 
 /// The plan whose lists are on the device, read back.
 SparsePlan download_plan(const kernels::PlanParams& params, const Geometry& geometry,

@@ -15,8 +15,8 @@ struct StageEvents {
   std::vector<std::pair<std::string, kernels::Event>> marks;
 };
 
-/// A method's planner on the device, prepared for one layer: shapes are checked, memory is taken, and the plan
-/// has been made once (which is how the lists' lengths are known).
+/// A method's planner on the device, prepared for one layer: shapes are checked, memory is taken, and the
+/// plan has been made once (which is how the lists' lengths are known).
 class CudaPlanner {
  public:
   virtual ~CudaPlanner() = default;
@@ -25,6 +25,8 @@ class CudaPlanner {
   virtual void run(StageEvents* stages) = 0;
   /// Where the lists are; their contents are the last run's.
   virtual const kernels::PlanParams& plan() const = 0;
+  /// What the attention after it is called among the stages.
+  virtual const char* attention_stage() const { return "execute"; }
   /// Bound of its scores' error (Pipeline::knob_rounding).
   virtual double rounding() const = 0;
 };

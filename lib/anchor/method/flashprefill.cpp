@@ -1,3 +1,5 @@
+#include "anchor/method/flashprefill.hpp"
+
 #include <cmath>
 
 #include "anchor/base/block_means.hpp"
@@ -15,21 +17,9 @@
 namespace anchor {
 namespace {
 
-/// Query heads whose rows share one tile: all heads of a KV head (V2), or one (V1).
-int packed_heads(const Geometry& geometry, const Params& params) {
-  const int heads = geometry.q_heads / geometry.kv_heads;
-  const std::string& pack = params.choice("pack");
-  const bool divides = params.integer("block") % heads == 0;
-  if (pack == "group" && !divides) {
-    fail_usage("flashprefill.pack = group: {} heads of a KV head do not divide block = {}", heads,
-               params.integer("block"));
-  }
-  return pack != "head" && divides ? heads : 1;
-}
-
 BlockShape shape_of(const Geometry& geometry, const Params& params) {
   const auto block = static_cast<int>(params.integer("block"));
-  return {geometry.kv_len, block / packed_heads(geometry, params), block};
+  return {geometry.kv_len, block / flash_packed_heads(geometry, params), block};
 }
 
 /// How much the rows of a tile, in all packed heads, give to each block before it, by mean keys: the sum of
@@ -62,7 +52,7 @@ BlockKnobs critical_alpha(const AttentionInputs& inputs, int first_head, const P
   const Geometry& g = inputs.geometry;
   BlockKnobs knobs(shape_of(g, params), true);
   const BlockShape& shape = knobs.shape;
-  const int heads = packed_heads(g, params);
+  const int heads = flash_packed_heads(g, params);
   const std::int64_t block = shape.kv_tile;
   const std::int64_t sink_blocks = (params.integer("sink") + block - 1) / block;
   const auto mean_k = block_means(inputs.keys(first_head), g.kv_len, g.head_dim, block);
@@ -88,18 +78,14 @@ BlockKnobs critical_alpha(const AttentionInputs& inputs, int first_head, const P
 SparsePlan plan_flashprefill(const AttentionInputs& inputs, const PlanRequest& request) {
   const Geometry& g = inputs.geometry;
   require_square("flashprefill", g);
-  const int heads = packed_heads(g, request.params);
+  const int heads = flash_packed_heads(g, request.params);
   const BlockShape shape = shape_of(g, request.params);
+  check_flash_knobs(request, g, heads);
   std::optional<BlockKnobs> knobs;
   SparsePlan plan = plan_blocks(g, shape, [&](int head) {
     const int first = head / heads * heads;
     if (head == first) knobs = critical_alpha(inputs, first, request.params);
-    const double alpha = request.knob("alpha", head);
-    if (alpha != request.knob("alpha", first)) {
-      fail_usage("flashprefill: heads {} and {} share a tile and need one alpha; or set pack=head", first,
-                 head);
-    }
-    return kept_blocks(*knobs, alpha);
+    return kept_blocks(*knobs, request.knob("alpha", head));
   });
   plan.mean_correction = request.params.integer("correction") != 0;
   plan.packed_heads = heads;
@@ -107,6 +93,26 @@ SparsePlan plan_flashprefill(const AttentionInputs& inputs, const PlanRequest& r
 }
 
 }  // namespace
+
+int flash_packed_heads(const Geometry& geometry, const Params& params) {
+  const int heads = geometry.q_heads / geometry.kv_heads;
+  const std::string& pack = params.choice("pack");
+  const bool divides = params.integer("block") % heads == 0;
+  if (pack == "group" && !divides) {
+    fail_usage("flashprefill.pack = group: {} heads of a KV head do not divide block = {}", heads,
+               params.integer("block"));
+  }
+  return pack != "head" && divides ? heads : 1;
+}
+
+void check_flash_knobs(const PlanRequest& request, const Geometry& geometry, int packed_heads) {
+  for (int head = 0; head < geometry.q_heads; ++head) {
+    const int first = head / packed_heads * packed_heads;
+    if (request.knob("alpha", head) == request.knob("alpha", first)) continue;
+    fail_usage("flashprefill: heads {} and {} share a tile and need one alpha; or set pack=head", first,
+               head);
+  }
+}
 
 Method flashprefill_method() {
   return {
@@ -132,7 +138,7 @@ Method flashprefill_method() {
       .critical_cpu =
           [](const AttentionInputs& inputs, int head, const Params& params, const MassMap& mass) {
             require_square("flashprefill", inputs.geometry);
-            const int heads = packed_heads(inputs.geometry, params);
+            const int heads = flash_packed_heads(inputs.geometry, params);
             return critical_blocks(critical_alpha(inputs, head / heads * heads, params), mass);
           }};
 }

@@ -64,17 +64,9 @@ SparsePlan plan_flex(const AttentionInputs& inputs, const PlanRequest& request) 
   const Geometry& g = inputs.geometry;
   const Params& params = request.params;
   require_square("flexprefill", g);
-  const std::int64_t b = params.integer("block");
+  const FlexRule rule = flex_rule(params, g.kv_len);
+  const std::int64_t b = rule.block;
   const BlockShape shape{g.kv_len, static_cast<int>(b), static_cast<int>(b)};
-  FlexRule rule{.block = b, .tau = params.real("tau"), .official = official_rounding(params)};
-  if (!rule.official) rule.divisor = b;
-  rule.least_blocks = std::max<std::int64_t>(1, (params.integer("min_budget") + b - 1) / b);
-  const std::int64_t most = (params.integer("max_budget") + b - 1) / b;
-  if (most > 0 && most < rule.least_blocks) {
-    fail_usage("flexprefill.max_budget = {}: must be 0 (none) or at least min_budget = {}",
-               params.integer("max_budget"), params.integer("min_budget"));
-  }
-  rule.most_blocks = most == 0 ? shape.blocks() : std::min(most, shape.blocks());
   return plan_blocks(g, shape, [&](int h) {
     if (g.kv_len <= std::max(2 * b, rule.least_blocks * b)) return all_blocks(shape);
     const AttentionInputs head = inputs.head(h);
@@ -91,6 +83,20 @@ SparsePlan plan_flex(const AttentionInputs& inputs, const PlanRequest& request) 
 }
 
 }  // namespace
+
+FlexRule flex_rule(const Params& params, std::int64_t kv_len) {
+  const std::int64_t b = params.integer("block"), blocks = (kv_len + b - 1) / b;
+  FlexRule rule{.block = b, .tau = params.real("tau"), .official = official_rounding(params)};
+  if (!rule.official) rule.divisor = b;
+  rule.least_blocks = std::max<std::int64_t>(1, (params.integer("min_budget") + b - 1) / b);
+  const std::int64_t most = (params.integer("max_budget") + b - 1) / b;
+  if (most > 0 && most < rule.least_blocks) {
+    fail_usage("flexprefill.max_budget = {}: must be 0 (none) or at least min_budget = {}",
+               params.integer("max_budget"), params.integer("min_budget"));
+  }
+  rule.most_blocks = most == 0 ? blocks : std::min(most, blocks);
+  return rule;
+}
 
 FlexHead flex_probe(const AttentionInputs& head, const BlockShape& shape, const FlexRule& rule) {
   const Profile profile = probe(head, std::min(rule.block, head.geometry.kv_len),

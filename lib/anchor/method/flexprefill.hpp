@@ -1,5 +1,6 @@
 #pragma once
 
+#include "anchor/method/params.hpp"
 #include "anchor/method/probe.hpp"
 
 namespace anchor {
@@ -12,6 +13,11 @@ struct FlexRule {
   std::int64_t divisor = 128;                      ///< tokens per block when counts become budgets
   bool official = false;                           ///< round where released code does
 };
+
+/// The rules of the two methods over so many keys; gamma is their knob. A usage error if budgets exclude each
+/// other.
+FlexRule flex_rule(const Params& params, std::int64_t kv_len);
+FlexRule share_rule(const Params& params, std::int64_t kv_len);
 
 /// What the probe says about one head.
 struct FlexHead {

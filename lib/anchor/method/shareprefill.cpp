@@ -119,10 +119,7 @@ class Planner {
  public:
   Planner(const AttentionInputs& inputs, const PlanRequest& request, ShareState& state)
       : inputs_(inputs), request_(request), state_(state), shape_{inputs.geometry.kv_len, block, block} {
-    const Params& params = request.params;
-    rule_ = {.block = block, .tau = params.real("tau_qa"), .official = official_rounding(params)};
-    rule_.least_blocks = std::max<std::int64_t>(1, (params.integer("min_budget") + block - 1) / block);
-    rule_.most_blocks = shape_.blocks();
+    rule_ = share_rule(request.params, shape_.length);
   }
 
   BlockRows select(int h) {
@@ -181,6 +178,14 @@ SparsePlan plan_share(const AttentionInputs& inputs, const PlanRequest& request)
 }
 
 }  // namespace
+
+FlexRule share_rule(const Params& params, std::int64_t kv_len) {
+  return {.block = block,
+          .tau = params.real("tau_qa"),
+          .least_blocks = std::max<std::int64_t>(1, (params.integer("min_budget") + block - 1) / block),
+          .most_blocks = (kv_len + block - 1) / block,
+          .official = official_rounding(params)};
+}
 
 Method shareprefill_method() {
   return {

@@ -1,3 +1,5 @@
+#include "anchor/method/spargeattn.hpp"
+
 #include <cmath>
 
 #include "anchor/base/block_means.hpp"
@@ -52,11 +54,6 @@ Blocks summarise(const float* x, std::int64_t rows, std::int64_t dim, std::int64
   return made;
 }
 
-double similarity_threshold(const Params& params) {
-  if (!params.is_word("sim")) return params.real("sim");
-  return params.choice("mode") == "cdf" ? 0.6 : -0.1;
-}
-
 /// K without its mean over the sequence, which no softmax sees.
 AlignedVector<float> smoothed(const AttentionInputs& head) {
   const Geometry& g = head.geometry;
@@ -100,7 +97,7 @@ BlockKnobs critical_values(const AttentionInputs& head, const Params& params) {
     std::fill(knobs.value.begin(), knobs.value.end(), knobs.always());
     return knobs;
   }
-  const double threshold = similarity_threshold(params);
+  const double threshold = sparge_similarity(params);
   AlignedVector<float> smooth;
   if (params.integer("smooth_k") != 0) smooth = smoothed(head);
   const Blocks k =
@@ -153,6 +150,11 @@ SparsePlan plan_sparge(const AttentionInputs& inputs, const PlanRequest& request
 }
 
 }  // namespace
+
+double sparge_similarity(const Params& params) {
+  if (!params.is_word("sim")) return params.real("sim");
+  return params.choice("mode") == "cdf" ? 0.6 : -0.1;
+}
 
 Method spargeattn_method() {
   return {.name = "spargeattn",
