@@ -101,6 +101,16 @@ void add_output(CLI::App& app, CommonOptions& options) {
       ->type_name("FILE")
       ->group(output_group)
       ->allow_extra_args(false);
+  app.add_option_function<std::string>(
+         "--html",
+         [&options](const std::string& path) {
+           if (!path.ends_with(".html")) throw CLI::ValidationError("--html", path + " must end in .html");
+           options.out.push_back(path);
+         },
+         "Write the rows as a report to open in a browser")
+      ->type_name("FILE")
+      ->group(output_group)
+      ->configurable(false);
   app.add_flag("--resume", options.resume, "Continue --out X.jsonl: only what it lacks is computed")
       ->group(output_group);
 }

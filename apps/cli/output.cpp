@@ -16,7 +16,7 @@ bool reads(Audience audience, const std::string& format) {
     case Audience::programs:
       return format != "md";
     case Audience::json:
-      return format == "json" || format == "jsonl";
+      return format == "json" || format == "jsonl" || format == "html";
     case Audience::store:
       return false;
   }

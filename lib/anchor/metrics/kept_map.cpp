@@ -37,10 +37,24 @@ void KeptMap::add(const SparsePlan& plan, int head, std::int64_t first_row) {
       add_range(cells, start, std::min(end, sink), block_keys_);
       add_range(cells, std::max<std::int64_t>(start, local), end, block_keys_);
     }
+    if (!plan.window) continue;
     for (const std::int32_t key : plan.columns[row]) {
       if (key >= seen) break;
       cells[key / block_keys_] += plan.allows(head, position, key);
     }
+  }
+  if (plan.window) return;
+  // Without a window a column is seen from its own position on: rows of one list and tile count at once.
+  for (std::int64_t i = 0; i < plan.geometry.q_len;) {
+    const std::int64_t tile = (first_row + i) / tile_rows_;
+    const std::int64_t end = std::min({plan.geometry.q_len, (i / plan.group_rows() + 1) * plan.group_rows(),
+                                       (tile + 1) * tile_rows_ - first_row});
+    for (const std::int32_t key : plan.columns[plan.row_of(head, i)]) {
+      const std::int64_t first = std::max(i, key - plan.geometry.q_start);
+      if (first >= end) break;
+      pairs_[static_cast<std::size_t>(tile * blocks_ + key / block_keys_)] += end - first;
+    }
+    i = end;
   }
 }
 

@@ -155,4 +155,13 @@ Encoding Tokenizer::encode(std::string_view text) const {
   return encoding;
 }
 
+std::vector<std::string> Tokenizer::token_texts() const {
+  std::vector<std::string> texts(vocab_size_);
+  for (const auto& [text, id] : tokens_) texts[static_cast<std::size_t>(id)] = text;
+  for (const auto& group : added_) {
+    for (const Added& added : group) texts[static_cast<std::size_t>(added.id)] = added.text;
+  }
+  return texts;
+}
+
 }  // namespace anchor

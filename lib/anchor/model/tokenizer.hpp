@@ -32,6 +32,9 @@ class Tokenizer {
   /// says so.
   Encoding encode(std::string_view text) const;
 
+  /// The bytes that each id stands for, by id; empty for ids that no text can give.
+  std::vector<std::string> token_texts() const;
+
   std::size_t vocab_size() const { return vocab_size_; }
   /// "gpt2/smollm": the model and the pre-tokenizer.
   const std::string& name() const { return name_; }

@@ -1,6 +1,7 @@
 #include "anchor/report/row_writer.hpp"
 
 #include "anchor/base/error.hpp"
+#include "anchor/report/html_report.hpp"
 
 namespace anchor {
 namespace {
@@ -67,6 +68,21 @@ class MarkdownWriter : public RowWriter {
   std::vector<Json> rows_;
 };
 
+class HtmlWriter : public RowWriter {
+ public:
+  explicit HtmlWriter(TextSink sink) : sink_(std::move(sink)) {}
+  void row(const Json& row) override {
+    if (argv_.empty()) argv_ = row.value("argv", std::vector<std::string>());
+    report_.row(row);
+  }
+  void finish() override { sink_(report_.render(argv_)); }
+
+ private:
+  TextSink sink_;
+  HtmlReport report_;
+  std::vector<std::string> argv_;
+};
+
 }  // namespace
 
 std::unique_ptr<RowWriter> make_row_writer(std::string_view format, TextSink sink,
@@ -75,14 +91,15 @@ std::unique_ptr<RowWriter> make_row_writer(std::string_view format, TextSink sin
   if (format == "json") return std::make_unique<JsonWriter>(std::move(sink));
   if (format == "csv") return std::make_unique<CsvWriter>(std::move(sink), std::move(columns));
   if (format == "md") return std::make_unique<MarkdownWriter>(std::move(sink), std::move(columns), max_width);
-  fail_usage("unknown format {}: it is one of md, csv, json, jsonl", format);
+  if (format == "html") return std::make_unique<HtmlWriter>(std::move(sink));
+  fail_usage("unknown format {}: it is one of md, csv, json, jsonl, html", format);
 }
 
 std::string format_of_suffix(std::string_view path) {
-  for (const char* format : {"md", "csv", "json", "jsonl"}) {
+  for (const char* format : {"md", "csv", "json", "jsonl", "html"}) {
     if (path.ends_with(std::string(".") + format)) return format;
   }
-  fail_usage("{}: the suffix must say the format: .md, .csv, .json or .jsonl", path);
+  fail_usage("{}: the suffix must say the format: .md, .csv, .json, .jsonl or .html", path);
 }
 
 }  // namespace anchor

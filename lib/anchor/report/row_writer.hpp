@@ -10,7 +10,7 @@
 
 namespace anchor {
 
-/// Writes result rows in one format: jsonl and csv row by row, json and md when all are there.
+/// Writes result rows in one format: jsonl and csv row by row, json, md and html when all are there.
 class RowWriter {
  public:
   virtual ~RowWriter() = default;
@@ -22,7 +22,7 @@ class RowWriter {
 /// Where a writer's text goes.
 using TextSink = std::function<void(std::string_view)>;
 
-/// `format` is md, csv, json or jsonl. The columns are those of md and csv; `max_width` is md's (0 = no
+/// `format` is md, csv, json, jsonl or html. The columns are those of md and csv; `max_width` is md's (0 = no
 /// limit).
 std::unique_ptr<RowWriter> make_row_writer(std::string_view format, TextSink sink,
                                            std::vector<Column> columns, std::size_t max_width = 0);

@@ -1,0 +1,132 @@
+#include "report/report.hpp"
+
+#include <algorithm>
+#include <fstream>
+#include <optional>
+
+#include "anchor/base/error.hpp"
+#include "anchor/base/number.hpp"
+#include "anchor/model/tokenizer.hpp"
+#include "anchor/report/html_report.hpp"
+#include "anchor/report/output_file.hpp"
+#include "anchor/report/table.hpp"
+#include "report/make_views.hpp"
+
+namespace anchor::report {
+namespace {
+
+bool is_hdf5(const std::string& path) {
+  std::ifstream file(path, std::ios::binary);
+  if (!file) fail("{}: cannot read", path);
+  char magic[8] = {};
+  file.read(magic, sizeof magic);
+  return std::string_view(magic, sizeof magic) == std::string_view("\x89HDF\r\n\x1a\n", 8);
+}
+
+/// Reads result rows; a torn last line (a tool was killed) is left out, any other bad line is an error.
+std::size_t read_rows(const std::string& path, const std::function<void(Json&&)>& use) {
+  std::ifstream file(path);
+  std::size_t rows = 0, line_number = 0;
+  for (std::string line; std::getline(file, line);) {
+    ++line_number;
+    if (line.empty()) continue;
+    Json row = Json::parse(line, nullptr, false);
+    if (row.is_discarded() && file.eof()) break;
+    const Json* schema = row.is_object() ? find_field(row, "schema") : nullptr;
+    if (schema == nullptr || *schema != "anchor-result/1")
+      fail("{}:{}: not a result row (schema anchor-result/1)", path, line_number);
+    use(std::move(row));
+    ++rows;
+  }
+  if (rows == 0) fail("{}: no result rows", path);
+  return rows;
+}
+
+/// The method and parameters of a row; its knob stays at the default where the row has none.
+std::optional<cli::MethodRun> run_of(const Json& row) {
+  const Json* name = find_field(row, "method");
+  const Json* params = find_field(row, "params");
+  if (name == nullptr || params == nullptr || row.value("kind", "") == "bench") return {};
+  cli::MethodRun run{&find_method(name->get<std::string>()), {}};
+  run.params = default_params(*run.method);
+  for (const auto& [key, value] : params->items()) {
+    const std::optional<double> number = number_from_json(value);
+    set_param(*run.method, run.params, key, number ? format_number(*number) : value.get<std::string>());
+  }
+  return run;
+}
+
+bool asks_for_method(const cli::MethodOptions& options) {
+  return options.named || !options.set.empty() ||
+         std::any_of(options.direct.begin(), options.direct.end(),
+                     [](auto& flag) { return !flag.second.empty(); });
+}
+
+}  // namespace
+
+void setup(CLI::App& app, Options& options) {
+  app.footer(
+      "anchor-report recall.jsonl sweep.jsonl dump.h5 --html report.html\n"
+      "anchor-report bench.jsonl --html bench.html");
+  app.add_option("FILES", options.files, "Result rows (jsonl), and a dump whose heads can be opened")
+      ->required()
+      ->type_name("FILE...");
+  app.add_option("--html", options.html, "The page to write")->required()->type_name("FILE");
+  app.add_option("--layers", options.dump.layers, "Layers whose heads can be opened, such as 0-3,12")
+      ->type_name("LIST");
+  app.add_option("--heads", options.dump.heads, "Query heads that can be opened")->type_name("LIST");
+  app.add_flag("--allow-incomplete", options.dump.allow_incomplete, "Take the complete layers of a dump");
+  app.add_option("--tokenizer", options.tokenizer, "GGUF file whose tokenizer names the dump's tokens")
+      ->type_name("FILE");
+  cli::add_method(app, options.method, options.argv);
+  cli::add_device(app, options.common);
+  cli::add_common(app, options.common);
+}
+
+int run(const Options& options) {
+  HtmlReport report;
+  std::string dump;
+  std::optional<cli::MethodRun> shown;
+  for (const std::string& path : options.files) {
+    if (is_hdf5(path)) {
+      if (!dump.empty()) fail_usage("{} and {}: a report opens the heads of one dump", dump, path);
+      dump = path;
+      continue;
+    }
+    read_rows(path, [&](Json&& row) {
+      if (!shown) shown = run_of(row);
+      report.row(row);
+    });
+  }
+  OutputFile file(options.html);
+  if (dump.empty()) {
+    for (const auto& [flag, given] : {std::pair{"--tokenizer", !options.tokenizer.empty()},
+                                      {"--layers", !options.dump.layers.empty()},
+                                      {"--heads", !options.dump.heads.empty()},
+                                      {"--method and its parameters", asks_for_method(options.method)}}) {
+      if (given) fail_usage("{}: there is no dump among the files", flag);
+    }
+  } else {
+    if (!shown || asks_for_method(options.method)) {
+      const std::vector<cli::MethodRun> runs = cli::resolve_methods(options.method);
+      if (runs.size() > 1)
+        fail_usage("heads show one method with one set of parameters, not {}", runs.size());
+      shown = runs[0];
+    }
+    const DumpReader reader = cli::open_dump(dump, options.dump);
+    const auto groups = cli::select_groups(reader, options.dump);
+    cli::check_memory(reader, groups, options.common.memory_limit());
+    std::vector<std::string> texts;
+    if (!options.tokenizer.empty()) texts = Tokenizer(GgufFile(options.tokenizer)).token_texts();
+    const auto engine = cli::open_engine(options.common);
+    HeadViews views = make_views(*engine, reader, groups, *shown, texts, options.common);
+    if (std::all_of(views.heads.begin(), views.heads.end(), [](auto& head) { return !head.error.empty(); }))
+      fail("{}", views.heads.front().error);
+    report.views(std::move(views));
+  }
+  file.write(report.render(options.argv));
+  file.commit();
+  return 0;
+}
+
+}  // namespace anchor::report
