@@ -85,7 +85,7 @@ void add_common(CLI::App& app, CommonOptions& options) {
       ->check(CLI::NonNegativeNumber)
       ->type_name("N")
       ->group(machine_group);
-  app.add_option("--memory", options.memory, "Refuse work that needs more than this, such as 4G")
+  app.add_option("--memory", options.memory, "Host memory for KV groups read ahead and worked on, such as 4G")
       ->type_name("SIZE")
       ->group(machine_group);
   app.add_flag("-q,--quiet", options.quiet, "Nothing on stderr but errors")->group(output_group);
@@ -116,7 +116,7 @@ void add_output(CLI::App& app, CommonOptions& options) {
 }
 
 void add_device(CLI::App& app, CommonOptions& options) {
-  app.add_option("--device", options.device, "auto, reference, cpu, cuda or cuda:N")
+  app.add_option("--device", options.device, "auto, reference, cpu, cuda, cuda:N; recall and sweep: cuda:N,M, cuda:all")
       ->capture_default_str()
       ->type_name("DEVICE")
       ->group(machine_group);

@@ -79,8 +79,9 @@ std::vector<std::uint64_t> layer_content(const DumpReader& reader, int layer) {
           reader.content_hash(layer, Part::v)};
 }
 
-void check_memory(const DumpReader& reader, const std::vector<GroupSelection>& groups, std::int64_t limit) {
-  if (limit == 0) return;
+std::int64_t check_memory(const DumpReader& reader, const std::vector<GroupSelection>& groups,
+                          std::int64_t limit) {
+  std::int64_t most = 0;
   for (const GroupSelection& group : groups) {
     const LayerInfo& info = reader.layer(group.layer);
     const Geometry& g = info.geometry;
@@ -89,11 +90,13 @@ void check_memory(const DumpReader& reader, const std::vector<GroupSelection>& g
     // normalisers
     const std::int64_t bytes = (queries + 2 * keys) * (static_cast<std::int64_t>(size_of(info.dtype)) + 4) +
                                2 * queries * 4 + g.q_heads / g.kv_heads * g.q_len * 32;
-    if (bytes > limit) {
+    most = std::max(most, bytes);
+    if (limit > 0 && bytes > limit) {
       fail("{}: a KV group of layer {} needs about {} MiB, --memory allows {} MiB", reader.path(),
            group.layer, bytes >> 20, limit >> 20);
     }
   }
+  return most;
 }
 
 }  // namespace anchor::cli

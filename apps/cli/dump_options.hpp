@@ -37,7 +37,9 @@ ResultRow head_row(const DumpReader& reader, int layer, int head);
 /// Hashes of a layer's q, k and v, for unit_id().
 std::vector<std::uint64_t> layer_content(const DumpReader& reader, int layer);
 
-/// Refuses a dump one of whose KV groups needs more memory than `limit` bytes (0 = no limit).
-void check_memory(const DumpReader& reader, const std::vector<GroupSelection>& groups, std::int64_t limit);
+/// Host memory that work on the largest of these KV groups needs, in bytes. More than `limit` (0 = no limit)
+/// is a data error.
+std::int64_t check_memory(const DumpReader& reader, const std::vector<GroupSelection>& groups,
+                          std::int64_t limit);
 
 }  // namespace anchor::cli

@@ -14,8 +14,8 @@
 #include "anchor/experiment/replay.hpp"
 #include "anchor/experiment/thresholds.hpp"
 #include "anchor/report/heatmap.hpp"
+#include "cli/dump_stream.hpp"
 #include "cli/output.hpp"
-#include "cli/progress.hpp"
 #include "cli/terminal.hpp"
 #include "cli/threshold_options.hpp"
 #include "recall/head_map_svg.hpp"
@@ -49,7 +49,7 @@ class Job {
       for (const GroupSelection& group : groups_) request(runs_[0], group);  // every head is there
     }
     check(options, runs_.size());
-    cli::check_memory(reader_, groups_, options.common.memory_limit());
+    group_bytes_ = cli::check_memory(reader_, groups_, options.common.memory_limit());
   }
 
   int run();
@@ -68,7 +68,8 @@ class Job {
 
   std::vector<Column> columns_for_eyes() const;
   std::vector<ResultRow> templates(const GroupSelection& group) const;
-  void compute(const GroupSelection& group, std::vector<ResultRow>& rows);
+  void compute(const GroupSelection& group, Engine& engine, const LoadedGroup& loaded,
+               std::vector<ResultRow>& rows) const;
   void emit(const Json& row, bool kept);
   void summarize() const;
   void draw_heatmaps() const;
@@ -80,7 +81,8 @@ class Job {
   std::vector<GroupSelection> groups_;
   std::vector<MethodRun> runs_;
   std::optional<Thresholds> thresholds_;
-  std::unique_ptr<Engine> engine_;
+  std::int64_t group_bytes_ = 0;  ///< host memory for work on one group
+  std::optional<cli::DumpStream> stream_;
   std::optional<cli::Output> output_;
   std::vector<Json> done_;  ///< every row without its bulk, run by run within each head
   std::size_t failed_ = 0;
@@ -140,8 +142,8 @@ std::vector<ResultRow> Job::templates(const GroupSelection& group) const {
       if (!run.method->knob.empty()) {
         row.params[run.method->knob] = request(run, group).knob(run.method->knob, head - group.first_head);
       }
-      row.device = engine_->device();
-      row.path = engine_->path();
+      row.device = stream_->engine().device();
+      row.path = stream_->engine().path();
       row.argv = options_.argv;
       row.env = host_environment();
       row.unit = unit_id(row, content);
@@ -153,28 +155,27 @@ std::vector<ResultRow> Job::templates(const GroupSelection& group) const {
 
 /// Fills the rows of a group. What is wrong with its data fails its rows; what is wrong with the request
 /// throws.
-void Job::compute(const GroupSelection& group, std::vector<ResultRow>& rows) {
+void Job::compute(const GroupSelection& group, Engine& engine, const LoadedGroup& loaded,
+                  std::vector<ResultRow>& rows) const {
   const auto fail_rows = [&](std::size_t first, std::size_t step, const std::string& why) {
     for (std::size_t n = first; n < rows.size(); n += step) {
       rows[n].status = "error";
       rows[n].error = why;
     }
   };
+  if (!loaded.error.empty()) return fail_rows(0, 1, loaded.error);
   std::unique_ptr<Inputs> inputs;
   AttentionResult dense;
   try {
-    const KvGroup data = reader_.read_group(group.layer, group.kv_head);
-    if (const std::string problem = first_non_finite(data); !problem.empty())
-      fail("{}: {}", reader_.path(), problem);
-    inputs = engine_->upload(data);
-    dense = dense_attention(*engine_, *inputs);
+    inputs = engine.upload(loaded.group);
+    dense = dense_attention(engine, *inputs);
   } catch (const Error& error) {
     if (error.kind() != ErrorKind::data) throw;
     return fail_rows(0, 1, error.what());
   }
   for (std::size_t n = 0; n < runs_.size(); ++n) {
     try {
-      const Replay result = replay(*engine_, *inputs, *runs_[n].method, request(runs_[n], group), dense);
+      const Replay result = replay(engine, *inputs, *runs_[n].method, request(runs_[n], group), dense);
       for (std::size_t h = 0; h < group.heads.size(); ++h) {
         ResultRow& row = rows[h * runs_.size() + n];
         const HeadReplay& head = result.heads[static_cast<std::size_t>(group.heads[h] - group.first_head)];
@@ -211,31 +212,33 @@ void Job::emit(const Json& row, bool kept) {
 }
 
 int Job::run() {
-  engine_ = cli::open_engine(options_.common);
+  stream_.emplace(options_.common, group_bytes_);
   output_.emplace(options_.common, columns_for_eyes(), columns(runs_));
-  cli::Progress progress("recall: KV group", static_cast<std::int64_t>(groups_.size()),
-                         options_.common.quiet);
+  const std::vector<cli::StreamItem> items = cli::stream_items(reader_, groups_);
+  std::vector<std::vector<ResultRow>> rows(items.size());  // of the groups on their way
   try {
-    for (std::size_t n = 0; n < groups_.size(); ++n) {
-      check_interrupt();
-      const GroupSelection& group = groups_[n];
-      progress.update(static_cast<std::int64_t>(n), fmt::format("layer {}", group.layer));
-      std::vector<ResultRow> rows = templates(group);
-      const bool finished = std::all_of(rows.begin(), rows.end(), [&](const ResultRow& row) {
-        return output_->finished(row.unit) != nullptr;
-      });
-      if (!finished) compute(group, rows);
-      for (const ResultRow& row : rows) {
-        const Json* kept = output_->finished(row.unit);
-        emit(kept != nullptr ? *kept : to_json(row), kept != nullptr);
-      }
-    }
+    stream_->run("recall: KV group", items,
+                 {.wanted =
+                      [&](std::size_t n) {
+                        rows[n] = templates(groups_[n]);
+                        return !std::all_of(rows[n].begin(), rows[n].end(), [&](const ResultRow& row) {
+                          return output_->finished(row.unit) != nullptr;
+                        });
+                      },
+                  .compute = [&](std::size_t n, Engine& engine,
+                                 const LoadedGroup& loaded) { compute(groups_[n], engine, loaded, rows[n]); },
+                  .finish =
+                      [&](std::size_t n) {
+                        for (const ResultRow& row : rows[n]) {
+                          const Json* kept = output_->finished(row.unit);
+                          emit(kept != nullptr ? *kept : to_json(row), kept != nullptr);
+                        }
+                        rows[n] = {};
+                      }});
   } catch (const Error& error) {
-    progress.clear();
     if (error.kind() == ErrorKind::interrupted) output_->interrupt();
     throw;
   }
-  progress.clear();
   if (failed_ == done_.size()) {
     output_->interrupt();
     fail("{}", done_.front()["error"].get<std::string>());
@@ -338,8 +341,8 @@ int Job::draw_head_map() {
   one.heads = format_number(place[1]);
   const GroupSelection group = cli::select_groups(reader_, one).front();
   OutputFile file(options_.svg);
-  engine_ = cli::open_engine(options_.common);
-  file.write(head_map_svg(*engine_, reader_, group.layer, group.heads[0], *runs_[0].method,
+  const std::unique_ptr<Engine> engine = cli::open_engine(options_.common);
+  file.write(head_map_svg(*engine, reader_, group.layer, group.heads[0], *runs_[0].method,
                           request(runs_[0], group)));
   file.commit();
   return 0;

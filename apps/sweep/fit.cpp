@@ -1,42 +1,20 @@
 #include <algorithm>
 #include <bit>
-#include <limits>
-#include <map>
+#include <mutex>
 #include <optional>
 
 #include "anchor/base/error.hpp"
-#include "anchor/base/number.hpp"
-#include "anchor/base/parallel.hpp"
 #include "anchor/experiment/grid.hpp"
-#include "anchor/experiment/knob_curve.hpp"
 #include "anchor/experiment/thresholds.hpp"
+#include "cli/dump_stream.hpp"
 #include "cli/output.hpp"
-#include "cli/progress.hpp"
-#include "sweep/sweep.hpp"
+#include "sweep/findings.hpp"
+#include "sweep/fit_set.hpp"
 
 namespace anchor::sweep {
 namespace {
 
 using cli::GroupSelection;
-
-/// What the heads of one dump reach with the fitted knobs.
-struct Tally {
-  std::string path;
-  double heads = 0, reach = 0, density = 0, recall = 0;
-  double worst = std::numeric_limits<double>::infinity();
-  std::string worst_head;
-
-  void add(const Json& row, double target) {
-    const double reached = number_from_json(row["mass_recall"]).value_or(0);
-    ++heads;
-    reach += reached >= target;
-    density += number_from_json(row["density"]).value_or(0);
-    recall += reached;
-    if (reached >= worst) return;
-    worst = reached;
-    worst_head = fmt::format("{}:{}", row["dump"]["layer"].dump(), row["dump"]["head"].dump());
-  }
-};
 
 /// Fits every head's knob on several dumps and looks what it keeps on others. A KV group is done at a time,
 /// on all dumps. The fitted knob is the least that reaches the target on the mean of the fitted dumps'
@@ -47,36 +25,59 @@ class Fit {
   Fit(const Options& options, const Request& request)
       : options_(options), request_(request), run_(request.runs[0]) {
     for (const std::string& path : split_list(options.fit, "--fit")) open(path);
-    fitted_ = dumps_.size();
+    const std::size_t fitted = dumps_.size();
     if (!options.check.empty()) {
       for (const std::string& path : split_list(options.check, "--check")) open(path);
     }
+    if (options.leave_one_out && fitted < 2) fail_usage("--leave-one-out needs two dumps in --fit");
+    sets_ = fit_sets(options, paths_, fitted);
+    tallies_.assign(sets_.size(), std::vector<Tally>(dumps_.size()));
     groups_ = cli::select_groups(*dumps_[0], options.dump);
-    for (const auto& dump : dumps_) require_same_heads(*dump);
+    std::int64_t bytes = 0;
+    for (const auto& dump : dumps_) {
+      require_same_heads(*dump);
+      bytes = std::max(bytes, cli::check_memory(*dump, groups_, options.common.memory_limit()));
+    }
+    stream_.emplace(options.common, bytes);
   }
   int run();
 
  private:
+  /// A KV group on its way: rows by head, set and checked dump, and the curves of its heads by dump.
+  struct Group {
+    std::vector<ResultRow> rows;
+    std::vector<std::vector<KnobCurve>> curves;
+    std::string error;
+  };
+
   void open(const std::string& path) {
+    paths_.push_back(path);
     dumps_.emplace_back(new DumpReader(cli::open_dump(path, options_.dump)));
-    tallies_.push_back({.path = path, .worst_head = {}});
   }
   void require_same_heads(const DumpReader& dump) const;
-  std::vector<KnobCurve> curves_of(const DumpReader& dump, const GroupSelection& group);
-  std::vector<std::vector<ResultRow>> templates(const GroupSelection& group) const;
-  void compute(const GroupSelection& group, std::vector<std::vector<ResultRow>>& rows);
-  double fit(const std::vector<KnobCurve>& curves) const;
-  void write_thresholds(const std::map<int, Thresholds::Layer>& layers) const;
-  void summarize() const;
+  void fit_heads();
+  Group group_of(const GroupSelection& selection) const;
+  void compute(const GroupSelection& selection, Engine& engine, const LoadedGroup& loaded, std::size_t dump,
+               Group& group) const;
+  double fit(const FitSet& set, const Group& group, std::size_t head) const;
+  void fill(Group& group) const;
+  void emit(const Group& group);
+  void write_thresholds() const;
 
   const Options& options_;
   const Request& request_;
   const cli::MethodRun& run_;
-  std::vector<std::unique_ptr<DumpReader>> dumps_;  ///< the fitted ones, then the checked ones
-  std::vector<Tally> tallies_;                      ///< one per dump
-  std::size_t fitted_ = 0;
+  std::vector<std::string> paths_;
+  std::vector<std::unique_ptr<DumpReader>> dumps_;  ///< those of --fit, then those of --check
+  std::vector<FitSet> sets_;
+  std::vector<std::vector<Tally>> tallies_;  ///< by set and dump
   std::vector<GroupSelection> groups_;
-  std::unique_ptr<Engine> engine_;
+  std::optional<cli::DumpStream> stream_;
+  std::optional<cli::Output> output_;
+  std::vector<HeadPoint> fitted_;   ///< the first set's heads, means over its fitted dumps
+  mutable std::mutex error_mutex_;  ///< the dumps of a group may fail at the same time
+  double below_ = 0, failed_ = 0;
+  std::string first_error_;
 };
 
 void Fit::require_same_heads(const DumpReader& dump) const {
@@ -90,18 +91,60 @@ void Fit::require_same_heads(const DumpReader& dump) const {
   }
 }
 
-std::vector<KnobCurve> Fit::curves_of(const DumpReader& dump, const GroupSelection& group) {
-  check_interrupt();
-  const KvGroup data = dump.read_group(group.layer, group.kv_head);
-  if (const std::string problem = first_non_finite(data); !problem.empty())
-    fail("{}: {}", dump.path(), problem);
-  const auto inputs = engine_->upload(data);
-  std::vector<int> heads;
-  for (const int head : group.heads) heads.push_back(head - group.first_head);
-  return knob_curves(*engine_, *inputs, *run_.method, run_.params, request_.grid, heads);
+/// The rows before anything is computed. Their values are those of the dump they name.
+Fit::Group Fit::group_of(const GroupSelection& selection) const {
+  std::vector<std::uint64_t> content;
+  for (const auto& dump : dumps_) {
+    for (const std::uint64_t hash : cli::layer_content(*dump, selection.layer)) content.push_back(hash);
+  }
+  for (const double knob : request_.head.grid) content.push_back(std::bit_cast<std::uint64_t>(knob));
+  content.push_back(std::bit_cast<std::uint64_t>(options_.margin));
+  content.push_back(options_.worst);
+  Group group;
+  group.curves.resize(dumps_.size());
+  for (const int head : selection.heads) {
+    for (const FitSet& set : sets_) {
+      for (const std::size_t n : set.checked) {
+        ResultRow row = cli::head_row(*dumps_[n], selection.layer, head);
+        row.kind = "sweep";
+        row.method = run_.method->name;
+        row.params = fixed_params(run_);
+        row.target = request_.target;
+        row.device = stream_->engine().device();
+        row.path = stream_->engine().path();
+        row.extra["role"] = std::string(set.fits(n) ? "fit" : "check");
+        row.extra["fitted_on"] = set.name;
+        row.env = host_environment();
+        row.argv = options_.argv;
+        std::vector<std::uint64_t> identity = content;
+        identity.push_back(n);
+        identity.insert(identity.end(), set.fitted.begin(), set.fitted.end());
+        row.unit = unit_id(row, identity);
+        group.rows.push_back(std::move(row));
+      }
+    }
+  }
+  return group;
 }
 
-double Fit::fit(const std::vector<KnobCurve>& curves) const {
+void Fit::compute(const GroupSelection& selection, Engine& engine, const LoadedGroup& loaded,
+                  std::size_t dump, Group& group) const {
+  try {
+    if (!loaded.error.empty()) fail("{}", loaded.error);
+    const auto inputs = engine.upload(loaded.group);
+    std::vector<int> heads;
+    for (const int head : selection.heads) heads.push_back(head - selection.first_head);
+    group.curves[dump] = knob_curves(engine, *inputs, *run_.method, run_.params, request_.head.grid, heads);
+  } catch (const Error& error) {
+    if (error.kind() != ErrorKind::data) throw;
+    const std::lock_guard lock(error_mutex_);
+    group.error = error.what();
+  }
+}
+
+double Fit::fit(const FitSet& set, const Group& group, std::size_t head) const {
+  std::vector<KnobCurve> curves;
+  for (const std::size_t n : set.fitted) curves.push_back(group.curves[n][head]);
   const auto knob = [&](const KnobCurve& curve) {
     return curve.points.knob[curve.least(request_.target.value).value_or(curve.densest())];
   };
@@ -120,182 +163,142 @@ double Fit::fit(const std::vector<KnobCurve>& curves) const {
   return static_cast<double>(static_cast<float>(value + options_.margin));
 }
 
-/// Rows by head and dump, before anything is computed. Their values are those of the dump they name.
-std::vector<std::vector<ResultRow>> Fit::templates(const GroupSelection& group) const {
-  std::vector<std::uint64_t> content;
-  for (const auto& dump : dumps_) {
-    for (const std::uint64_t hash : cli::layer_content(*dump, group.layer)) content.push_back(hash);
+void Fit::fill(Group& group) const {
+  if (!group.error.empty()) {
+    for (ResultRow& row : group.rows) {
+      row.status = "error";
+      row.error = group.error;
+    }
+    return;
   }
-  for (const double knob : request_.grid) content.push_back(std::bit_cast<std::uint64_t>(knob));
-  content.push_back(std::bit_cast<std::uint64_t>(options_.margin));
-  content.push_back(options_.worst);
-  std::vector<std::vector<ResultRow>> rows;
-  for (const int head : group.heads) {
-    rows.emplace_back();
-    for (std::size_t n = 0; n < dumps_.size(); ++n) {
-      ResultRow row = cli::head_row(*dumps_[n], group.layer, head);
-      row.kind = "sweep";
-      row.method = run_.method->name;
-      row.params = fixed_params(run_);
-      row.target = request_.target;
-      row.device = engine_->device();
-      row.path = engine_->path();
-      row.extra["role"] = std::string(n < fitted_ ? "fit" : "check");
-      row.env = host_environment();
-      row.argv = options_.argv;
-      content.push_back(n);
-      row.unit = unit_id(row, content);
-      content.pop_back();
-      rows.back().push_back(std::move(row));
-    }
-  }
-  return rows;
-}
-
-void Fit::compute(const GroupSelection& group, std::vector<std::vector<ResultRow>>& rows) {
-  try {
-    std::vector<std::vector<KnobCurve>> by_dump;
-    for (std::size_t n = 0; n < fitted_; ++n) by_dump.push_back(curves_of(*dumps_[n], group));
-    std::vector<double> values;
-    const auto record = [&](std::size_t head, std::size_t dump, const KnobCurve& curve) {
-      const std::size_t at = curve.at(values[head]);
-      rows[head][dump].value = values[head];
-      rows[head][dump].density = curve.points.density[at];
-      rows[head][dump].mass_recall = curve.points.mass_recall[at];
-    };
-    for (std::size_t head = 0; head < rows.size(); ++head) {
-      std::vector<KnobCurve> curves;
-      for (auto& dump : by_dump) curves.push_back(std::move(dump[head]));
-      values.push_back(fit(curves));
-      for (std::size_t n = 0; n < fitted_; ++n) record(head, n, curves[n]);
-    }
-    for (std::size_t n = fitted_; n < dumps_.size(); ++n) {
-      const std::vector<KnobCurve> curves = curves_of(*dumps_[n], group);
-      for (std::size_t head = 0; head < rows.size(); ++head) record(head, n, curves[head]);
-    }
-  } catch (const Error& error) {
-    if (error.kind() != ErrorKind::data) throw;
-    for (auto& list : rows) {
-      for (ResultRow& row : list) {
-        row.status = "error";
-        row.error = error.what();
+  std::size_t at = 0;
+  for (std::size_t head = 0; head < group.curves[0].size(); ++head) {
+    for (const FitSet& set : sets_) {
+      const double value = fit(set, group, head);
+      for (const std::size_t n : set.checked) {
+        ResultRow& row = group.rows[at++];
+        const CurvePoint point = group.curves[n][head].points.point(group.curves[n][head].at(value));
+        row.value = value;
+        row.density = point.density;
+        row.mass_recall = point.mass_recall;
+        row.extra["shortfall"] = std::max(0., request_.target.value - point.mass_recall);
       }
     }
   }
 }
 
-void Fit::write_thresholds(const std::map<int, Thresholds::Layer>& layers) const {
+/// Prints a group's rows, head by head, and counts what they say.
+void Fit::emit(const Group& group) {
+  const double target = request_.target.value;
+  for (std::size_t at = 0; at < group.rows.size();) {
+    for (std::size_t s = 0; s < sets_.size(); ++s) {
+      HeadPoint mean;
+      double least = 1;
+      bool ok = true;
+      for (const std::size_t n : sets_[s].checked) {
+        const ResultRow& row = group.rows[at++];
+        const Json* kept = output_->finished(row.unit);
+        const Json json = kept != nullptr ? *kept : to_json(row);
+        output_->row(json, cli::Audience::everyone, kept != nullptr);
+        if (json["status"] != "ok") {
+          ok = false;
+          if (first_error_.empty()) first_error_ = json["error"].get<std::string>();
+          continue;
+        }
+        tallies_[s][n].add(json, target);
+        if (!sets_[s].fits(n)) continue;
+        const HeadPoint point = HeadPoint::of(json);
+        const auto count = static_cast<double>(sets_[s].fitted.size());
+        mean.layer = point.layer, mean.head = point.head, mean.value = point.value;
+        mean.density += point.density / count;
+        mean.recall += point.recall / count;
+        least = std::min(least, point.recall);
+      }
+      if (!ok) {
+        ++failed_;
+        const ResultRow& row = group.rows[at - 1];
+        options_.common.note(fmt::format("layer {} head {}: {}", *row.layer, *row.head, first_error_));
+        continue;
+      }
+      if (options_.leave_one_out) continue;  // its rows are not of the dumps that were fitted
+      below_ += (options_.worst ? least : mean.recall) < target;
+      if (s == 0) fitted_.push_back(mean);
+    }
+  }
+}
+
+void Fit::fit_heads() {
+  std::vector<cli::StreamItem> items;  // the dumps of a group one after the other
+  for (const GroupSelection& selection : groups_)
+    for (const auto& dump : dumps_) items.push_back({dump.get(), selection});
+  std::vector<Group> groups(groups_.size());
+  const std::size_t dumps = dumps_.size();
+  stream_->run("fit: KV group", items,
+               {.wanted =
+                    [&](std::size_t n) {
+                      Group& group = groups[n / dumps];
+                      if (n % dumps == 0) group = group_of(groups_[n / dumps]);
+                      return !std::all_of(group.rows.begin(), group.rows.end(), [&](const ResultRow& row) {
+                        return output_->finished(row.unit) != nullptr;
+                      });
+                    },
+                .compute =
+                    [&](std::size_t n, Engine& engine, const LoadedGroup& loaded) {
+                      compute(groups_[n / dumps], engine, loaded, n % dumps, groups[n / dumps]);
+                    },
+                .finish =
+                    [&](std::size_t n) {
+                      if (n % dumps + 1 < dumps) return;
+                      Group& group = groups[n / dumps];
+                      if (!group.error.empty() || !group.curves[0].empty()) fill(group);
+                      emit(group);
+                      group = {};
+                    }});
+}
+
+void Fit::write_thresholds() const {
   Thresholds made;
   made.method = run_.method->name;
   made.knob = run_.method->knob;
   made.params = fixed_params(run_);
   made.model = dumps_[0]->header().model;
   made.target = request_.target;
-  for (std::size_t n = 0; n < fitted_; ++n) made.calibrated_on.push_back(dumps_[n]->path());
-  for (const auto& [number, layer] : layers) made.layers.push_back(layer);
+  for (const std::size_t n : sets_[0].fitted) made.calibrated_on.push_back(paths_[n]);
+  made.layers = threshold_layers(fitted_);
   OutputFile file(options_.thresholds_out);
   file.write(thresholds_text(made));
   file.commit();
 }
 
-void Fit::summarize() const {
-  std::vector<Json> lines;
-  for (std::size_t n = 0; n < tallies_.size(); ++n) {
-    const Tally& tally = tallies_[n];
-    lines.push_back({{"dump", tally.path.substr(tally.path.rfind('/') + 1)},
-                     {"role", n < fitted_ ? "fit" : "check"},
-                     {"density", tally.density / tally.heads},
-                     {"mass_recall", tally.recall / tally.heads},
-                     {"heads at target", fmt::format("{} of {}", tally.reach, tally.heads)},
-                     {"worst head", fmt::format("{:.3f} ({})", tally.worst, tally.worst_head)}});
-  }
-  const std::vector<Column> columns{{"role"},       {"density", 4}, {"mass_recall", 4}, {"heads at target"},
-                                    {"worst head"}, {"dump"}};
-  fmt::print("\n{} per head for mass_recall {}, fitted on {}{}:\n\n{}", run_.method->knob,
-             format_number(request_.target.value), options_.worst ? "each dump" : "the mean of the dumps",
-             options_.margin == 0 ? "" : fmt::format(", plus {}", format_number(options_.margin)),
-             markdown_table(lines, columns, 0));
-  std::fflush(stdout);
-}
-
 int Fit::run() {
-  engine_ = cli::open_engine(options_.common);
-  const std::vector<Column> eye{{"dump.layer", -1, "layer"},
-                                {"dump.head", -1, "head"},
-                                {"role"},
-                                {"value", 4, run_.method->knob},
-                                {"density", 4},
-                                {"mass_recall", 4},
-                                {"dump.path", -1, "dump"}};
-  const std::vector<Column> all{{"dump.path"},   {"role"},   {"dump.layer"},   {"dump.head"}, {"status"},
-                                {"error"},       {"method"}, {"target.value"}, {"value"},     {"density"},
-                                {"mass_recall"}, {"path"},   {"unit"}};
-  cli::Output output(options_.common, eye, all);
+  std::vector<Column> eye{{"dump.layer", -1, "layer"}, {"dump.head", -1, "head"}, {"role"}};
+  if (sets_.size() > 1) eye.push_back({"fitted_on"});
+  for (const Column& column : {Column{"value", 4, run_.method->knob}, Column{"density", 4},
+                               Column{"mass_recall", 4}, Column{"dump.path", -1, "dump"}}) {
+    eye.push_back(column);
+  }
+  const std::vector<Column> all{{"dump.path"},    {"role"},   {"fitted_on"}, {"dump.layer"},
+                                {"dump.head"},    {"status"}, {"error"},     {"method"},
+                                {"target.value"}, {"value"},  {"density"},   {"mass_recall"},
+                                {"shortfall"},    {"path"},   {"unit"}};
+  output_.emplace(options_.common, eye, all);
   std::optional<OutputFile> probe;  // an unwritable place is found before the work, not after it
   if (!options_.thresholds_out.empty()) probe.emplace(options_.thresholds_out);
-  std::map<int, Thresholds::Layer> layers;
-  double below = 0, failed = 0;
-  std::string first_error;
-  cli::Progress progress("fit: KV group", static_cast<std::int64_t>(groups_.size()), options_.common.quiet);
   try {
-    for (std::size_t g = 0; g < groups_.size(); ++g) {
-      const GroupSelection& group = groups_[g];
-      progress.update(static_cast<std::int64_t>(g), fmt::format("layer {}", group.layer));
-      auto rows = templates(group);
-      const bool finished = std::all_of(rows.begin(), rows.end(), [&](const auto& list) {
-        return std::all_of(list.begin(), list.end(),
-                           [&](const ResultRow& row) { return output.finished(row.unit) != nullptr; });
-      });
-      if (!finished) compute(group, rows);
-      for (auto& list : rows) {
-        double density = 0, recall = 0, value = 0, least = 1;
-        bool ok = true;
-        for (std::size_t n = 0; n < list.size(); ++n) {
-          const Json* kept = output.finished(list[n].unit);
-          const Json json = kept != nullptr ? *kept : to_json(list[n]);
-          output.row(json, cli::Audience::everyone, kept != nullptr);
-          if (json["status"] != "ok") {
-            ok = false;
-            if (first_error.empty()) first_error = json["error"].get<std::string>();
-            continue;
-          }
-          tallies_[n].add(json, request_.target.value);
-          if (n >= fitted_) continue;
-          value = number_from_json(json["value"]).value_or(0);
-          density += number_from_json(json["density"]).value_or(0) / static_cast<double>(fitted_);
-          const double reached = number_from_json(json["mass_recall"]).value_or(0);
-          recall += reached / static_cast<double>(fitted_);
-          least = std::min(least, reached);
-        }
-        if (!ok) {
-          ++failed;
-          options_.common.note(fmt::format("layer {} head {}: {}", group.layer, *list[0].head, first_error));
-          continue;
-        }
-        below += (options_.worst ? least : recall) < request_.target.value;
-        Thresholds::Layer& layer = layers[group.layer];
-        layer.layer = group.layer;
-        layer.heads.push_back(*list[0].head);
-        layer.value.push_back(value);
-        layer.density.push_back(density);
-        layer.mass_recall.push_back(recall);
-      }
-    }
+    fit_heads();
   } catch (const Error& error) {
-    progress.clear();
-    if (error.kind() == ErrorKind::interrupted) output.interrupt();
+    if (error.kind() == ErrorKind::interrupted) output_->interrupt();
     throw;
   }
-  progress.clear();
-  if (layers.empty()) {
-    output.interrupt();
-    fail("{}", first_error);
+  if (tallies_[0][sets_[0].checked[0]].heads == 0) {
+    output_->interrupt();
+    fail("{}", first_error_);
   }
-  output.finish();
+  output_->finish();
   probe.reset();
-  if (!options_.thresholds_out.empty() && failed == 0) write_thresholds(layers);
-  if (output.markdown()) summarize();
-  return failed > 0 ? 3 : below > 0 ? 4 : 0;
+  if (!options_.thresholds_out.empty() && failed_ == 0) write_thresholds();
+  if (output_->markdown()) print_fits(options_, request_, sets_, paths_, tallies_);
+  return failed_ > 0 ? 3 : below_ > 0 ? 4 : 0;
 }
 
 }  // namespace

@@ -48,6 +48,8 @@ void check_run(const Options& options, const cli::MethodRun& run) {
     fail_usage("{} has no exact curve: give the values of {} to replay, as in --grid 0.5,0.9 or 512-8k*2",
                method.name, method.knob);
   }
+  if (!method.granularity && !options.allocate.empty())
+    fail_usage("--allocate needs a method with exact curves, {} has none", method.name);
   if (!method.granularity && options.margin != 0)
     fail_usage("--margin needs a method with exact curves, {} has none", method.name);
 }
@@ -67,6 +69,26 @@ void setup(CLI::App& app, Options& options) {
   app.add_flag("--curves{thin}", options.curves,
                "A row with each head's curve; --curves=full: every step of it");
   app.add_option("--grid", options.grid, "Knob values to evaluate, such as 0:20:0.5")->type_name("LIST");
+  app.add_option("--row-curves", options.row_curves,
+                 "Run every head's plan at so many knobs: 5th percentile and minimum over rows, output error")
+      ->check(CLI::Range(1, 1000))
+      ->type_name("K");
+  app.add_option(
+         "--measure", options.measure,
+         "Run the plans: at each head's own knob, at all that are found (reads the dump twice), or not")
+      ->check(CLI::IsMember({"heads", "all", "none"}))
+      ->capture_default_str()
+      ->type_name("WHICH");
+  app.add_option("--allocate", options.allocate,
+                 "Let only the mean over each layer, or the model, reach the target, with least density")
+      ->check(CLI::IsMember({"layer", "model"}))
+      ->type_name("SCOPE");
+  app.add_option("--floor", options.floor, "With --allocate: mass recall that every head must keep")
+      ->check(CLI::Range(0., 1.))
+      ->type_name("X");
+  app.add_option("--budget", options.budget, "With --allocate: the most recall within this mean density")
+      ->check(CLI::Range(0., 1.))
+      ->type_name("X");
   app.add_option("--thresholds-out", options.thresholds_out, "One knob value per head, for --thresholds")
       ->type_name("FILE");
   app.add_option("--fit", options.fit, "Fit the knob of every head on these dumps together")
@@ -74,6 +96,9 @@ void setup(CLI::App& app, Options& options) {
   app.add_option("--check", options.check, "With --fit: what the fitted knobs reach on these dumps")
       ->type_name("DUMP,...");
   app.add_flag("--worst", options.worst, "With --fit: reach the target on every dump, not on their mean");
+  app.add_flag("--matrix", options.matrix, "With --fit: fit each dump alone and look at all of them");
+  app.add_flag("--leave-one-out", options.leave_one_out,
+               "With --fit: look at each dump with the knobs fitted on the others");
   app.add_option("--margin", options.margin, "With --fit: add this to every fitted knob (its own units)")
       ->type_name("X");
   cli::add_output(app, options.common);
@@ -87,31 +112,53 @@ ScalarMap fixed_params(const cli::MethodRun& run) {
   return params;
 }
 
-int run(const Options& options) {
-  Request request{parse_target(options), {}, cli::resolve_methods(options.method)};
-  if (!options.grid.empty()) request.grid = parse_list(options.grid, "--grid");
-  std::sort(request.grid.begin(), request.grid.end());
-  request.grid.erase(std::unique(request.grid.begin(), request.grid.end()), request.grid.end());
-  for (const cli::MethodRun& run : request.runs) check_run(options, run);
-  if (!options.curves.empty() && options.curves != "thin" && options.curves != "full") {
+namespace {
+
+/// Flags that make no sense together.
+void check_flags(const Options& options, std::size_t runs) {
+  if (!options.curves.empty() && options.curves != "thin" && options.curves != "full")
     fail_usage("--curves={}: write --curves or --curves=full", options.curves);
-  }
-  if (!options.thresholds_out.empty() && request.runs.size() > 1) {
-    fail_usage("--thresholds-out holds one method with one set of parameters, not {}", request.runs.size());
-  }
+  if (!options.thresholds_out.empty() && runs > 1)
+    fail_usage("--thresholds-out holds one method with one set of parameters, not {}", runs);
+  if (options.allocate.empty() && (options.floor || options.budget))
+    fail_usage("--floor and --budget need --allocate layer or --allocate model");
+  const bool several = options.matrix || options.leave_one_out;
   if (options.fit.empty()) {
-    if (!options.check.empty() || options.margin != 0 || options.worst)
-      fail_usage("--check, --margin and --worst need --fit");
+    if (!options.check.empty() || options.margin != 0 || options.worst || several)
+      fail_usage("--check, --margin, --worst, --matrix and --leave-one-out need --fit");
     if (options.dump.path.empty())
       fail_usage("which dump? anchor-sweep DUMP, or --fit A.h5,B.h5 --check C.h5");
-    return run_sweep(options, request);
+    return;
   }
   if (!options.dump.path.empty())
     fail_usage("{} and --fit: with --fit the dumps are those of --fit and --check", options.dump.path);
-  if (!options.curves.empty()) fail_usage("--curves shows the curves of one dump, not of --fit");
-  if (request.runs.size() > 1)
-    fail_usage("--fit fits one method with one set of parameters, not {}", request.runs.size());
-  return run_fit(options, request);
+  if (!options.curves.empty() || options.row_curves > 0)
+    fail_usage("--curves and --row-curves show the curves of one dump, not of --fit");
+  if (!options.allocate.empty()) fail_usage("--allocate looks at one dump, not at those of --fit");
+  if (runs > 1) fail_usage("--fit fits one method with one set of parameters, not {}", runs);
+  if (options.matrix && options.leave_one_out) fail_usage("--matrix and --leave-one-out: choose one");
+  if (several && !options.thresholds_out.empty())
+    fail_usage("--thresholds-out holds one fit, not those of --matrix or --leave-one-out");
+}
+
+}  // namespace
+
+int run(const Options& options) {
+  Request request{parse_target(options), {}, cli::resolve_methods(options.method)};
+  SweepRequest& head = request.head;
+  head.target_recall = request.target.value;
+  if (!options.grid.empty()) head.grid = parse_list(options.grid, "--grid");
+  std::sort(head.grid.begin(), head.grid.end());
+  head.grid.erase(std::unique(head.grid.begin(), head.grid.end()), head.grid.end());
+  head.measure = options.measure != "none";
+  head.row_curve_points = options.row_curves;
+  if (!options.allocate.empty()) head.floor = options.floor.value_or(0);
+  using Shown = SweepRequest::Shown;
+  if (!options.curves.empty()) head.shown = options.curves == "full" ? Shown::full : Shown::thin;
+  if (!head.grid.empty()) head.shown = Shown::grid;
+  for (const cli::MethodRun& run : request.runs) check_run(options, run);
+  check_flags(options, request.runs.size());
+  return options.fit.empty() ? run_sweep(options, request) : run_fit(options, request);
 }
 
 }  // namespace anchor::sweep

@@ -2,6 +2,7 @@
 
 #include <CLI/CLI.hpp>
 
+#include "anchor/experiment/head_sweep.hpp"
 #include "cli/common_options.hpp"
 #include "cli/dump_options.hpp"
 #include "cli/main.hpp"
@@ -18,16 +19,22 @@ struct Options {
   std::string curves;                   ///< empty, thin or full
   std::string grid;                     ///< knob values
   std::string thresholds_out;
-  std::string fit, check;  ///< lists of dumps
-  double margin = 0;       ///< added to fitted knobs
-  bool worst = false;      ///< fit every dump instead of their mean
+  std::string allocate;           ///< layer or model; empty: every head reaches the target
+  std::optional<double> floor;    ///< with --allocate: least recall of any head
+  std::optional<double> budget;   ///< with --allocate: mean density instead of the target
+  std::string measure = "heads";  ///< none, heads or all
+  int row_curves = 0;             ///< points
+  std::string fit, check;         ///< lists of dumps
+  bool matrix = false, leave_one_out = false;
+  double margin = 0;   ///< added to fitted knobs
+  bool worst = false;  ///< fit every dump instead of their mean
   std::vector<std::string> argv;
 };
 
 /// Options after their texts were read, shared by both ways of sweeping.
 struct Request {
   Target target;
-  std::vector<double> grid;
+  SweepRequest head;
   std::vector<cli::MethodRun> runs;
 };
 
@@ -42,5 +49,8 @@ int run_fit(const Options& options, const Request& request);
 
 /// A sweep row's parameters: all but the knob, which is what is looked for.
 ScalarMap fixed_params(const cli::MethodRun& run);
+
+/// A replay's numbers in a result row.
+void fill_measured(ResultRow& row, const HeadReplay& replay);
 
 }  // namespace anchor::sweep

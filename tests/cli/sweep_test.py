@@ -142,6 +142,140 @@ class Targets(ToolTest):
         self.assertEqual(run("anchor-sweep", path, *SMALL, "--layers", 0, "--heads", 0).returncode, 1)
 
 
+class Measures(ToolTest):
+    def test_what_is_measured_at_the_found_knobs_is_what_recall_finds(self):
+        path, out = self.dump(layers=2, length=400), self.path("t.json")
+        swept = rows(run("anchor-sweep", path, *SMALL, "--target-recall", 0.8, "--thresholds-out", out).stdout)
+        replays = rows(run("anchor-recall", path, "--thresholds", out).stdout)
+        heads = [r for r in swept if r["scope"] == "head"]
+        self.assertEqual(len(heads), len(replays))
+        for row, replay in zip(heads, replays):
+            self.assertEqual((row["dump"], row["value"]), (replay["dump"], replay["params"]["theta"]))
+            self.assertAlmostEqual(row["density"], replay["density"], delta=1e-12)
+            self.assertAlmostEqual(row["mass_recall"], replay["mass_recall"], delta=1e-5)
+            for field in ("mass_recall_p05", "mass_recall_min", "out_rel_l2", "output_recall_0.01", "work_density", "stripe_density"):
+                self.assertEqual(row[field], replay[field])
+        bare = rows(run("anchor-sweep", path, *SMALL, "--target-recall", 0.8, "--measure", "none").stdout)
+        for row, other in zip(heads, (r for r in bare if r["scope"] == "head")):
+            self.assertEqual(row["value"], other["value"])
+            self.assertNotIn("out_rel_l2", other)
+            self.assertNotEqual(row["unit"], other["unit"])
+
+    def test_row_curves_are_replays(self):
+        path = self.dump(layers=1, length=400)
+        text = run("anchor-sweep", path, *SMALL, "--row-curves", 5, "--heads", 1).stdout
+        (curve,) = [r["curve"] for r in rows(text) if r["kind"] == "curve"]
+        self.assertEqual([len(column) for column in curve.values()], [5] * 6)
+        self.assertEqual(curve["knob"][0], "-inf")
+        self.assertAlmostEqual(curve["mass_recall"][-1], 1, delta=1e-6)
+        steps = np.diff(curve["mass_recall"])
+        self.assertLess(np.ptp(steps), 0.02)
+        for n in (1, 3):
+            (row,) = rows(run("anchor-recall", path, *SMALL, f"--theta={curve['knob'][n]!r}", "--heads", 1).stdout)
+            for field in ("density", "mass_recall", "mass_recall_p05", "mass_recall_min", "out_rel_l2"):
+                self.assertEqual(row[field], curve[field][n])
+
+    def test_of_several_geometries_the_one_with_least_density_wins(self):
+        path = self.dump(layers=2, length=500)
+        text = run("anchor-sweep", path, "--block", "16,32", "--step", "1,4", "--target-recall", 0.8).stdout
+        by_head = {}
+        for row in rows(text):
+            if row["kind"] == "sweep" and row["scope"] == "head":
+                by_head.setdefault((row["dump"]["layer"], row["dump"]["head"]), []).append(row)
+        self.assertEqual({len(some) for some in by_head.values()}, {4})
+        won = {}
+        for some in by_head.values():
+            (winner,) = [r for r in some if r["wins"] == 1]
+            self.assertEqual(winner["density"], min(r["density"] for r in some if r["mass_recall"] >= 0.8))
+            key = (winner["params"]["block"], winner["params"]["step"])
+            won[key] = won.get(key, 0) + 1
+        for row in rows(text):
+            if row["scope"] == "all":
+                self.assertEqual(row["heads_won"], won.get((row["params"]["block"], row["params"]["step"]), 0))
+        _, table = run_in_terminal("anchor-sweep", path, "--block", "16", "--step", "1,4", "--target-recall", 0.8)
+        self.assertIn("best of each head", table)
+        self.assertIn("step=4, theta per head", table)
+
+
+class Allocations(ToolTest):
+    def sweep(self, *arguments):
+        result = run("anchor-sweep", self.path("d.h5"), *SMALL, "--target-recall", 0.85, *arguments)
+        found = rows(result.stdout)
+        joint = [r for r in found if r.get("choice") == "allocation"]
+        own = [r for r in found if r["kind"] == "sweep" and r["scope"] == "head" and "choice" not in r]
+        return result, own, [r for r in joint if r["scope"] == "head"], [r for r in joint if r["scope"] != "head"]
+
+    def test_only_the_mean_reaches_the_target_and_the_plans_keep_what_the_curves_promise(self):
+        self.dump(layers=3, length=500)
+        result, own, heads, (whole,) = self.sweep("--allocate", "model", "--measure", "all", "--thresholds-out", self.path("t.json"))
+        self.assertEqual(result.returncode, 0, result.stderr)
+        self.assertEqual(len(heads), 12)
+        self.assertGreaterEqual(whole["mass_recall"], 0.85 - 1e-9)
+        self.assertLess(whole["density"], np.mean([r["density"] for r in own]))
+        self.assertGreaterEqual(whole["optimality_gap"], 0)
+        self.assertLess(whole["optimality_gap"], 0.02)
+        self.assertAlmostEqual(np.mean([r["mass_recall"] for r in heads]), whole["mass_recall"], delta=1e-5)
+        self.assertAlmostEqual(np.mean([r["density"] for r in heads]), whole["density"], delta=1e-9)
+        self.assertLess(min(r["mass_recall"] for r in heads), 0.85)
+        self.assertEqual(whole["worst_head_mass_recall"], min(whole["worst_head_mass_recall"], *(r["mass_recall"] + 1e-5 for r in heads)))
+        file = json.loads(Path(self.path("t.json")).read_text())
+        self.assertEqual(file["target"], {"metric": "mass_recall", "statistic": "mean over the model", "value": 0.85})
+        replays = rows(run("anchor-recall", self.path("d.h5"), "--thresholds", self.path("t.json")).stdout)
+        for row, replay in zip(heads, replays):
+            self.assertEqual(row["mass_recall"], replay["mass_recall"])
+            self.assertEqual(row["out_rel_l2"], replay["out_rel_l2"])
+
+    def test_floors_budgets_and_layers(self):
+        self.dump(layers=3, length=500)
+        _, _, free, (whole,) = self.sweep("--allocate", "model")
+        _, _, heads, (floored,) = self.sweep("--allocate", "model", "--floor", 0.8)
+        self.assertGreaterEqual(min(r["mass_recall"] for r in heads), 0.8 - 1e-9)
+        self.assertGreaterEqual(floored["density"], whole["density"] - 1e-12)
+        _, _, _, (budget,) = self.sweep("--allocate", "model", "--budget", whole["density"])
+        self.assertEqual(budget["target"]["metric"], "density")
+        self.assertLessEqual(budget["density"], whole["density"] + 1e-12)
+        self.assertGreaterEqual(budget["mass_recall"], 0.85 - 0.02)
+        _, _, _, layers = self.sweep("--allocate", "layer")
+        self.assertEqual([r["dump"]["layer"] for r in layers], [0, 1, 2])
+        for row in layers:
+            self.assertGreaterEqual(row["mass_recall"], 0.85 - 1e-9)
+        self.assertLessEqual(whole["density"], np.mean([r["density"] for r in layers]) + 1e-3)
+        result, *_ = self.sweep("--allocate", "model", "--budget", 0.0001)
+        self.assertEqual(result.returncode, 4)
+        self.assertIn("no choice of theta keeps density 0.0001", result.stderr)
+
+    def test_resumed_allocations_are_the_same(self):
+        path, out = self.dump(layers=3, length=400), self.path("s.jsonl")
+        arguments = ("anchor-sweep", path, *SMALL, "--target-recall", 0.85, "--allocate", "model", "--measure", "all")
+        whole = run(*arguments, "--out", out)
+        lines = Path(out).read_text().splitlines(keepends=True)
+        for keep in (3, len(lines) // 2, len(lines) - 5, len(lines)):
+            Path(out).write_text("".join(lines[:keep]))
+            resumed = run(*arguments, "--out", out, "--resume")
+            self.assertEqual(plain(resumed.stdout), plain(whole.stdout))
+            self.assertEqual(sorted(map(str, plain(Path(out).read_text()))), sorted(map(str, plain("".join(lines)))))
+
+
+class Streams(ToolTest):
+    def test_memory_threads_and_read_ahead_do_not_change_rows(self):
+        path = self.dump(layers=4, q_heads=6, kv_heads=3, length=300)
+        for name, arguments in (("anchor-sweep", (*SMALL, "--curves", "--target-recall", 0.8)), ("anchor-recall", (*SMALL, "--theta", 2))):
+            first = plain(run(name, path, *arguments).stdout)
+            self.assertGreaterEqual(len(first), 4 * 6)
+            for more in (("--threads", 1), ("--memory", "800k"), ("--memory", "4G", "--threads", 8)):
+                self.assertEqual(plain(run(name, path, *arguments, *more).stdout), first)
+        self.check_error(run("anchor-sweep", path, "--memory", "100k"), 1, "--memory allows 0 MiB")
+
+    def test_devices(self):
+        path = self.dump()
+        for device, word in (("cuda:", "known: auto"), ("cuda:0,", "known"), ("cuda:0,x", "known"), ("cuda:1,1", "twice"), ("gpu", "known")):
+            self.check_error(run("anchor-sweep", path, *SMALL, "--device", device), 2, word)
+
+    def test_v_says_how_fast_it_was(self):
+        result = run("anchor-recall", self.dump(), *SMALL, "-v")
+        self.assertRegex(result.stderr, r"4 done, [0-9.]+ GB/s, [0-9.]+ heads/s")
+
+
 class Fits(ToolTest):
     def setUp(self):
         super().setUp()
@@ -184,6 +318,32 @@ class Fits(ToolTest):
                 moved += 1
         self.assertGreater(moved, 0)
 
+    def matrix(self, *arguments):
+        result = run("anchor-sweep", "--fit", f"{self.a},{self.b}", "--check", self.c, *self.arguments, *arguments)
+        self.assertIn(result.returncode, (0, 4), result.stderr)
+        return {(r["fitted_on"], Path(r["dump"]["path"]).stem, r["dump"]["layer"], r["dump"]["head"]): r for r in rows(result.stdout)}
+
+    def test_a_matrix_has_every_fit_on_every_dump(self):
+        found = self.matrix("--matrix")
+        self.assertEqual(len(found), 2 * 3 * 8)
+        alone = rows(run("anchor-sweep", "--fit", self.a, "--check", f"{self.b},{self.c}", *self.arguments).stdout)
+        for row in alone:
+            same = found["a.h5", Path(row["dump"]["path"]).stem, row["dump"]["layer"], row["dump"]["head"]]
+            for field in ("value", "density", "mass_recall", "role", "shortfall"):
+                self.assertEqual(same[field], row[field])
+            self.assertAlmostEqual(same["shortfall"], max(0, 0.85 - same["mass_recall"]), delta=1e-12)
+        _, table = run_in_terminal("anchor-sweep", "--fit", f"{self.a},{self.b}", "--check", self.c, *self.arguments, "--matrix")
+        self.assertRegex(table, r"a\.h5 \| 0\.[0-9]+ at 0\.[0-9]+ \* \| +0\.[0-9]+ at 0\.[0-9]+ \|")
+
+    def test_leave_one_out_looks_at_each_dump_with_the_knobs_of_the_others(self):
+        found = self.matrix("--leave-one-out")
+        self.assertEqual({key[:2] for key in found}, {("all but a.h5", "a"), ("all but a.h5", "c"), ("all but b.h5", "b"), ("all but b.h5", "c")})
+        for row in rows(run("anchor-sweep", "--fit", self.b, "--check", self.a, *self.arguments).stdout):
+            if row["role"] == "check":
+                same = found["all but a.h5", "a", row["dump"]["layer"], row["dump"]["head"]]
+                self.assertEqual((same["value"], same["mass_recall"]), (row["value"], row["mass_recall"]))
+                self.assertEqual(same["role"], "check")
+
     def test_dumps_of_different_models_are_refused(self):
         other = self.dump("other.h5", q_heads=2, kv_heads=2)
         result = run("anchor-sweep", "--fit", f"{self.a},{other}", *SMALL, "--heads", "0")
@@ -209,6 +369,15 @@ class BadInput(ToolTest):
             ((path, "--check", path), "--fit"),
             ((path, "--margin", 1), "--fit"),
             ((path, "--fit", path), "--fit"),
+            ((path, "--matrix"), "--fit"),
+            (("--fit", path, "--leave-one-out"), "two dumps"),
+            (("--fit", f"{path},{path}", "--leave-one-out", "--matrix"), "choose one"),
+            (("--fit", path, "--allocate", "model"), "--allocate"),
+            ((path, "--floor", 0.5), "--allocate"),
+            ((path, "--allocate", "head"), "--allocate"),
+            ((path, "--method", "streaming", "--grid", "64", "--allocate", "model"), "exact curves"),
+            ((path, "--measure", "some"), "--measure"),
+            ((path, "--row-curves", 0), "--row-curves"),
             ((path, "--resume"), "--out"),
             ((path, "--block", 0), "block"),
             ((path, "--step=-2"), "step"),

@@ -1,12 +1,12 @@
 #pragma once
 
 #include <array>
-#include <cstddef>
 #include <cstdint>
 #include <vector>
 
 #include "anchor/base/aligned.hpp"
 #include "anchor/base/dtype.hpp"
+#include "anchor/base/host_bytes.hpp"
 
 namespace anchor {
 
@@ -14,7 +14,7 @@ namespace anchor {
 struct Tensor {
   DType dtype = DType::f32;
   std::array<std::int64_t, 3> shape{};  ///< heads, tokens, dim
-  std::vector<std::byte> bytes;
+  HostBytes bytes;
 
   std::int64_t size() const { return shape[0] * shape[1] * shape[2]; }
 
@@ -26,7 +26,7 @@ struct Tensor {
   }
 
   static Tensor from_float(DType dtype, std::array<std::int64_t, 3> shape, std::span<const float> values) {
-    Tensor tensor{dtype, shape, std::vector<std::byte>(values.size() * size_of(dtype))};
+    Tensor tensor{dtype, shape, HostBytes(values.size() * size_of(dtype))};
     anchor::from_float(dtype, values, tensor.bytes.data());
     return tensor;
   }

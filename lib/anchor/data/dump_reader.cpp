@@ -146,8 +146,8 @@ const StoredTensor* DumpReader::stored(int layer, Part part) const {
   return found == parts.end() ? nullptr : &found->second;
 }
 
-Tensor DumpReader::read(int layer, Part part, std::int64_t first, std::int64_t count,
-                        std::int64_t rows) const {
+Tensor DumpReader::read(int layer, Part part, std::int64_t first, std::int64_t count, std::int64_t rows,
+                        std::pmr::memory_resource* memory) const {
   const auto& owner = state_->layer(layer);
   const std::string where = fmt::format("{}: layer {}, {}", path(), layer, name_of(part));
   const auto found = owner.stored.find(part);
@@ -158,7 +158,9 @@ Tensor DumpReader::read(int layer, Part part, std::int64_t first, std::int64_t c
     fail("{}: heads {} to {}, {} rows are not all there: the shape is [{}]", where, first, first + count - 1,
          rows, fmt::join(stored.shape, ", "));
   }
-  Tensor tensor{stored.dtype, {count, rows, stored.shape[2]}, {}};
+  Tensor tensor{stored.dtype,
+                {count, rows, stored.shape[2]},
+                HostBytes(memory ? memory : std::pmr::get_default_resource())};
   const std::int64_t row_bytes = stored.shape[2] * static_cast<std::int64_t>(size_of(stored.dtype));
   tensor.bytes.resize(static_cast<std::size_t>(count * rows * row_bytes));
   if (stored.offset) {
@@ -179,7 +181,8 @@ Tensor DumpReader::read(int layer, Part part, std::int64_t first, std::int64_t c
   return tensor;
 }
 
-KvGroup DumpReader::read_group(int layer, int kv_head, std::int64_t tokens) const {
+KvGroup DumpReader::read_group(int layer, int kv_head, std::int64_t tokens,
+                               std::pmr::memory_resource* memory) const {
   const LayerInfo& info = this->layer(layer);
   require_replayable(info, path());
   if (kv_head < 0 || kv_head >= info.geometry.kv_heads) {
@@ -198,9 +201,9 @@ KvGroup DumpReader::read_group(int layer, int kv_head, std::int64_t tokens) cons
   g.q_heads /= g.kv_heads;
   g.kv_heads = 1;
   group.first_q_head = kv_head * g.q_heads;
-  group.q = read(layer, Part::q, group.first_q_head, g.q_heads, g.q_len);
-  group.k = read(layer, Part::k, kv_head, 1, g.kv_len);
-  group.v = read(layer, Part::v, kv_head, 1, g.kv_len);
+  group.q = read(layer, Part::q, group.first_q_head, g.q_heads, g.q_len, memory);
+  group.k = read(layer, Part::k, kv_head, 1, g.kv_len, memory);
+  group.v = read(layer, Part::v, kv_head, 1, g.kv_len, memory);
   return group;
 }
 
@@ -223,10 +226,38 @@ std::vector<std::int32_t> DumpReader::input_ids() const {
   return read_input_ids(*state_->file);
 }
 
+namespace {
+
+/// True if an element has all bits of `exponent` set: NaN or infinity.
+template <class Word>
+bool has_non_finite(const HostBytes& bytes, Word exponent) {
+  unsigned found = 0;
+  for (std::size_t n = 0; n < bytes.size(); n += sizeof(Word)) {  // no early exit: this vectorises
+    Word word;
+    std::memcpy(&word, bytes.data() + n, sizeof word);
+    found |= (word & exponent) == exponent;
+  }
+  return found != 0;
+}
+
+bool has_non_finite(const Tensor& tensor) {
+  switch (tensor.dtype) {
+    case DType::bf16:
+      return has_non_finite<std::uint16_t>(tensor.bytes, 0x7f80);
+    case DType::f16:
+      return has_non_finite<std::uint16_t>(tensor.bytes, 0x7c00);
+    case DType::f32:
+      break;
+  }
+  return has_non_finite<std::uint32_t>(tensor.bytes, 0x7f800000);
+}
+
+}  // namespace
+
 std::string first_non_finite(const Tensor& tensor, std::string_view name, std::int64_t first_head) {
+  if (!has_non_finite(tensor)) return "";
   const auto values = tensor.to_float();
   const auto bad = std::find_if(values.begin(), values.end(), [](float x) { return !std::isfinite(x); });
-  if (bad == values.end()) return "";
   const std::int64_t at = bad - values.begin(), columns = tensor.shape[2], rows = tensor.shape[1];
   return fmt::format("{}[head {}, token {}, {}] is {}", name, first_head + at / columns / rows,
                      at / columns % rows, at % columns, std::isnan(*bad) ? "NaN" : "infinite");

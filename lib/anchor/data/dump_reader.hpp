@@ -39,13 +39,16 @@ class DumpReader {
   /// nullptr where the layer has no such tensor; q, k and v are always there.
   const StoredTensor* stored(int layer, Part part) const;
 
-  /// Heads [first, first + count) of a tensor, rows [0, rows) of each (rows = 0: all).
-  Tensor read(int layer, Part part, std::int64_t first, std::int64_t count, std::int64_t rows = 0) const;
+  /// Heads [first, first + count) of a tensor, rows [0, rows) of each (rows = 0: all), into memory from the
+  /// given resource (nullptr: the default one).
+  Tensor read(int layer, Part part, std::int64_t first, std::int64_t count, std::int64_t rows = 0,
+              std::pmr::memory_resource* memory = nullptr) const;
 
   /// The query heads of a KV head with their keys and values. With `tokens` > 0 the first so many tokens
   /// only, as if the text ended there. A layer that attention replay has no semantics for yet (sliding
   /// window, not causal, before RoPE) is an error.
-  KvGroup read_group(int layer, int kv_head, std::int64_t tokens = 0) const;
+  KvGroup read_group(int layer, int kv_head, std::int64_t tokens = 0,
+                     std::pmr::memory_resource* memory = nullptr) const;
 
   /// XXH3-64 of a tensor's stored bytes: the file's own attribute, or computed where there is none.
   std::uint64_t content_hash(int layer, Part part) const;

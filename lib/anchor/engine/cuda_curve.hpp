@@ -14,6 +14,7 @@ class CudaCurve final : public HeadCurve {
   CudaCurve(const kernels::CurveItems& items, const kernels::CurveScale& scale, DeviceArena& arena,
             const kernels::Stream& stream);
 
+  std::size_t size() const override { return static_cast<std::size_t>(scale_.count) + 1; }
   std::optional<CurvePoint> least(double target_recall) const override;
   CurvePoint densest() const override;
   CurvePoint at(double knob) const override;

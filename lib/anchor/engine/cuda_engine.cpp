@@ -5,6 +5,7 @@
 #include "anchor/engine/cublas_cuda.hpp"
 #include "anchor/engine/cuda_curve.hpp"
 #include "anchor/engine/cuda_mass.hpp"
+#include "anchor/engine/cuda_pinned.hpp"
 #include "anchor/engine/cuda_pipeline.hpp"
 #include "anchor/engine/cuda_plan.hpp"
 
@@ -29,10 +30,16 @@ const CudaInputs& cuda(const Inputs& inputs) { return dynamic_cast<const CudaInp
 
 class CudaEngine final : public Engine {
  public:
-  explicit CudaEngine(const kernels::DeviceInfo& info, const char* path) : info_(info), path_(path) {}
+  CudaEngine(int number, const kernels::DeviceInfo& info, const char* path)
+      : number_(number), info_(info), path_(path) {}
 
   std::string device() const override { return info_.name; }
   std::string path() const override { return path_; }
+
+  void enter_thread() override {
+    guarded([&] { kernels::set_device(number_); });
+  }
+  std::pmr::memory_resource* host_memory() override { return &pinned_; }
 
   std::unique_ptr<Inputs> upload(const KvGroup& group) override {
     return guarded([&] { return std::make_unique<CudaInputs>(group, stream_); });
@@ -114,10 +121,12 @@ class CudaEngine final : public Engine {
   }
 
  private:
+  int number_;
   kernels::DeviceInfo info_;
   std::string path_;
   kernels::Stream stream_;
   DeviceArena arena_;
+  PinnedMemory pinned_;
 };
 
 }  // namespace
@@ -132,7 +141,7 @@ std::unique_ptr<Engine> make_cuda_engine(int device) {
     if (!path)
       fail("device cuda:{} ({}): compute capability {}.{}; the kernels need 8.0 or newer", device, info.name,
            info.major, info.minor);
-    return std::make_unique<CudaEngine>(info, path);
+    return std::make_unique<CudaEngine>(device, info, path);
   });
 }
 

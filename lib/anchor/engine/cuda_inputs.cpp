@@ -71,7 +71,7 @@ const void* CudaInputs::k(int kv_head) const {
 const FloatGroup& CudaInputs::host() const {
   if (!host_) {
     const auto fetched = [&](const kernels::DeviceBuffer& buffer, std::int64_t heads, std::int64_t tokens) {
-      Tensor tensor{dtype_, {heads, tokens, geometry_.head_dim}, std::vector<std::byte>(buffer.bytes())};
+      Tensor tensor{dtype_, {heads, tokens, geometry_.head_dim}, HostBytes(buffer.bytes())};
       buffer.download(tensor.bytes.data(), buffer.bytes(), stream_);
       return tensor;
     };

@@ -1,5 +1,6 @@
 #include "anchor/engine/engine.hpp"
 
+#include <algorithm>
 #include <charconv>
 
 #include "anchor/base/error.hpp"
@@ -16,23 +17,63 @@ std::unique_ptr<Engine> make_cuda_engine(int device) {
 }
 #endif
 
+namespace {
+
+/// The devices that a text like cuda, cuda:1, cuda:0,2 or cuda:all names, ascending.
+std::vector<int> cuda_devices(const std::string& device) {
+  const int count = cuda_device_count();
+  std::vector<int> numbers;
+  if (device == "cuda") {
+    numbers = {0};
+  } else if (device == "cuda:all") {
+    for (int n = 0; n < std::max(count, 1); ++n) numbers.push_back(n);
+  } else {
+    const bool numbered = device.starts_with("cuda:");
+    const char *at = device.data() + (numbered ? 5 : 0), *const end = device.data() + device.size();
+    while (numbered) {
+      int number = -1;
+      const auto [after, error] = std::from_chars(at, end, number);
+      if (error != std::errc() || number < 0 || (after != end && *after != ',')) break;
+      numbers.push_back(number);
+      at = after + 1;
+      if (after == end) break;
+    }
+    if (numbers.empty() || at != end + 1)
+      fail_usage("unknown device {}; known: auto, reference, cpu, cuda, cuda:N, cuda:N,M, cuda:all", device);
+    std::sort(numbers.begin(), numbers.end());
+    if (std::adjacent_find(numbers.begin(), numbers.end()) != numbers.end())
+      fail_usage("device {} names one device twice", device);
+  }
+#ifdef ANCHOR_HAVE_CUDA
+  if (count == 0) fail("device {}: no CUDA device (or no driver) on this machine; use --device cpu", device);
+  if (numbers.back() >= count)
+    fail("device {}: this machine has {} CUDA device(s), numbered from 0", device, count);
+#endif
+  return numbers;
+}
+
+}  // namespace
+
 std::unique_ptr<Engine> make_engine(const std::string& device) {
   if (device == "auto") return cuda_device_count() > 0 ? make_cuda_engine(0) : make_cpu_engine();
   if (device == "cpu") return make_cpu_engine();
   if (device == "reference") return make_reference_engine();
-  int index = 0;
-  if (device != "cuda") {
-    const char* end = device.data() + device.size();
-    const bool numbered = device.starts_with("cuda:") && device.size() > 5;
-    if (!numbered || std::from_chars(device.data() + 5, end, index).ptr != end || index < 0)
-      fail_usage("unknown device {}; known: auto, reference, cpu, cuda, cuda:N", device);
+  const std::vector<int> devices = cuda_devices(device);
+  if (devices.size() > 1) fail_usage("device {}: this works on one device", device);
+  return make_cuda_engine(devices[0]);
+}
+
+std::vector<std::unique_ptr<Engine>> make_engines(const std::string& device, int per_cuda_device) {
+  std::vector<std::unique_ptr<Engine>> engines;
+  const bool automatic = device == "auto" && cuda_device_count() > 0;
+  if (!automatic && !device.starts_with("cuda")) {
+    engines.push_back(make_engine(device));
+    return engines;
   }
-#ifdef ANCHOR_HAVE_CUDA
-  const int count = cuda_device_count();
-  if (count == 0) fail("device {}: no CUDA device (or no driver) on this machine; use --device cpu", device);
-  if (index >= count) fail("device {}: this machine has {} CUDA device(s), numbered from 0", device, count);
-#endif
-  return make_cuda_engine(index);
+  for (const int number : cuda_devices(automatic ? "cuda" : device)) {
+    for (int n = 0; n < per_cuda_device; ++n) engines.push_back(make_cuda_engine(number));
+  }
+  return engines;
 }
 
 }  // namespace anchor

@@ -1,8 +1,11 @@
 #pragma once
 
 #include <memory>
+#include <memory_resource>
 #include <optional>
+#include <span>
 #include <string>
+#include <vector>
 
 #include "anchor/engine/device_state.hpp"
 #include "anchor/engine/pipeline.hpp"
@@ -35,6 +38,13 @@ class Engine {
   virtual ~Engine() = default;
   virtual std::string device() const = 0;  ///< "cpu" or the card's name
   virtual std::string path() const = 0;    ///< "reference", "cpu", "cuda-sm90", "cuda-sm80"
+
+  /// To be called first in every other thread than the engine's maker's that uses it. An engine serves one
+  /// thread at a time; several engines may share a device.
+  virtual void enter_thread() {}
+  /// Memory from which uploads are fastest. It serves all threads, and must be given back before the engine
+  /// goes.
+  virtual std::pmr::memory_resource* host_memory() { return std::pmr::get_default_resource(); }
 
   virtual std::unique_ptr<Inputs> upload(const KvGroup& group) = 0;
 
@@ -71,5 +81,10 @@ class Engine {
 /// `device` is auto, reference, cpu, cuda or cuda:N. auto = cuda where a device is present, else cpu. A data
 /// error says why a requested device is not available.
 std::unique_ptr<Engine> make_engine(const std::string& device);
+
+/// Engines for a tool that works on several KV groups at once: `device` may also be a list, cuda:0,1, or
+/// cuda:all. Every CUDA device gets `per_cuda_device` engines, so that one copies while another computes; a
+/// CPU one.
+std::vector<std::unique_ptr<Engine>> make_engines(const std::string& device, int per_cuda_device);
 
 }  // namespace anchor

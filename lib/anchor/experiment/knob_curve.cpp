@@ -11,6 +11,8 @@
 namespace anchor {
 namespace {
 
+constexpr std::size_t many_points = 1 << 20;
+
 void push(Curve& curve, double knob, double density, double recall) {
   curve.knob.push_back(knob);
   curve.density.push_back(density);
@@ -67,8 +69,9 @@ std::vector<KnobCurve> knob_curves(Engine& engine, const Inputs& inputs, const M
                                    std::span<const int> heads) {
   std::vector<KnobCurve> curves;
   if (method.granularity) {
-    engine.curves(method, params, inputs, heads,
-                  [&](const HeadCurve& curve) { curves.push_back({curve.full(), true}); });
+    engine.curves(method, params, inputs, heads, [&](const HeadCurve& curve) {
+      curves.push_back({curve.size() > many_points ? curve.binned() : curve.full(), true});
+    });
     return curves;
   }
   curves.assign(heads.size(), {{}, false});

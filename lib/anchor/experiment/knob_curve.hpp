@@ -30,7 +30,8 @@ struct KnobCurve {
 KnobCurve mean_curve(std::span<const KnobCurve> curves, std::span<const double> weights = {});
 
 /// The curves of the given query heads (indices in the group), by critical values where the method has them,
-/// else by replaying it at every value of `grid`.
+/// else by replaying it at every value of `grid`. Of curves with more than a million points the binned ones:
+/// their points are points of the full ones, and a knob read from them lies within 0.025 % of the least one.
 std::vector<KnobCurve> knob_curves(Engine& engine, const Inputs& inputs, const Method& method,
                                    const Params& params, std::span<const double> grid,
                                    std::span<const int> heads);

@@ -119,6 +119,9 @@ Json to_json(const ResultRow& row) {
     json["curve"] = {{"knob", numbers(row.curve->knob)},
                      {"density", numbers(row.curve->density)},
                      {"mass_recall", numbers(row.curve->mass_recall)}};
+    put(json["curve"], "mass_recall_p05", numbers(row.curve->mass_recall_p05));
+    put(json["curve"], "mass_recall_min", numbers(row.curve->mass_recall_min));
+    put(json["curve"], "out_rel_l2", numbers(row.curve->out_rel_l2));
   }
   put(json, "time_ns", Json(row.time_ns));
   put(json, "stages_ns", Json(row.stages_ns));

@@ -25,6 +25,8 @@ struct Target {
 /// A right-continuous step function of the knob, ordered by density; equal lengths.
 struct CurvePoints {
   std::vector<double> knob, density, mass_recall;
+  std::vector<double> mass_recall_p05, mass_recall_min,
+      out_rel_l2;  ///< of points whose plans were run; or empty
 };
 
 /// One result, schema "anchor-result/1" (data/README.md names every field). An empty optional or container is

@@ -83,6 +83,7 @@ namespace {
 class HostCurve final : public HeadCurve {
  public:
   explicit HostCurve(Curve curve) : curve_(std::move(curve)) {}
+  std::size_t size() const override { return curve_.size(); }
   std::optional<CurvePoint> least(double target_recall) const override {
     const auto found = curve_.least(target_recall);
     return found ? std::optional(curve_.point(*found)) : std::nullopt;

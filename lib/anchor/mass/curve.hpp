@@ -52,6 +52,7 @@ Curve binned(const Curve& curve);
 class HeadCurve {
  public:
   virtual ~HeadCurve() = default;
+  virtual std::size_t size() const = 0;  ///< an upper bound of the number of points
   /// The point of least density whose recall reaches the target; nullopt if none does.
   virtual std::optional<CurvePoint> least(double target_recall) const = 0;
   /// The point of most density.

@@ -1,0 +1,188 @@
+#include "sweep/findings.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+
+#include "anchor/base/number.hpp"
+#include "anchor/report/table.hpp"
+
+namespace anchor::sweep {
+namespace {
+
+std::optional<double> number(const Json& row, const char* field) {
+  return row.contains(field) ? number_from_json(row[field]) : std::nullopt;
+}
+
+/// "0.9012 (3:2)": a value and the layer and head that have it.
+std::string with_place(double value, const HeadPoint& head) {
+  return fmt::format("{:.4f} ({}:{})", value, head.layer, head.head);
+}
+
+void print_targets(const Request& request, const std::vector<Findings>& findings,
+                   const std::vector<std::string>& names) {
+  std::vector<Json> lines, measured;
+  for (std::size_t n = 0; n < findings.size(); ++n) {
+    for (const Choice& choice : findings[n].choices) {
+      const std::string name = names.size() > 1 ? names[n] + ", " + choice.name : choice.name;
+      double low = HUGE_VAL, high = -HUGE_VAL, l2 = 0;
+      for (const HeadPoint& head : choice.heads) {
+        low = std::min(low, head.value);
+        high = std::max(high, head.value);
+        l2 += head.out_rel_l2.value_or(0) / static_cast<double>(choice.heads.size());
+      }
+      lines.push_back(
+          {{"knob", name},
+           {"value", low == high ? fmt::format("{:.4g}", low) : fmt::format("{:.4g} to {:.4g}", low, high)},
+           {"density", choice.density},
+           {"mass_recall", choice.recall},
+           {"heads below",
+            choice.below ? fmt::format("{} of {}", *choice.below, choice.heads.size()) : "-"}});
+      if (choice.heads.empty() || !choice.heads[0].out_rel_l2) continue;
+      const auto least = [&](auto value) {
+        return *std::min_element(choice.heads.begin(), choice.heads.end(),
+                                 [&](const auto& a, const auto& b) { return value(a) < value(b); });
+      };
+      const HeadPoint recall = least([](const HeadPoint& h) { return h.recall; });
+      const HeadPoint p05 = least([](const HeadPoint& h) { return *h.p05; });
+      const HeadPoint worst = least([](const HeadPoint& h) { return -*h.out_rel_l2; });
+      measured.push_back({{"knob", name},
+                          {"out_rel_l2", l2},
+                          {"worst out", with_place(*worst.out_rel_l2, worst)},
+                          {"worst recall", with_place(recall.recall, recall)},
+                          {"worst p05", fmt::format("{:.4f}", *p05.p05)}});
+    }
+  }
+  const std::vector<Column> columns{{"knob"}, {"value"}, {"density", 4}, {"mass_recall", 4}, {"heads below"}};
+  fmt::print("\nTo keep a mean mass_recall of {}:\n\n{}", format_number(request.target.value),
+             markdown_table(lines, columns, 80));
+  if (measured.empty()) return;
+  const std::vector<Column> places{
+      {"knob"}, {"out_rel_l2", 4}, {"worst out"}, {"worst recall"}, {"worst p05"}};
+  fmt::print("\nThe plans at these knobs, and the heads (layer:head) that lose most:\n\n{}",
+             markdown_table(measured, places, 80));
+}
+
+/// Which run wins: on how many heads, and what the winners of all heads keep together.
+void print_winners(const std::vector<Findings>& findings, const std::vector<std::string>& names) {
+  std::vector<Json> lines;
+  double density = 0, recall = 0, heads = 0;
+  for (std::size_t n = 0; n < findings.size(); ++n) {
+    double won = 0;
+    for (const HeadPoint& head : findings[n].heads) {
+      if (!head.wins) continue;
+      ++won;
+      density += head.density;
+      recall += head.recall;
+    }
+    heads += won;
+    lines.push_back({{"per head", names[n]},
+                     {"wins", fmt::format("{} heads", won)},
+                     {"density", findings[n].choices[0].density},
+                     {"mass_recall", findings[n].choices[0].recall}});
+  }
+  lines.push_back({{"per head", "best of each head"},
+                   {"wins", "-"},
+                   {"density", density / heads},
+                   {"mass_recall", recall / heads}});
+  const std::vector<Column> columns{{"per head"}, {"wins"}, {"density", 4}, {"mass_recall", 4}};
+  fmt::print("\n{}", markdown_table(lines, columns, 80));
+}
+
+void print_grid(const cli::MethodRun& run, const std::string& name, const std::vector<Json>& rows) {
+  std::map<double, std::array<double, 4>> sums;  // knob: density, recall, worst recall, heads
+  for (const Json& row : rows) {
+    const KnobCurve curve = curve_from_json(row["curve"], false);
+    for (std::size_t at = 0; at < curve.size(); ++at) {
+      auto& [density, recall, worst, heads] =
+          sums.try_emplace(curve.points.knob[at], std::array<double, 4>{0, 0, 1, 0}).first->second;
+      density += curve.points.density[at];
+      recall += curve.points.mass_recall[at];
+      worst = std::min(worst, curve.points.mass_recall[at]);
+      ++heads;
+    }
+  }
+  std::vector<Json> table;
+  const std::string& knob = run.method->knob;
+  for (const auto& [value, sum] : sums) {
+    table.push_back({{knob, json_number(value)},
+                     {"density", sum[0] / sum[3]},
+                     {"mass_recall", sum[1] / sum[3]},
+                     {"worst head", sum[2]}});
+  }
+  const std::vector<Column> columns{{knob}, {"density", 4}, {"mass_recall", 4}, {"worst head", 4}};
+  fmt::print("\n{}, one {} for all heads:\n\n{}", name, knob, markdown_table(table, columns, 80));
+}
+
+}  // namespace
+
+HeadPoint HeadPoint::of(const Json& row) {
+  return {.layer = row["dump"]["layer"].get<int>(),
+          .head = row["dump"]["head"].get<int>(),
+          .value = number(row, "value").value_or(0),
+          .density = number(row, "density").value_or(0),
+          .recall = number(row, "mass_recall").value_or(0),
+          .p05 = number(row, "mass_recall_p05"),
+          .out_rel_l2 = number(row, "out_rel_l2"),
+          .wins = number(row, "wins").value_or(0) > 0};
+}
+
+void Choice::take_means() {
+  density = recall = 0;
+  for (const HeadPoint& head : heads) {
+    density += head.density / static_cast<double>(heads.size());
+    recall += head.recall / static_cast<double>(heads.size());
+  }
+}
+
+std::vector<Thresholds::Layer> threshold_layers(const std::vector<HeadPoint>& heads) {
+  std::map<int, Thresholds::Layer> layers;
+  for (const HeadPoint& head : heads) {
+    Thresholds::Layer& layer = layers[head.layer];
+    layer.layer = head.layer;
+    layer.heads.push_back(head.head);
+    layer.value.push_back(head.value);
+    layer.mass_recall.push_back(head.recall);
+    layer.density.push_back(head.density);
+  }
+  std::vector<Thresholds::Layer> ordered;
+  for (auto& [number, layer] : layers) ordered.push_back(std::move(layer));
+  return ordered;
+}
+
+std::vector<std::string> run_names(const std::vector<cli::MethodRun>& runs) {
+  std::vector<std::string> names;
+  for (const cli::MethodRun& run : runs) {
+    std::string name;
+    const ScalarMap mine = fixed_params(run);
+    for (const auto& [key, value] : mine) {
+      const bool differs = std::any_of(runs.begin(), runs.end(), [&](const cli::MethodRun& other) {
+        const ScalarMap theirs = fixed_params(other);
+        const auto found = theirs.find(key);
+        return other.method == run.method && found != theirs.end() && found->second != value;
+      });
+      if (!differs) continue;
+      const auto* amount = std::get_if<double>(&value);
+      name += fmt::format("{}{}={}", name.empty() ? "" : " ", key,
+                          amount ? format_number(*amount) : std::get<std::string>(value));
+    }
+    const bool alone =
+        std::all_of(runs.begin(), runs.end(), [&](const auto& other) { return other.method == run.method; });
+    if (!alone || name.empty()) name = run.method->name + (name.empty() ? "" : " " + name);
+    names.push_back(name);
+  }
+  return names;
+}
+
+void print_summary(const Request& request, const std::vector<Findings>& findings) {
+  const std::vector<std::string> names = run_names(request.runs);
+  print_targets(request, findings, names);
+  if (findings.size() > 1) print_winners(findings, names);
+  for (std::size_t n = 0; n < findings.size() && !request.head.grid.empty(); ++n)
+    print_grid(request.runs[n], names[n], findings[n].grid_rows);
+  std::fflush(stdout);
+}
+
+}  // namespace anchor::sweep
