@@ -4,8 +4,10 @@
 #include <cmath>
 
 #include "anchor/base/error.hpp"
+#include "anchor/base/number.hpp"
 #include "anchor/base/parallel.hpp"
 #include "anchor/experiment/grid.hpp"
+#include "anchor/experiment/match.hpp"
 #include "anchor/experiment/measure.hpp"
 #include "anchor/experiment/plan_agreement.hpp"
 #include "anchor/experiment/sampled_check.hpp"
@@ -20,6 +22,7 @@ namespace {
 
 constexpr int stage_runs = 5;
 constexpr int checked_plan_rows = 8;
+constexpr std::int64_t most_checked_tokens = 16384;  // longer plans of whole heads take the CPU too long
 
 /// A method or a baseline as asked for.
 struct Wanted {
@@ -39,23 +42,43 @@ struct Entry {
   bool check_failed = false;
 };
 
+/// "mass_recall=0.95" or "out_rel_l2=0.05".
+Target parse_match(const std::string& text) {
+  const auto equals = text.find('=');
+  const std::string metric = text.substr(0, equals);
+  const auto value = equals == std::string::npos ? std::nullopt : parse_number(text.substr(equals + 1));
+  if (!value || (metric != "mass_recall" && metric != "out_rel_l2") || !(*value > 0 && *value < 1))
+    fail_usage("--match {}: write mass_recall=X or out_rel_l2=X with X between 0 and 1", text);
+  return {metric, "mean", *value};
+}
+
 class Job {
  public:
   Job(const Options& options, const CLI::App& app) : options_(options), source_(options.data, app) {
     if (!options.thresholds.empty()) {
       if (!options.stripe_density.empty()) fail_usage("--thresholds and --stripe-density exclude each other");
       if (options.data.dump.path.empty()) fail_usage("--thresholds names heads of a model: give --dump D.h5");
+      if (!options.match.empty()) fail_usage("--thresholds and --match exclude each other");
       thresholds_ = read_thresholds(options.thresholds);
+    }
+    if (!options.match.empty()) {
+      if (!options.stripe_density.empty()) fail_usage("--match and --stripe-density exclude each other");
+      match_ = parse_match(options.match);
     }
   }
   int run();
 
  private:
+  /// Is the method's knob to be searched?
+  bool searches(const Wanted& wanted) const {
+    return match_ && wanted.method && !wanted.baseline && !wanted.method->knob.empty();
+  }
   void want_baselines();
   void want_methods();
   std::vector<Entry> entries(const LayerTask& task) const;
   void run_task(const LayerTask& task, std::vector<Entry>& entries);
   void prepare(Entry& entry, const KvGroup& layer, const Inputs& inputs, const LayerTask& task);
+  void match(Entry& entry, const Inputs& inputs, PlanRequest& request);
   void check(Entry& entry, const KvGroup& layer, const PlanRequest& request);
   void time(std::vector<Entry>& entries);
   void speed_ups(std::vector<Entry>& entries) const;
@@ -63,7 +86,9 @@ class Job {
   const Options& options_;
   LayerSource source_;
   std::optional<Thresholds> thresholds_;
+  std::optional<Target> match_;
   std::unique_ptr<Engine> engine_;
+  std::unique_ptr<DenseReference> dense_;  ///< of the task's inputs, while knobs are searched
   std::vector<Wanted> wanted_;
   std::optional<double> matmul_tflops_;
 };
@@ -95,6 +120,7 @@ void Job::want_methods() {
   const Geometry geometry = *source_.row(source_.tasks().front()).geometry;
   bool used = false;
   for (const cli::MethodRun& run : runs) {
+    if (run.method->rows_per_plan > 0 && options_.method.names == "all") continue;
     if (run.method->rows_per_plan > 0)
       fail_usage("--method {}: lists keys row by row; it measures quality, not speed", run.method->name);
     const Wanted one{.name = run.method->name, .method = run.method, .params = run.params};
@@ -132,6 +158,12 @@ std::vector<Entry> Job::entries(const LayerTask& task) const {
       row.params.erase(wanted.method->knob);
       row.extra["knob"] = wanted.method->knob;
     }
+    if (searches(wanted)) {
+      row.target = match_;
+      row.params.erase(wanted.method->knob);
+      row.params.erase(wanted.method->second_budget);
+      row.extra["knob"] = wanted.method->knob;
+    }
     if (thresholds_ && !wanted.baseline) {
       row.params.erase(thresholds_->knob);
       row.extra["thresholds"] = options_.thresholds;
@@ -158,6 +190,7 @@ void Job::prepare(Entry& entry, const KvGroup& layer, const Inputs& inputs, cons
       entry.row.params = cli::row_params(request.params);
       entry.row.value = found.knob;
     }
+    if (searches(wanted)) match(entry, inputs, request);
     entry.pipeline = wanted.method ? engine_->pipeline(*wanted.method, request, inputs)
                                    : engine_->library_pipeline(inputs);
     entry.row.path = entry.pipeline->path();
@@ -170,6 +203,24 @@ void Job::prepare(Entry& entry, const KvGroup& layer, const Inputs& inputs, cons
     entry.row.error = error.what();
     entry.pipeline.reset();
   }
+}
+
+/// Finds the knob that meets the target, and puts it into the request.
+void Job::match(Entry& entry, const Inputs& inputs, PlanRequest& request) {
+  const Method& method = *entry.wanted->method;
+  if (!dense_) dense_ = engine_->dense_reference(inputs);
+  const Match found = match_knob(*engine_, inputs, *dense_, method, request.params, *match_);
+  ResultRow& row = entry.row;
+  request.params = found.params;
+  row.params = cli::row_params(found.params);
+  row.value = found.params.real(method.knob);
+  row.mass_recall = found.kept.mass_recall;
+  row.out_rel_l2 = found.kept.out_rel_l2;
+  row.extra["searched_plans"] = static_cast<double>(found.plans);
+  if (found.met) return;
+  entry.check_failed = true;
+  fail("{} = {} is not met: at {} = {} the mass recall is {:.4f} and the output error {:.4f}", match_->metric,
+       match_->value, method.knob, *row.value, found.kept.mass_recall, found.kept.out_rel_l2);
 }
 
 void Job::check(Entry& entry, const KvGroup& layer, const PlanRequest& request) {
@@ -196,8 +247,19 @@ void Job::check(Entry& entry, const KvGroup& layer, const PlanRequest& request) 
         error.worst.head, error.worst.row, error.out, error.lse);
   }
   if (row.plan_path != "cuda") return;
-  const PlanAgreement plans = plan_agreement(layer, plan, *entry.wanted->method, request,
-                                             entry.pipeline->knob_rounding(), checked_plan_rows);
+  const Method& method = *entry.wanted->method;
+  if (!selects_stripes(method, request.params, layer.geometry)) {
+    if (layer.geometry.q_len > most_checked_tokens) return;
+    const GroupAgreement plans = group_agreement(layer, plan, method, request, 0);
+    row.extra["checked_entries"] = static_cast<double>(plans.entries);
+    row.extra["borderline_entries"] = static_cast<double>(plans.different);
+    if (plans.different * 50 <= plans.entries) return;
+    entry.check_failed = true;
+    fail("check failed: {} of {} blocks and columns differ from the CPU planner's", plans.different,
+         plans.entries);
+  }
+  const PlanAgreement plans =
+      plan_agreement(layer, plan, method, request, entry.pipeline->knob_rounding(), checked_plan_rows);
   row.extra["checked_columns"] = static_cast<double>(plans.columns);
   row.extra["borderline_columns"] = static_cast<double>(plans.different);
   if (plans.wrong > 0 || !plans.blocks_equal) {
@@ -271,10 +333,12 @@ void Job::run_task(const LayerTask& task, std::vector<Entry>& entries) {
     const std::unique_ptr<Inputs> inputs = engine_->upload(layer);
     if (!matmul_tflops_) matmul_tflops_ = engine_->matmul_tflops(layer.q.dtype);
     for (Entry& entry : entries) prepare(entry, layer, *inputs, task);
+    dense_.reset();
     time(entries);
     speed_ups(entries);
     for (Entry& entry : entries) entry.pipeline.reset();  // before the inputs
   } catch (const Error& error) {
+    dense_.reset();
     if (error.kind() != ErrorKind::data) throw;
     for (Entry& entry : entries) {
       if (entry.row.status != "ok" || entry.row.stats) continue;
@@ -290,10 +354,13 @@ std::vector<Column> columns_for_eyes(const std::vector<Wanted>& wanted) {
                               {"stats.median_ns", 3, "ms", 1e-6}, {"ci95_percent", 1, "+-%", 0.5}};
   for (const Wanted& one : wanted)
     if (one.baseline) columns.push_back({"speedup_" + one.name, 2, "x " + one.name});
-  for (Column column : {Column{"tflops_dense", 0, "dense TF/s"}, Column{"tflops_useful", 0, "useful"},
-                        Column{"peak_percent", 0, "% peak"}, Column{"stages_ns.anchor", 3, "anchor ms", 1e-6},
-                        Column{"stages_ns.identify", 3, "identify", 1e-6},
-                        Column{"stages_ns.stripes", 3, "stripes", 1e-6}, Column{"density", 4}})
+  for (Column column :
+       {Column{"tflops_dense", 0, "dense TF/s"}, Column{"tflops_useful", 0, "useful"},
+        Column{"peak_percent", 0, "% peak"}, Column{"stages_ns.anchor", 3, "anchor ms", 1e-6},
+        Column{"stages_ns.identify", 3, "identify", 1e-6}, Column{"stages_ns.stripes", 3, "stripes", 1e-6},
+        Column{"stages_ns.plan", 3, "plan ms", 1e-6}, Column{"stages_ns.execute", 3, "execute", 1e-6},
+        Column{"density", 4}, Column{"value", 4, "knob"}, Column{"mass_recall", 4, "recall"},
+        Column{"out_rel_l2", 4, "rel l2"}})
     columns.push_back(std::move(column));
   return columns;
 }
@@ -322,6 +389,9 @@ std::vector<Column> columns_for_files() {
                            "density",
                            "work_density",
                            "stripe_density",
+                           "value",
+                           "mass_recall",
+                           "out_rel_l2",
                            "stats.median_ns",
                            "stats.ci95_ns",
                            "stats.n",
@@ -413,6 +483,11 @@ void setup(CLI::App& app, Options& options) {
          "--stripe-density", options.stripe_density,
          "Find the knob whose stripes hold this share of the causal pairs; a list makes a run of each")
       ->type_name("LIST")
+      ->group("Method");
+  app.add_option("--match", options.match,
+                 "Find every method's knob that keeps mass_recall=X, or errs by out_rel_l2=X, on the layer; "
+                 "then time it")
+      ->type_name("METRIC=X")
       ->group("Method");
   app.add_flag("--warm", options.warm, "Leave in the cache what the same run left there (default: flushed)")
       ->group(group);

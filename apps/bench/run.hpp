@@ -13,6 +13,7 @@ struct Options {
   std::string baselines;       ///< empty: cudnn, or dense on the CPU
   std::string thresholds;      ///< file instead of a knob
   std::string stripe_density;  ///< densities; empty = knobs as given
+  std::string match;           ///< METRIC=VALUE that every method's knob has to meet; empty = knobs as given
   bool warm = false;
   double time_limit = 10;  ///< seconds per contender
   double interval = 0.01;

@@ -57,6 +57,36 @@ class Rows(Case):
             self.assertEqual(dense["density"], 1)
         self.assertEqual([row["geometry"]["q_len"] for row in rows], [256] * 4 + [512] * 4 + [1024] * 4)
 
+    def test_every_method_is_timed_at_the_knob_that_meets_a_target(self):
+        methods = "anchor,streaming,vertical-slash,xattention,sale"
+        shape = ["--seq", "2k", "--method", methods, "--step", "2", "--set", "streaming.sink=16", "--baseline", "none"]
+        for metric, target in (("mass_recall", 0.9), ("out_rel_l2", 0.2)):
+            rows = self.bench(*shape, "--match", f"{metric}={target}")
+            self.assertEqual([row["method"] for row in rows], methods.split(","))
+            for row in rows:
+                self.assertEqual(row["status"], "ok")
+                self.assertEqual(row["target"], {"metric": metric, "statistic": "mean", "value": target})
+                self.assertEqual(row["params"][row["knob"]], row["value"])
+                self.assertGreaterEqual(row["stats"]["n"], 1)
+                self.assertGreaterEqual(1, row["mass_recall"])
+                if metric == "mass_recall":
+                    self.assertGreaterEqual(row[metric], target)
+                else:
+                    self.assertLessEqual(row[metric], target)
+            # anchor's knob is continuous: nothing cheaper would do, so that it ends close to the target
+            self.assertLess(abs(rows[0][metric] - target), 0.03 * target)
+            vertical = rows[2]["params"]
+            self.assertAlmostEqual(vertical["slash"] / vertical["vertical"], 6.096, delta=6.096 * 0.5 / vertical["vertical"])
+
+    def test_targets_that_make_no_sense_or_cannot_be_met(self):
+        self.refused("--seq", "512", "--match", "mass_recall=2")
+        self.refused("--seq", "512", "--match", "density=0.5")
+        self.refused("--seq", "512", "--match", "mass_recall=0.9", "--stripe-density", "0.1")
+        gap = ["--method", "anchor", "--set", "mode=v4", "--step", "2"]  # v4 never sees the keys just before a group
+        row = self.bench("--seq", "2k", *gap, "--match", "mass_recall=0.9999999", "--baseline", "none", code=4)[0]
+        self.assertEqual(row["status"], "error")
+        self.assertIn("is not met", row["error"])
+
     def test_a_stripe_density_is_met_by_a_theta_that_the_row_names(self):
         rows = self.bench("--seq", "1k", "--step", "1", "--stripe-density", "0.03,0.1", "--baseline", "none")
         for row, wanted in zip(rows, (0.03, 0.1), strict=True):

@@ -1,5 +1,7 @@
 #include "anchor/engine/cuda_engine.hpp"
 
+#include <cmath>
+
 #include "anchor/base/error.hpp"
 #include "anchor/base/parallel.hpp"
 #include "anchor/engine/cublas_cuda.hpp"
@@ -8,6 +10,7 @@
 #include "anchor/engine/cuda_pinned.hpp"
 #include "anchor/engine/cuda_pipeline.hpp"
 #include "anchor/engine/cuda_plan.hpp"
+#include "anchor/kernels/compare.hpp"
 
 namespace anchor {
 namespace {
@@ -27,6 +30,59 @@ struct CudaPlan final : DevicePlan {
 };
 
 const CudaInputs& cuda(const Inputs& inputs) { return dynamic_cast<const CudaInputs&>(inputs); }
+
+/// Runs a plan of query rows [first, first + q_len of the plan); out is float.
+void execute_on_device(const CudaInputs& inputs, const CudaPlan& plan, const kernels::DeviceBuffer& out,
+                       const kernels::DeviceBuffer& lse) {
+  const kernels::SparseFwdParams params = forward_params(inputs, plan.first, plan.first + plan.geometry.q_len,
+                                                         plan.params(), out.data(), lse.data<float>(), true);
+  check_supported(params);
+  const kernels::DeviceBuffer workspace(kernels::workspace_bytes(params));
+  kernels::sparse_fwd(params, workspace.data(), inputs.stream());
+}
+
+/// Output and lse in float, on the device.
+struct Attended {
+  explicit Attended(const Geometry& g)
+      : out(static_cast<std::size_t>(g.q_heads * g.q_len * g.head_dim) * sizeof(float)),
+        lse(static_cast<std::size_t>(g.q_heads * g.q_len) * sizeof(float)) {}
+  kernels::DeviceBuffer out, lse;
+};
+
+class CudaReference final : public DenseReference {
+ public:
+  CudaReference(const CudaInputs& inputs, const CudaPlan& dense)
+      : inputs_(inputs), dense_(inputs.geometry()), sparse_(inputs.geometry()) {
+    execute_on_device(inputs, dense, dense_.out, dense_.lse);
+  }
+
+  Kept compare(const DevicePlan& plan) override {
+    return guarded([&] {
+      execute_on_device(inputs_, dynamic_cast<const CudaPlan&>(plan), sparse_.out, sparse_.lse);
+      const Geometry& g = inputs_.geometry();
+      std::vector<double> sums(static_cast<std::size_t>(g.q_heads * kernels::compare_parts * 3));
+      const kernels::DeviceBuffer buffer(sums.size() * sizeof(double));
+      kernels::compare({g.q_heads, g.head_dim, g.q_len, sparse_.out.data<float>(), dense_.out.data<float>(),
+                        sparse_.lse.data<float>(), dense_.lse.data<float>(), buffer.data<double>()},
+                       inputs_.stream());
+      buffer.download(sums.data(), buffer.bytes(), inputs_.stream());
+      Kept kept;
+      auto part = sums.begin();
+      for (int head = 0; head < g.q_heads; ++head) {
+        double difference = 0, dense = 0, recall = 0;
+        for (int n = 0; n < kernels::compare_parts; ++n, part += 3)
+          difference += part[0], dense += part[1], recall += part[2];
+        kept.mass_recall += recall / static_cast<double>(g.q_len) / g.q_heads;
+        kept.out_rel_l2 += (difference == 0 ? 0 : std::sqrt(difference / dense)) / g.q_heads;
+      }
+      return kept;
+    });
+  }
+
+ private:
+  const CudaInputs& inputs_;
+  Attended dense_, sparse_;
+};
 
 class CudaEngine final : public Engine {
  public:
@@ -68,16 +124,11 @@ class CudaEngine final : public Engine {
     AttentionResult result{std::vector<float>(static_cast<std::size_t>(g.q_heads * g.q_len * g.head_dim)),
                            std::vector<double>(static_cast<std::size_t>(g.q_heads * g.q_len))};
     guarded([&] {
-      const kernels::DeviceBuffer out(result.out.size() * sizeof(float)),
-          lse(result.lse.size() * sizeof(float));
-      const kernels::SparseFwdParams params = forward_params(
-          cuda(inputs), made.first, made.first + g.q_len, made.params(), out.data(), lse.data<float>(), true);
-      check_supported(params);
-      const kernels::DeviceBuffer workspace(kernels::workspace_bytes(params));
-      kernels::sparse_fwd(params, workspace.data(), stream_);
-      out.download(result.out.data(), out.bytes(), stream_);
+      const Attended attended(g);
+      execute_on_device(cuda(inputs), made, attended.out, attended.lse);
+      attended.out.download(result.out.data(), attended.out.bytes(), stream_);
       std::vector<float> rounded(result.lse.size());
-      lse.download(rounded.data(), lse.bytes(), stream_);
+      attended.lse.download(rounded.data(), attended.lse.bytes(), stream_);
       result.lse.assign(rounded.begin(), rounded.end());
     });
     return result;
@@ -106,6 +157,13 @@ class CudaEngine final : public Engine {
   }
   std::unique_ptr<Pipeline> library_pipeline(const Inputs& inputs) override {
     return make_cudnn_pipeline(cuda(inputs));
+  }
+
+  std::unique_ptr<DenseReference> dense_reference(const Inputs& inputs) override {
+    const Method& dense = find_method("dense");
+    const PlanHandle all = plan(dense, {default_params(dense), {}}, inputs, 0, inputs.geometry().q_len);
+    return guarded(
+        [&] { return std::make_unique<CudaReference>(cuda(inputs), dynamic_cast<const CudaPlan&>(*all)); });
   }
 
   std::optional<double> matmul_tflops(DType dtype) override {

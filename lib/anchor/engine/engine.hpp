@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "anchor/engine/dense_reference.hpp"
 #include "anchor/engine/device_state.hpp"
 #include "anchor/engine/pipeline.hpp"
 #include "anchor/mass/curve.hpp"
@@ -70,6 +71,11 @@ class Engine {
                                              const Inputs& inputs) = 0;
   /// Dense attention by the device vendor's library: the baseline. A data error says why there is none.
   virtual std::unique_ptr<Pipeline> library_pipeline(const Inputs& inputs) = 0;
+
+  /// Dense attention of the inputs, to compare plans with. The inputs must outlive it.
+  virtual std::unique_ptr<DenseReference> dense_reference(const Inputs& inputs) {
+    return host_dense_reference(*this, inputs);
+  }
 
   /// Measured rate of a large matrix product, 2e12 multiply-adds a second = 4; nothing without a library
   /// that does one. Takes a quarter of a second.

@@ -57,4 +57,36 @@ PlanAgreement plan_agreement(const KvGroup& layer, const SparsePlan& plan, const
   return sum;
 }
 
+GroupAgreement group_agreement(const KvGroup& layer, const SparsePlan& plan, const Method& method,
+                               const PlanRequest& request, int kv_head) {
+  const auto heads = [](const Tensor& tensor, std::int64_t first, std::int64_t count) {
+    Tensor part{tensor.dtype, {count, tensor.shape[1], tensor.shape[2]}, {}};
+    const auto bytes = static_cast<std::ptrdiff_t>(tensor.bytes.size()) / tensor.shape[0];
+    part.bytes.assign(tensor.bytes.begin() + first * bytes, tensor.bytes.begin() + (first + count) * bytes);
+    return part;
+  };
+  const Geometry& g = layer.geometry;
+  const int ratio = g.q_heads / g.kv_heads, first = kv_head * ratio;
+  KvGroup group{.geometry = g,
+                .q = heads(layer.q, first, ratio),
+                .k = heads(layer.k, kv_head, 1),
+                .v = heads(layer.v, kv_head, 1)};
+  group.geometry.q_heads = ratio;
+  group.geometry.kv_heads = 1;
+  PlanRequest own = request;
+  if (!own.knobs.empty())
+    own.knobs.assign(request.knobs.begin() + first, request.knobs.begin() + first + ratio);
+  const SparsePlan expected = method.plan_cpu(FloatGroup(group).view(), own);
+  GroupAgreement sum;
+  for (std::int64_t row = 0; row < expected.rows(); ++row) {
+    const std::int64_t at = first * plan.groups() + row;
+    for (const auto lists : {&SparsePlan::blocks, &SparsePlan::columns}) {
+      const auto got = (plan.*lists)[at], exact = (expected.*lists)[row];
+      sum.entries += std::ssize(exact);
+      sum.different += missing(got, exact) + missing(exact, got);
+    }
+  }
+  return sum;
+}
+
 }  // namespace anchor

@@ -20,4 +20,15 @@ struct PlanAgreement {
 PlanAgreement plan_agreement(const KvGroup& layer, const SparsePlan& plan, const Method& method,
                              const PlanRequest& request, double rounding, int count);
 
+/// Entries of a whole plan, blocks and columns, in the heads of one KV head.
+struct GroupAgreement {
+  std::int64_t entries = 0;    ///< that the CPU planner lists
+  std::int64_t different = 0;  ///< that only one of the two lists
+};
+
+/// Plans the heads of one KV head on the CPU and compares them: for planners whose rows depend on all keys
+/// and queries. Rounding moves single blocks, and whole lines of them where a budget flips.
+GroupAgreement group_agreement(const KvGroup& layer, const SparsePlan& plan, const Method& method,
+                               const PlanRequest& request, int kv_head);
+
 }  // namespace anchor

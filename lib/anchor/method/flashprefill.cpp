@@ -132,6 +132,7 @@ Method flashprefill_method() {
                "rows of a tile: all heads of a KV head (V2) or one (V1); auto = group where it divides"),
            choice_param("score", {"exact", "mean"},
                         "every query row against mean keys, or the tile's mean query")},
+      .knob_descends = true,
       .plan_cpu = plan_flashprefill,
       .granularity = [](const Params& params,
                         const Geometry& g) { return shape_of(g, params).granularity(); },

@@ -46,6 +46,8 @@ struct Method {
   std::string arxiv;  ///< its id
   std::string knob;   ///< the parameter that trades density for recall; empty = none
   std::vector<ParamSpec> params;
+  bool knob_descends = false;      ///< a larger knob keeps less
+  std::string second_budget = {};  ///< a parameter that searches for a target scale together with the knob
 
   /// Plans all heads of the inputs. Deterministic; independent of V and of the thread count.
   std::function<SparsePlan(const AttentionInputs&, const PlanRequest&)> plan_cpu;

@@ -233,6 +233,7 @@ Method sale_method() {
                      tokens_param("window", 128, 1, "nearest keys in the reference, rounded up to segments"),
                      integer_param("quant", 3, 2, 3, "int4 scales: 3 per thread group, 2 per token"),
                      rounding_param("scales, sums and thresholds in half precision")},
+          .knob_descends = true,
           .plan_cpu = plan_sale,
           .granularity =
               [](const Params& params, const Geometry& g) {

@@ -121,6 +121,7 @@ Method vertical_slash_method() {
                               "distances kept for every row, at least 100 (rounding=official: 50)"),
                  tokens_param("last", 64, 1, "last queries, which probe for both"),
                  rounding_param("scores in bfloat16")},
+      .second_budget = "slash",
       .plan_cpu = plan_vertical_slash};
 }
 
@@ -133,6 +134,7 @@ Method vertical_slash_blocks_method() {
                      tokens_param("slash", 8192, 1, "distances in the best diagonals of blocks"),
                      integer_param("block", 128, 1, 1 << 20, "tile, block, and rows of the probe"),
                      rounding_param("scaled queries and scores in bfloat16")},
+          .second_budget = "slash",
           .plan_cpu = plan_on_blocks};
 }
 
