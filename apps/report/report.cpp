@@ -7,6 +7,7 @@
 #include "anchor/base/error.hpp"
 #include "anchor/base/number.hpp"
 #include "anchor/model/tokenizer.hpp"
+#include "anchor/report/figures.hpp"
 #include "anchor/report/html_report.hpp"
 #include "anchor/report/output_file.hpp"
 #include "anchor/report/table.hpp"
@@ -56,6 +57,14 @@ std::optional<cli::MethodRun> run_of(const Json& row) {
   return run;
 }
 
+void write_figure(const Options& options, std::span<const Json> rows) {
+  OutputFile file(options.svg);
+  file.write(svg_chart(options.figure == "pareto"   ? pareto_figure(rows)
+                       : options.figure == "curves" ? curves_figure(rows)
+                                                    : bench_figure(rows)));
+  file.commit();
+}
+
 bool asks_for_method(const cli::MethodOptions& options) {
   return options.named || !options.set.empty() ||
          std::any_of(options.direct.begin(), options.direct.end(),
@@ -67,11 +76,17 @@ bool asks_for_method(const cli::MethodOptions& options) {
 void setup(CLI::App& app, Options& options) {
   app.footer(
       "anchor-report recall.jsonl sweep.jsonl dump.h5 --html report.html\n"
-      "anchor-report bench.jsonl --html bench.html");
+      "anchor-report bench.jsonl --svg bench.svg --figure bench");
   app.add_option("FILES", options.files, "Result rows (jsonl), and a dump whose heads can be opened")
       ->required()
       ->type_name("FILE...");
-  app.add_option("--html", options.html, "The page to write")->required()->type_name("FILE");
+  app.add_option("--html", options.html, "The page to write")->type_name("FILE");
+  CLI::Option* svg =
+      app.add_option("--svg", options.svg, "A figure of the rows, for print")->type_name("FILE");
+  app.add_option("--figure", options.figure, "With --svg: pareto, curves or bench")
+      ->check(CLI::IsMember({"pareto", "curves", "bench"}))
+      ->type_name("NAME")
+      ->needs(svg);
   app.add_option("--layers", options.dump.layers, "Layers whose heads can be opened, such as 0-3,12")
       ->type_name("LIST");
   app.add_option("--heads", options.dump.heads, "Query heads that can be opened")->type_name("LIST");
@@ -84,7 +99,11 @@ void setup(CLI::App& app, Options& options) {
 }
 
 int run(const Options& options) {
+  if (options.html.empty() && options.svg.empty()) fail_usage("say what to write: --html FILE or --svg FILE");
+  if (!options.svg.empty() && options.figure.empty())
+    fail_usage("--svg needs --figure pareto, curves or bench");
   HtmlReport report;
+  std::vector<Json> rows;  // of the figure
   std::string dump;
   std::optional<cli::MethodRun> shown;
   for (const std::string& path : options.files) {
@@ -96,8 +115,11 @@ int run(const Options& options) {
     read_rows(path, [&](Json&& row) {
       if (!shown) shown = run_of(row);
       report.row(row);
+      if (!options.svg.empty()) rows.push_back(std::move(row));
     });
   }
+  if (!options.svg.empty()) write_figure(options, rows);
+  if (options.html.empty()) return 0;
   OutputFile file(options.html);
   if (dump.empty()) {
     for (const auto& [flag, given] : {std::pair{"--tokenizer", !options.tokenizer.empty()},

@@ -4,6 +4,7 @@ import os
 import re
 import sys
 import unittest
+from xml.etree import ElementTree
 
 import numpy as np
 
@@ -58,6 +59,22 @@ class Page(ToolTest):
         self.assertEqual(len(data["runs"]), 1)
         self.assertIn("theta", data["runs"][0]["metrics"])  # it differs from head to head
         self.assertNotIn("theta", data["runs"][0]["params"])
+
+    def test_figures_for_print(self):
+        dump = self.dump()
+        run("anchor-recall", dump, "--method", "anchor,streaming", "--set", "streaming.local=32", "--set", "anchor.block=16", "--set", "anchor.step=1",
+            "--out", self.path("r.jsonl"))
+        run("anchor-sweep", dump, *SMALL, "--curves", "--out", self.path("s.jsonl"))
+        for figure, lines, words in (("pareto", 3, "streaming"), ("curves", 8 + 1 + 1, "mean")):
+            result = run("anchor-report", self.path("r.jsonl"), self.path("s.jsonl"), "--svg", self.path("f.svg"), "--figure", figure)
+            self.assertEqual(result.returncode, 0, result.stderr)
+            root = ElementTree.parse(self.path("f.svg")).getroot()
+            self.assertGreaterEqual(len(root.findall(".//{*}path")), lines)
+            self.assertIn(words, " ".join(t.text for t in root.findall(".//{*}text")))
+        self.check_error(run("anchor-report", self.path("r.jsonl"), "--svg", self.path("b.svg"), "--figure", "bench"), 1, "bench rows")
+        self.check_error(run("anchor-report", self.path("r.jsonl"), "--svg", self.path("b.svg")), 2, "--figure")
+        self.check_error(run("anchor-report", self.path("r.jsonl")), 2, "--html")
+        self.assertFalse(os.path.exists(self.path("b.svg")))
 
     def test_bad_input(self):
         dump = self.dump()

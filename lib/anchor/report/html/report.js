@@ -278,7 +278,7 @@ function overview() {
     state.knob = value;
     draw();
   }, state.knob ?? stops[Math.floor(stops.length / 2)]) : { element: make("span") };
-  state.knob ??= knob.value;
+  if (stops.length) state.knob = knob.value;
   show.value = state.run;
 
   function draw() {
