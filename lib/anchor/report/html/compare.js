@@ -1,0 +1,54 @@
+// Methods side by side.
+
+// Mean density and recall over heads under one shared knob.
+function globalCurve(set) {
+  const grid = knobGrid(set), heads = [...set.heads.values()], density = [], recall = [];
+  for (const knob of grid) {
+    density.push(mean(heads.map((c) => c.density[c.at(knob)])));
+    recall.push(mean(heads.map((c) => c.recall[c.at(knob)])));
+  }
+  return { grid, density, recall };
+}
+function compareView() {
+  const section = make("section", { "aria-label": "Compare" });
+  const series = [], points = new Map();
+  for (const set of curveSets) {
+    const g = globalCurve(set);
+    series.push({ name: set.name + (curveSets.some((s) => s.dump !== set.dump) ? ` on ${set.dump}` : ""), x: g.density, y: g.recall, step: true });
+  }
+  for (const run of runs) {
+    const ok = (m) => Array.from(run.metrics[m] || []).filter(Number.isFinite);
+    if (!ok("density").length || !ok("mass_recall").length) continue;
+    const list = points.get(run.method) || points.set(run.method, { name: `${run.method}, rows`, x: [], y: [], dots: true, alone: true }).get(run.method);
+    list.x.push(mean(ok("density")));
+    list.y.push(mean(ok("mass_recall")));
+  }
+  series.push(...points.values());
+  if (series.length) {
+    section.append(make("h2", {}, "Recall against density, means over heads"), chart(series, { title: "Mass recall against density", xTitle: "density (mean over heads)", yTitle: "mass recall (mean over heads)", width: 760, height: 420,
+      xRange: [0, 1], yRange: [Math.max(0, Math.min(0.5, ...series.flatMap((s) => Array.from(s.y)))), 1] }),
+      make("p", { class: "soft" }, "Lines: every knob value, one for all heads, exact. Dots: rows that were replayed or searched."));
+  }
+  if (curveSets.length) {
+    const targets = [0.9, 0.95, 0.99], rows = [];
+    for (const set of curveSets) {
+      const g = globalCurve(set), row = [set.name, set.dump];
+      for (const target of targets) {
+        const at = g.recall.findIndex((r) => r >= target);
+        const own = [...set.heads.values()].map((c) => { const n = c.recall.findIndex((r) => r >= target); return n < 0 ? c.density.at(-1) : c.density[n]; });
+        row.push(at < 0 ? NaN : g.density[at], mean(own));
+      }
+      rows.push(row);
+    }
+    section.append(make("h2", {}, "Density needed for a mean recall"), table(["method", "dump", ...targets.flatMap((t) => [`${t}, one knob`, `${t}, knob per head`])], rows));
+  }
+  if (runs.length) {
+    const names = ["density", "work_density", "mass_recall", "mass_recall_min", "out_rel_l2"];
+    section.append(make("h2", {}, "Runs, means over heads"), table(["method", "dump", "parameters", "kind", ...names.map((n) => n === "mass_recall_min" ? "least row recall" : n), "worst head's recall", "failed heads"],
+      runs.map((run) => [run.method, run.dump, paramText(run.params), run.kind, ...names.map((n) => {
+        const values = Array.from(run.metrics[n] || []).filter(Number.isFinite);
+        return values.length ? (n === "mass_recall_min" ? Math.min(...values) : mean(values)) : null;
+      }), run.metrics.mass_recall ? Math.min(...Array.from(run.metrics.mass_recall).filter(Number.isFinite)) : null, Object.keys(run.errors).length])));
+  }
+  return section;
+}
