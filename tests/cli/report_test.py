@@ -162,6 +162,21 @@ class InTheBrowser(ToolTest):
         self.assertNotEqual(window.evaluate(read), before)
         self.assertIn("keep 100.00 % of the attention", window.evaluate(read))
 
+    def test_a_matrix_of_fits(self):
+        dumps = [self.dump(name, seed=10 * n, layers=1) for n, name in enumerate(("a.h5", "b.h5"))]
+        result = run("anchor-sweep", "--fit", ",".join(dumps), "--matrix", *SMALL, "--out", self.path("m.jsonl"))
+        self.assertEqual(result.returncode, 0, result.stderr)
+        window = self.open(self.path("m.jsonl"))
+        window.evaluate("document.getElementById('tab-compare').click()")
+        table = "[...[...document.querySelectorAll('h2')].find((h) => h.textContent.startsWith('Generalisation')).nextElementSibling.querySelectorAll('tbody tr')].map((r) => [...r.cells].map((c) => c.textContent))"
+        cells = window.evaluate(table)
+        self.assertEqual([row[:2] for row in cells], [["anchor", "a.h5"], ["anchor", "b.h5"]])
+        self.assertEqual([[text.endswith("*") for text in row[2:]] for row in cells], [[True, False], [False, True]])
+        with open(self.path("m.jsonl")) as file:
+            found = rows(file.read())
+        shown = [r["mass_recall"] for r in found if r["scope"] == "head" and r["fitted_on"] == "a.h5" and r["dump"]["path"].endswith("b.h5")]
+        self.assertAlmostEqual(float(cells[0][3].split()[0]), np.mean(shown), places=3)
+
     def test_failed_heads_say_so(self):
         q, k, v = heads(0, 4, 2, 128, 128, 16)
         k[1, 5, 3] = np.nan

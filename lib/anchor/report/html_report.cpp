@@ -53,7 +53,7 @@ Json run_json(const Run& run) {
             {"dump", dump_of(first)},
             {"model", text(first, "dump.model")},
             {"path", text(first, "path")}};
-  for (const char* name : {"geometry", "target"}) {
+  for (const char* name : {"geometry", "target", "fitted_on", "role"}) {
     if (first.contains(name)) json[name] = first[name];
   }
   // Parameters that all rows share describe the run; the others are values of heads.
@@ -217,7 +217,8 @@ std::string HtmlReport::render(const std::vector<std::string>& argv) const {
       data["curves"][it->second]["heads"].push_back(curve);
     } else if (scope == "head") {
       const std::string key = kind + dump_of(row) + text(row, "method") + row.value("argv", Json()).dump() +
-                              row.value("target", Json()).dump() + text(row, "path");
+                              row.value("target", Json()).dump() + text(row, "path") + text(row, "role") +
+                              text(row, "fitted_on");
       if (!runs.contains(key)) order.push_back(key);
       runs[key].rows.push_back(&row);
     } else {

@@ -42,6 +42,8 @@ function compareView() {
     }
     section.append(make("h2", {}, "Density needed for a mean recall"), table(["method", "dump", ...targets.flatMap((t) => [`${t}, one knob`, `${t}, knob per head`])], rows));
   }
+  const fitted = runs.filter((run) => run.fitted_on);
+  if (fitted.length) section.append(make("h2", {}, "Generalisation: knobs fitted on a row's dumps, on the column's dump"), matrix(fitted));
   if (runs.length) {
     const names = ["density", "work_density", "mass_recall", "mass_recall_min", "out_rel_l2"];
     section.append(make("h2", {}, "Runs, means over heads"), table(["method", "dump", "parameters", "kind", ...names.map((n) => n === "mass_recall_min" ? "least row recall" : n), "worst head's recall", "failed heads"],
@@ -51,4 +53,19 @@ function compareView() {
       }), run.metrics.mass_recall ? Math.min(...Array.from(run.metrics.mass_recall).filter(Number.isFinite)) : null, Object.keys(run.errors).length])));
   }
   return section;
+}
+
+// Recall at density of knobs fitted on one dump (row) and used on another (column), and the worst head's shortfall.
+function matrix(fitted) {
+  const dumps = [...new Set(fitted.map((run) => fileName(run.dump)))], methods = [...new Set(fitted.map((run) => run.method))];
+  const finite = (run, metric) => Array.from(run.metrics[metric] || []).filter(Number.isFinite);
+  const cell = (run) => `${number(mean(finite(run, "mass_recall")))} at ${number(mean(finite(run, "density")))}, worst −${number(Math.max(0, ...finite(run, "shortfall")), 3)}`;
+  const rows = [];
+  for (const method of methods) {
+    for (const source of new Set(fitted.map((run) => run.fitted_on))) {
+      const own = fitted.filter((run) => run.method === method && run.fitted_on === source);
+      if (own.length) rows.push([method, source, ...dumps.map((d) => own.filter((run) => fileName(run.dump) === d).map((run) => cell(run) + (run.role === "fit" ? " *" : ""))[0] ?? null)]);
+    }
+  }
+  return make("div", {}, table(["method", "fitted on", ...dumps], rows), make("p", { class: "soft" }, "Mean mass recall at mean density, and how far the worst head stays below the target. * fitted on this dump."));
 }

@@ -16,6 +16,7 @@ class Curve { // a right-continuous step function of the knob
     return low;
   }
 }
+const fileName = (path) => path.split("/").at(-1);
 const headName = (layer, head) => layer + ":" + head;
 const paramText = (params) => Object.entries(params || {}).map(([key, value]) => `${key}=${value}`).join(" ");
 
@@ -23,7 +24,8 @@ const runs = data.runs.map((run) => {
   const places = unpack(Int32Array, run.places), index = new Map();
   for (let n = 0; n < places.length / 2; ++n) index.set(headName(places[2 * n], places[2 * n + 1]), n);
   const metrics = Object.fromEntries(Object.entries(run.metrics).map(([name, text]) => [name, unpack(Float32Array, text)]));
-  const target = run.target ? ` for ${run.target.metric} ${run.target.value}` : "";
+  const target = (run.target ? ` for ${run.target.metric} ${run.target.value}` : "") +
+    (run.fitted_on ? `, fitted on ${run.fitted_on}, seen on ${fileName(run.dump)}` : "");
   return { ...run, index, metrics, name: `${run.method}${target}, ${paramText(run.params)} (${run.kind})`, errors: run.errors || {} };
 });
 const views = data.views[0];
