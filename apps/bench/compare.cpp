@@ -63,6 +63,9 @@ int compare(const Options& options) {
 void setup_compare(CLI::App& app, cli::Command& command) {
   auto options = std::make_shared<Options>();
   CLI::App* sub = app.add_subcommand("compare", "Say what became faster or slower between two files of rows");
+  sub->footer(
+      "anchor-bench compare before.jsonl after.jsonl\nanchor-bench compare main.jsonl branch.jsonl --margin "
+      "0.02");
   sub->add_option("BEFORE", options->before, "Rows of the earlier run (jsonl)")->required();
   sub->add_option("AFTER", options->after, "Rows of the later run (jsonl)")->required();
   sub->add_option("--margin", options->margin, "Share of the median by which intervals must miss each other")

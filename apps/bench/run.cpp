@@ -464,8 +464,15 @@ int Job::run() {
 
 void setup(CLI::App& app, Options& options) {
   app.footer(
-      "anchor-bench --seq 8k-128k*2 --method anchor --step 1,16 --stripe-density 0.03 --out bench.jsonl\n"
-      "anchor-bench --dump D.h5 --layers 12 --thresholds T.json --baseline cudnn,dense");
+      R"(anchor-bench --seq 1k,2k --dim 64 --step 1 --time-limit 1 --device cpu
+  | tokens | method | step | stripes |      ms | +-% | x dense | dense TF/s |
+  |-------:|-------:|-----:|--------:|--------:|----:|--------:|-----------:|
+  |   1024 |  dense |    - |  0.0000 |  75.490 | 7.8 |    1.00 |          0 |
+  |   1024 | anchor |    1 |  0.3119 | 102.246 | 4.7 |    0.74 |          0 |
+  |   2048 |  dense |    - |  0.0000 | 253.452 | 2.8 |    1.00 |          0 |
+  |   2048 | anchor |    1 |  0.4029 | 274.163 | 2.7 |    0.92 |          0 |
+anchor-bench --seq 8k-128k*2 --step 1,16 --stripe-density 0.03 -o bench.jsonl
+anchor-bench --dump D.h5 --layers 12 --thresholds T.json --baseline cudnn)");
   cli::add_common(app, options.common);
   cli::add_device(app, options.common);
   cli::add_output(app, options.common);

@@ -7,6 +7,7 @@
 #include "anchor/base/error.hpp"
 #include "anchor/base/parallel.hpp"
 #include "anchor/experiment/provenance.hpp"
+#include "cli/progress.hpp"
 #include "cli/terminal.hpp"
 
 namespace anchor::cli {
@@ -55,7 +56,9 @@ std::int64_t CommonOptions::memory_limit() const {
 }
 
 void CommonOptions::note(const std::string& line) const {
-  if (!quiet) fmt::print(stderr, "{}\n", line);
+  if (quiet) return;
+  Progress::clear_any();
+  fmt::print(stderr, "{}\n", line);
 }
 
 void add_common(CLI::App& app, CommonOptions& options) {
@@ -116,7 +119,8 @@ void add_output(CLI::App& app, CommonOptions& options) {
 }
 
 void add_device(CLI::App& app, CommonOptions& options) {
-  app.add_option("--device", options.device, "auto, reference, cpu, cuda, cuda:N; recall and sweep: cuda:N,M, cuda:all")
+  app.add_option("--device", options.device,
+                 "auto, reference, cpu, cuda, cuda:N; recall and sweep: cuda:N,M, cuda:all")
       ->capture_default_str()
       ->type_name("DEVICE")
       ->group(machine_group);

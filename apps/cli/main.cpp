@@ -1,6 +1,6 @@
 #include "cli/main.hpp"
 
-#include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <algorithm>
 #include <csignal>
@@ -10,6 +10,10 @@
 #include "anchor/base/error.hpp"
 #include "anchor/base/parallel.hpp"
 #include "anchor/method/method.hpp"
+#include "cli/common_options.hpp"
+#include "cli/completion.hpp"
+#include "cli/help.hpp"
+#include "cli/terminal.hpp"
 
 namespace anchor::cli {
 namespace {
@@ -48,32 +52,37 @@ CLI::App* chosen(CLI::App& app) {
   return last;
 }
 
-/// -h: the examples (the footer), then the options of the default group.
-void print_short_help(CLI::App& app) {
-  CLI::App* tool = chosen(app);
-  if (!tool->get_footer().empty()) fmt::print("{}\n\n", tool->get_footer());
-  fmt::print("{}\n", tool->get_description());
-  const auto* formatter = dynamic_cast<const CLI::Formatter*>(tool->get_formatter().get());
-  std::vector<const CLI::Option*> options, positionals;
-  for (const CLI::Option* option : tool->get_options()) {
-    const bool help = option == tool->get_help_ptr() || option == tool->get_help_all_ptr();
-    if (option->get_group() != "Options" || help) continue;
-    (option->get_positional() ? positionals : options).push_back(option);
-  }
-  if (!positionals.empty()) fmt::print("{}", formatter->make_group("Arguments", true, positionals));
-  if (!options.empty()) fmt::print("{}", formatter->make_group("Options", false, options));
-  for (const CLI::App* sub : tool->get_subcommands({})) {
-    fmt::print("  {:<20} {}\n", sub->get_name(), sub->get_description());
-  }
-  fmt::print("\n--help lists every option.\n");
+/// "anchor-dump " for a subcommand of it.
+std::string path_of(const CLI::App* command) {
+  const CLI::App* parent = command->get_parent();
+  return parent == nullptr ? "" : path_of(parent) + parent->get_name() + " ";
 }
+
+int help_width() { return stdout_is_terminal() ? std::clamp(terminal_width(), 40, 100) : 80; }
 
 /// Every tool and subcommand has -h (short) and --help (complete).
 void set_help(CLI::App& app) {
   app.set_help_flag("-h", "Short help");
   app.set_help_all_flag("--help", "Complete help");
-  app.get_formatter()->column_width(34);
   for (CLI::App* sub : app.get_subcommands({})) set_help(*sub);
+}
+
+/// --completion SHELL and --man: hidden, for ./dev and for packagers.
+void add_generators(CLI::App& app) {
+  app.add_option_function<std::string>("--completion",
+                                       [&app](const std::string& shell) {
+                                         fmt::print("{}", completion(describe(app), shell));
+                                         throw CLI::Success();
+                                       })
+      ->configurable(false)
+      ->group("");
+  app.add_flag_callback("--man",
+                        [&app] {
+                          fmt::print("{}", man_page(describe(app), version_text()));
+                          throw CLI::Success();
+                        })
+      ->configurable(false)
+      ->group("");
 }
 
 /// "unexpected argument --thta; did you mean --theta?"
@@ -89,20 +98,34 @@ std::string unexpected(CLI::App& app) {
                        : fmt::format("unexpected argument {}; did you mean {}?", word, close);
 }
 
+/// "--out is required; anchor-dump model -h shows examples", or the list of commands to choose from.
+std::string missing(CLI::App& app, const CLI::RequiredError& error) {
+  CLI::App* tool = chosen(app);
+  const std::vector<CLI::App*> commands = tool->get_subcommands([](CLI::App*) { return true; });
+  const std::string name = path_of(tool) + tool->get_name();
+  if (commands.empty()) return fmt::format("{}; {} -h shows examples", error.what(), name);
+  std::vector<std::string> names;
+  for (const CLI::App* command : commands) names.push_back(command->get_name());
+  return fmt::format("which command: {}? -h says what they do", fmt::join(names, ", "));
+}
+
 }  // namespace
 
 int run_main(int argc, char** argv, CLI::App& app, const Command& command) {
   handle_signals();
   set_help(app);
+  add_generators(app);
   try {
     app.parse(argc, argv);
     return command();
   } catch (const CLI::CallForHelp&) {
-    print_short_help(app);
+    fmt::print("{}", short_help(describe(*chosen(app)), help_width()));
     return 0;
   } catch (const CLI::CallForAllHelp&) {
-    fmt::print("{}", chosen(app)->help("", CLI::AppFormatMode::All));
+    fmt::print("{}", complete_help(describe(*chosen(app)), path_of(chosen(app)), help_width()));
     return 0;
+  } catch (const CLI::RequiredError& error) {
+    return complain(app, missing(app, error), 2);
   } catch (const CLI::ExtrasError&) {
     return complain(app, unexpected(app), 2);
   } catch (const CLI::FileError& error) {

@@ -150,15 +150,12 @@ std::vector<MethodRun> resolve_methods(const MethodOptions& options) {
   return runs;
 }
 
-std::string region_hint(const std::string& method, double region, const Params& params) {
+std::string region_hint(double region, const Params& params) {
   if (region <= 0.5 || !params.values().contains("step")) return {};
   const std::int64_t step = params.integer("step");
   if (step == 1) return {};
-  return fmt::format(
-      "hint: what {} keeps at every knob value is already {:.0f} % of the causal pairs; a smaller group "
-      "leaves more "
-      "to choose: try --step {}",
-      method, 100 * region, std::max<std::int64_t>(1, step / 4));
+  return fmt::format("hint: every knob value keeps {:.0f} % of the pairs; try smaller groups, --step {}",
+                     100 * region, region > 0.99 ? 1 : std::max<std::int64_t>(1, step / 4));
 }
 
 ScalarMap row_params(const Params& params) { return {params.values().begin(), params.values().end()}; }

@@ -38,7 +38,7 @@ std::vector<MethodRun> resolve_methods(const MethodOptions& options);
 /// A hint for people when `region`, the density of what the method keeps whatever its knob, is more than
 /// half: then a smaller group leaves the knob more to choose. Empty otherwise, and for methods without groups
 /// (no parameter step).
-std::string region_hint(const std::string& method, double region, const Params& params);
+std::string region_hint(double region, const Params& params);
 
 /// The parameters as a result row holds them.
 ScalarMap row_params(const Params& params);

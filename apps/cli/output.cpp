@@ -1,9 +1,11 @@
 #include "cli/output.hpp"
 
 #include <algorithm>
+#include <cmath>
 #include <cstdio>
 
 #include "anchor/base/error.hpp"
+#include "cli/progress.hpp"
 #include "cli/terminal.hpp"
 
 namespace anchor::cli {
@@ -26,7 +28,9 @@ bool reads(Audience audience, const std::string& format) {
 }  // namespace
 
 Output::Output(const CommonOptions& options, std::vector<Column> eye, std::vector<Column> all)
-    : resume_(options.resume), format_(options.stdout_format()) {
+    : resume_(options.resume),
+      shortens_(options.format.empty() && stdout_is_terminal()),
+      format_(options.stdout_format()) {
   for (auto it = options.out.begin(); it != options.out.end(); ++it) {
     if (std::find(options.out.begin(), it, *it) != it) fail_usage("--out {} is given twice", *it);
   }
@@ -46,6 +50,7 @@ Output::Output(const CommonOptions& options, std::vector<Column> eye, std::vecto
     }
   }
   const TextSink sink = [](std::string_view text) {
+    Progress::clear_any();
     std::fwrite(text.data(), 1, text.size(), stdout);
     std::fflush(stdout);
   };
@@ -64,11 +69,36 @@ void Output::row(const Json& row, Audience audience, bool kept) {
   for (File& file : files_) {
     if (reads(audience, file.format)) file.writer->row(row);
   }
-  if (reads(audience, format_)) stdout_->row(row);
+  if (!reads(audience, format_)) return;
+  selection_ ? held_.push_back(row) : stdout_->row(row);
+}
+
+void Output::shorten(Selection selection) {
+  if (shortens_) selection_ = std::move(selection);
+}
+
+/// Hands the rows of the selection to stdout's table and ends it.
+void Output::show_held() {
+  constexpr std::size_t full_table = 40, selected = 12;
+  if (held_.size() > full_table) {
+    const auto key = [&](const Json& row) {
+      const Json* value = find_field(row, selection_->field);
+      const double number = value == nullptr ? NAN : number_from_json(*value).value_or(NAN);
+      if (std::isnan(number)) return -HUGE_VAL;  // failed rows come first
+      return selection_->order == Selection::Order::least ? number : -number;
+    };
+    std::stable_sort(held_.begin(), held_.end(),
+                     [&](const Json& a, const Json& b) { return key(a) < key(b); });
+    fmt::print("The {} of {} rows {} (--format md prints all, -o FILE keeps them):\n\n", selected,
+               held_.size(), selection_->words);
+    held_.resize(selected);
+  }
+  for (const Json& row : held_) stdout_->row(row);
+  stdout_->finish();
 }
 
 void Output::finish() {
-  stdout_->finish();
+  show_held();
   for (File& file : files_) {
     file.writer->finish();
     file.file->commit();
@@ -76,7 +106,7 @@ void Output::finish() {
 }
 
 void Output::interrupt() {
-  stdout_->finish();
+  show_held();
   files_.clear();
 }
 

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -17,6 +18,14 @@ enum class Audience {
   programs,  ///< all but tables for eyes
   json,      ///< jsonl and json: what has no place in a table, such as curves
   store,     ///< jsonl files only: intermediate results that --resume needs
+};
+
+/// The rows of a long table that a reader would look for.
+struct Selection {
+  enum class Order { least, most };
+  std::string field;  ///< by which they are ordered
+  Order order = Order::least;
+  std::string words;  ///< "that keep least"
 };
 
 /// Where a tool's result rows go: stdout and every --out file. All files are opened before any work is done;
@@ -38,6 +47,10 @@ class Output {
   /// Ends stdout's document after an interrupt: unfinished files other than jsonl are dropped.
   void interrupt();
 
+  /// What a terminal shows of more than 40 rows where nobody asked for a format: a dozen. Call it before the
+  /// first row.
+  void shorten(Selection selection);
+
   bool markdown() const { return format_ == "md"; }
 
  private:
@@ -46,8 +59,13 @@ class Output {
     std::unique_ptr<OutputFile> file;
     std::unique_ptr<RowWriter> writer;
   };
+  void show_held();
+
   std::vector<std::unique_ptr<RowStore>> stores_;  ///< the first one is resumed
   bool resume_;
+  bool shortens_;  ///< stdout is a terminal, and nobody asked for a format
+  std::optional<Selection> selection_;
+  std::vector<Json> held_;  ///< rows that wait for the selection
   std::vector<File> files_;
   std::string format_;  ///< of stdout
   std::unique_ptr<RowWriter> stdout_;

@@ -6,8 +6,8 @@
 
 namespace anchor::cli {
 
-/// A line on stderr that says how far a loop is and how long the rest will take. It shows only on a terminal,
-/// at most ten times a second, and leaves nothing behind.
+/// A line on stderr that says how far a loop is, how fast, and how long the rest will take. It shows only on
+/// a terminal, at most ten times a second, fits its width and leaves nothing behind.
 class Progress {
  public:
   Progress(std::string what, std::int64_t total, bool quiet);
@@ -16,6 +16,8 @@ class Progress {
   void update(std::int64_t done, const std::string& detail = {});
   /// Removes the line, so that something else can be printed.
   void clear();
+  /// Removes the line of whichever progress shows one: for code that prints and knows of none.
+  static void clear_any();
 
  private:
   std::string what_;

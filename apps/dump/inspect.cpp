@@ -5,6 +5,7 @@
 #include "anchor/data/dump_reader.hpp"
 #include "anchor/report/row_writer.hpp"
 #include "cli/common_options.hpp"
+#include "cli/terminal.hpp"
 
 namespace anchor::dump {
 namespace {
@@ -62,19 +63,13 @@ Json layer_json(const DumpReader& reader, const LayerInfo& info) {
           {"bytes", stored_bytes(reader, info.layer)}};
 }
 
-// The text for eyes shows long values by their beginning.
-std::string shortened(std::string text) {
-  std::replace(text.begin(), text.end(), '\n', ' ');
-  return text.size() <= 66 ? text : text.substr(0, 63) + "...";
-}
-
 // Layers of equal description become one line: 0-29.
 void print_summary(const DumpReader& reader) {
   const DumpHeader& header = reader.header();
   std::uint64_t bytes = 0;
   for (const LayerInfo& info : reader.layers()) bytes += stored_bytes(reader, info.layer);
   const auto line = [](const std::string& name, const std::string& value) {
-    fmt::print("{:<13} {}\n", name, shortened(value));
+    fmt::print("{:<13} {}\n", cli::one_line(name, 40), cli::one_line(value, 66));
   };
   line("dump", reader.path());
   line("model", header.model);
@@ -149,7 +144,20 @@ int run(const Options& options) {
 void setup_inspect(CLI::App& app, cli::Command& command) {
   auto options = std::make_shared<Options>();
   CLI::App* sub = app.add_subcommand("inspect", "Show what is in a dump");
-  sub->footer("anchor-dump inspect dump.h5\nanchor-dump inspect dump.h5 --format json");
+  sub->footer(R"(anchor-dump inspect dump.h5
+  dump          dump.h5
+  model         SmolLM2-135M-Instruct layer 17 heads 3-5
+  tokens        1024, with their ids
+  layers        1, 640.0 KiB
+  made by       anchor_h5.py 1, 2026-11-22T06:49:16Z
+  prompt_source /usr/share/common-licenses/GPL-3
+  rope_json     {"rope_theta":100000.0,"rope_type":"default"}
+  tokenizer     gpt2/smollm
+  
+  | layers | heads | rows | keys | dim | type | scale | notes |
+  |-------:|------:|-----:|-----:|----:|-----:|------:|------:|
+  |     17 |   3/1 | 1024 | 1024 |  64 | bf16 | 0.125 |       |
+anchor-dump inspect dump.h5 --format json)");
   sub->add_option("dump", options->path, "The dump, an HDF5 file")->required()->type_name("DUMP");
   sub->add_option("--format", options->common.format, "md, csv, json or jsonl (md on a terminal, else jsonl)")
       ->check(CLI::IsMember({"md", "csv", "json", "jsonl"}))

@@ -169,19 +169,28 @@ int run(const Options& options) {
 void setup_model(CLI::App& app, cli::Command& command) {
   auto options = std::make_shared<Options>();
   CLI::App* sub = app.add_subcommand("model", "Run a GGUF language model over a text");
-  sub->add_option("--model", options->model, "Llama-architecture model, a GGUF file")->required();
+  sub->footer(
+      "anchor-dump model --model M.gguf --text book.txt --tokens 8k --out dump.h5\n"
+      "anchor-dump model --model M.gguf --text book.txt --layers 0,15 -o d.h5");
+  sub->add_option("--model", options->model, "Llama-architecture model, a GGUF file")
+      ->required()
+      ->type_name("FILE");
   sub->add_option("--text", options->text, "The text, taken as it is: no template, nothing stripped")
-      ->required();
+      ->required()
+      ->type_name("FILE");
   sub->add_option("--tokens", options->tokens, "Use the first so many tokens (4k = 4096; default: all)")
       ->transform(cli::whole_number());
-  sub->add_option("--layers", options->layers, "Layers to write, such as 0-29 or 0,15 (default: all)");
+  sub->add_option("--layers", options->layers, "Layers to write, such as 0-29 or 0,15 (default: all)")
+      ->type_name("LIST");
   sub->add_option("--dtype", options->dtype, "Stored type")
       ->check(CLI::IsMember({"bf16", "f16", "f32"}))
       ->capture_default_str();
   sub->add_option("--rope-scaling", options->rope_scaling,
                   "Run beyond the model's context: linear:F, dynamic:F or yarn:F, as in transformers");
   sub->add_flag("--reference", options->reference, "Also store the model's own attention output and lse");
-  sub->add_option("-o,--out", options->out, "The dump to write; it grows as OUT.part")->required();
+  sub->add_option("-o,--out", options->out, "The dump to write; it grows as OUT.part")
+      ->required()
+      ->type_name("DUMP");
   sub->add_option("--threads", options->threads, "Threads (default: all cores)")->check(CLI::PositiveNumber);
   sub->add_flag("--resume", options->resume, "Continue OUT.part: layers already in it are not written again");
   sub->add_flag("-q,--quiet", options->quiet, "No progress, no notes");

@@ -74,8 +74,7 @@ void setup_synthetic(CLI::App& app, cli::Command& command) {
   CLI::App* sub = app.add_subcommand("synthetic", "Make structured heads with known truth");
   sub->footer(
       "anchor-dump synthetic --seq 8k --out heads.h5\n"
-      "anchor-dump synthetic --seq 32k --q-heads 32 --kv-heads 8 --dim 128 --pattern stripes:64:8,sink+local "
-      "-o s.h5");
+      "anchor-dump synthetic --seq 32k --dim 128 --pattern stripes:64:8,sink -o s.h5");
   sub->add_option("--seq", spec.kv_len, "Tokens (8k = 8192)")
       ->transform(cli::whole_number())
       ->capture_default_str();
@@ -99,7 +98,8 @@ void setup_synthetic(CLI::App& app, cli::Command& command) {
   sub->add_option("--dtype", options->dtype, "Stored type")
       ->check(CLI::IsMember({"bf16", "f16", "f32"}))
       ->capture_default_str();
-  sub->add_option("-o,--out", options->out, "The dump to write; it grows as OUT.part (needed)");
+  sub->add_option("-o,--out", options->out, "The dump to write; it grows as OUT.part (needed)")
+      ->type_name("DUMP");
   sub->add_option("--threads", options->threads, "Threads (default: all cores)")->check(CLI::PositiveNumber);
   sub->add_flag("--resume", options->resume, "Continue OUT.part: only layers that it lacks are made");
   sub->add_flag("-q,--quiet", options->quiet, "No progress");

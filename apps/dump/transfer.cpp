@@ -50,8 +50,8 @@ void setup_transfer(CLI::App& app, cli::Command& command) {
   auto options = std::make_shared<Options>();
   CLI::App* sub = app.add_subcommand("export", "Write a dump as safetensors");
   sub->footer(
-      "anchor-dump export dump.h5 -o dump.safetensors\nanchor-dump export cut.h5.part --allow-incomplete -o "
-      "cut.safetensors");
+      "anchor-dump export dump.h5 -o dump.safetensors\n"
+      "anchor-dump export cut.h5.part --allow-incomplete -o cut.safetensors");
   sub->add_option("dump", options->source, "The dump, an HDF5 file")->required()->type_name("DUMP");
   sub->add_option("-o,--out", options->out, "The safetensors file to write")->required()->type_name("FILE");
   sub->add_flag("--allow-incomplete", options->allow_incomplete,
@@ -62,7 +62,7 @@ void setup_transfer(CLI::App& app, cli::Command& command) {
   sub = app.add_subcommand("import", "Make a dump from safetensors: layers.000.q, .k, .v, ...");
   sub->footer(
       "anchor-dump import dump.safetensors -o dump.h5\n"
-      "anchor-dump import qkv.safetensors --model mine --softmax-scale 0.125 -o dump.h5");
+      "anchor-dump import qkv.safetensors --model mine --softmax-scale 0.125 -o d.h5");
   sub->add_option("safetensors", options->source, "A file with tensors named layers.000.q, ...")
       ->required()
       ->type_name("FILE");

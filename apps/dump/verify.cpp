@@ -33,8 +33,8 @@ void setup_verify(CLI::App& app, cli::Command& command) {
   auto options = std::make_shared<Options>();
   CLI::App* sub = app.add_subcommand("verify", "Check a dump: checksums, shapes, NaN, completeness");
   sub->footer(
-      "anchor-dump verify dump.h5\nanchor-dump verify dump.h5 && anchor-recall dump.h5   (exit 4: a check "
-      "failed)");
+      "anchor-dump verify dump.h5\n  dump.h5: ok, 1 layers\nanchor-dump verify dump.h5 && anchor-recall "
+      "dump.h5");
   sub->add_option("dump", options->path, "The dump, an HDF5 file")->required()->type_name("DUMP");
   sub->add_flag("-q,--quiet", options->quiet, "No progress");
   sub->callback([options, &command] { command = [options] { return run(*options); }; });

@@ -14,6 +14,7 @@
 #include "anchor/experiment/replay.hpp"
 #include "anchor/experiment/thresholds.hpp"
 #include "anchor/report/heatmap.hpp"
+#include "anchor/report/sparkline.hpp"
 #include "cli/dump_stream.hpp"
 #include "cli/output.hpp"
 #include "cli/terminal.hpp"
@@ -72,6 +73,7 @@ class Job {
                std::vector<ResultRow>& rows) const;
   void emit(const Json& row, bool kept);
   void summarize() const;
+  std::string layer_lines(std::size_t run, int width) const;
   void draw_heatmaps() const;
   std::string run_name(const MethodRun& run) const;
   void warn_of_large_region() const;
@@ -214,6 +216,7 @@ void Job::emit(const Json& row, bool kept) {
 int Job::run() {
   stream_.emplace(options_.common, group_bytes_);
   output_.emplace(options_.common, columns_for_eyes(), columns(runs_));
+  output_->shorten({"mass_recall", cli::Selection::Order::least, "that keep least"});
   const std::vector<cli::StreamItem> items = cli::stream_items(reader_, groups_);
   std::vector<std::vector<ResultRow>> rows(items.size());  // of the groups on their way
   try {
@@ -274,10 +277,10 @@ void Job::summarize() const {
                      {"density", density / heads},
                      {"mass_recall", recall / heads},
                      {"out_rel_l2", l2 / heads},
-                     {"worst (layer:head)", worst_head}});
+                     {"worst head", worst_head}});
   }
   const std::vector<Column> columns{
-      {"mean over heads"}, {"density", 4}, {"mass_recall", 4}, {"out_rel_l2", 4}, {"worst (layer:head)"}};
+      {"mean over heads"}, {"density", 4}, {"mass_recall", 4}, {"out_rel_l2", 4}, {"worst head"}};
   fmt::print("\n{}", markdown_table(lines, columns, static_cast<std::size_t>(cli::terminal_width())));
   std::fflush(stdout);
 }
@@ -288,11 +291,38 @@ void Job::warn_of_large_region() const {
     const Json& row = done_[n];
     if (row["status"] != "ok" || !runs_[n].params.values().contains("step")) continue;
     const double region = row["density"].get<double>() - row["stripe_density"].get<double>();
-    if (const std::string hint = cli::region_hint(runs_[n].method->name, region, runs_[n].params);
-        !hint.empty()) {
+    if (const std::string hint = cli::region_hint(region, runs_[n].params); !hint.empty()) {
       options_.common.note(hint);
     }
   }
+}
+
+/// Density and recall of every layer as two lines of bars; empty for a single layer.
+std::string Job::layer_lines(std::size_t run, int width) const {
+  std::string text;
+  for (const char* field : {"density", "mass_recall"}) {
+    std::map<int, std::pair<double, int>> layers;  // sum, heads
+    for (std::size_t at = run; at < done_.size(); at += runs_.size()) {
+      auto& [sum, heads] = layers[done_[at]["dump"]["layer"].get<int>()];
+      if (done_[at]["status"] != "ok") continue;
+      sum += number_from_json(done_[at][field]).value_or(0);
+      ++heads;
+    }
+    if (layers.size() < 2) return {};
+    std::vector<double> means;
+    double low = HUGE_VAL, high = -HUGE_VAL;
+    for (const auto& [layer, of] : layers) {
+      means.push_back(of.second > 0 ? of.first / of.second : std::numeric_limits<double>::quiet_NaN());
+      if (of.second == 0) continue;
+      low = std::min(low, means.back());
+      high = std::max(high, means.back());
+    }
+    if (text.empty())
+      text = fmt::format("\nmean by layer, {} to {}:\n", layers.begin()->first, layers.rbegin()->first);
+    text += fmt::format("  {:<12} {:.4f} to {:.4f}  {}\n", field, low, high,
+                        sparkline(means, low, high, width - 35, cli::terminal_is_utf8()));
+  }
+  return text;
 }
 
 void Job::draw_heatmaps() const {
@@ -324,9 +354,11 @@ void Job::draw_heatmaps() const {
     const bool share = options_.metric.find("recall") != std::string::npos;
     share ? map.scale_to_share() : map.scale_to_values();
     if (in_terminal) {
-      const std::string text =
-          "\n" + terminal_heatmap(map, cli::terminal_colors(), std::min(cli::terminal_width(), 120));
-      fmt::print(output_->markdown() ? stdout : stderr, "{}", text);
+      const int width = std::min(cli::terminal_width(), 120);
+      Heatmap shown = map;
+      shown.title = cli::one_line(map.title, width);
+      fmt::print(output_->markdown() ? stdout : stderr, "\n{}{}",
+                 terminal_heatmap(shown, cli::terminal_colors(), width), layer_lines(n, width));
     }
     if (!options_.svg.empty()) write_file(options_.svg, svg_heatmap(map));
   }
@@ -366,8 +398,21 @@ void check(const Options& options, std::size_t runs) {
 
 void setup(CLI::App& app, Options& options) {
   app.footer(
-      "anchor-recall dump.h5 --theta 12 --step 4\n"
-      "anchor-recall dump.h5 --method anchor,streaming --layers 0-3 --out rows.jsonl");
+      R"(anchor-recall dump.h5 --theta 12 --step 1
+  | layer | head | density | mass_recall | mass_recall_min | output_recall_0.01 |
+  |------:|-----:|--------:|------------:|----------------:|-------------------:|
+  |    17 |    0 |  0.6137 |      0.9179 |          0.0665 |             0.6681 |
+  |    17 |    1 |  0.5876 |      0.9830 |          0.4064 |             0.8906 |
+  |    17 |    2 |  0.5724 |      0.9874 |          0.6451 |             0.8972 |
+  
+  | mean over heads | density | mass_recall | out_rel_l2 |    worst head |
+  |----------------:|--------:|------------:|-----------:|--------------:|
+  | anchor theta=12 |  0.5912 |      0.9628 |     0.1648 | 0.9179 (17:0) |
+  
+  mass_recall of anchor theta=12 (SmolLM2-135M-Instruct layer 17 heads 3-5)
+   head   0     1     2
+     17   .918  .983  .987
+anchor-recall dump.h5 --method anchor,streaming --layers 0-3 -o rows.jsonl)");
   cli::add_dump(app, options.dump);
   cli::add_method(app, options.method, options.argv);
   app.add_option("--thresholds", options.thresholds, "One knob value per head, from anchor-sweep")

@@ -8,6 +8,7 @@
 
 #include "anchor/base/number.hpp"
 #include "anchor/report/table.hpp"
+#include "cli/terminal.hpp"
 
 namespace anchor::sweep {
 namespace {
@@ -57,12 +58,12 @@ void print_targets(const Request& request, const std::vector<Findings>& findings
   }
   const std::vector<Column> columns{{"knob"}, {"value"}, {"density", 4}, {"mass_recall", 4}, {"heads below"}};
   fmt::print("\nTo keep a mean mass_recall of {}:\n\n{}", format_number(request.target.value),
-             markdown_table(lines, columns, 80));
+             markdown_table(lines, columns, static_cast<std::size_t>(cli::terminal_width())));
   if (measured.empty()) return;
   const std::vector<Column> places{
       {"knob"}, {"out_rel_l2", 4}, {"worst out"}, {"worst recall"}, {"worst p05"}};
   fmt::print("\nThe plans at these knobs, and the heads (layer:head) that lose most:\n\n{}",
-             markdown_table(measured, places, 80));
+             markdown_table(measured, places, static_cast<std::size_t>(cli::terminal_width())));
 }
 
 /// Which run wins: on how many heads, and what the winners of all heads keep together.
@@ -88,7 +89,7 @@ void print_winners(const std::vector<Findings>& findings, const std::vector<std:
                    {"density", density / heads},
                    {"mass_recall", recall / heads}});
   const std::vector<Column> columns{{"per head"}, {"wins"}, {"density", 4}, {"mass_recall", 4}};
-  fmt::print("\n{}", markdown_table(lines, columns, 80));
+  fmt::print("\n{}", markdown_table(lines, columns, static_cast<std::size_t>(cli::terminal_width())));
 }
 
 void print_grid(const cli::MethodRun& run, const std::string& name, const std::vector<Json>& rows) {
@@ -113,7 +114,8 @@ void print_grid(const cli::MethodRun& run, const std::string& name, const std::v
                      {"worst head", sum[2]}});
   }
   const std::vector<Column> columns{{knob}, {"density", 4}, {"mass_recall", 4}, {"worst head", 4}};
-  fmt::print("\n{}, one {} for all heads:\n\n{}", name, knob, markdown_table(table, columns, 80));
+  fmt::print("\n{}, one {} for all heads:\n\n{}", name, knob,
+             markdown_table(table, columns, static_cast<std::size_t>(cli::terminal_width())));
 }
 
 }  // namespace

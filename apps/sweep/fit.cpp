@@ -282,6 +282,7 @@ int Fit::run() {
                                 {"target.value"}, {"value"},  {"density"},   {"mass_recall"},
                                 {"shortfall"},    {"path"},   {"unit"}};
   output_.emplace(options_.common, eye, all);
+  output_->shorten({"mass_recall", cli::Selection::Order::least, "that keep least"});
   std::optional<OutputFile> probe;  // an unwritable place is found before the work, not after it
   if (!options_.thresholds_out.empty()) probe.emplace(options_.thresholds_out);
   try {

@@ -58,8 +58,30 @@ void check_run(const Options& options, const cli::MethodRun& run) {
 
 void setup(CLI::App& app, Options& options) {
   app.footer(
-      "anchor-sweep dump.h5 --step 4 --target mass_recall=0.95 --thresholds-out thresholds.json\n"
-      "anchor-sweep --fit prose.h5,code.h5 --check needles.h5 --step 4 --margin 1");
+      R"(anchor-sweep dump.h5 --step 1 --target-recall 0.95 --thresholds-out T.json
+  | layer | head |   theta | density | mass_recall | status | mass_recall_p05 |
+  |------:|-----:|--------:|--------:|------------:|-------:|----------------:|
+  |    17 |    0 | 13.5828 |  0.7105 |      0.9504 |     ok |          0.6927 |
+  |    17 |    1 |    -inf |  0.5317 |      0.9721 |     ok |          0.8672 |
+  |    17 |    2 |    -inf |  0.5317 |      0.9827 |     ok |          0.9120 |
+  
+  To keep a mean mass_recall of 0.95:
+  
+  |           knob |         value | density | mass_recall | heads below |
+  |---------------:|--------------:|--------:|------------:|------------:|
+  | theta per head | -inf to 13.58 |  0.5913 |      0.9684 |      0 of 3 |
+  |      one theta |         10.21 |  0.5420 |      0.9500 |           - |
+  
+  The plans at these knobs, and the heads (layer:head) that lose most:
+  
+  |           knob | out_rel_l2 |     worst out |  worst recall | worst p05 |
+  |---------------:|-----------:|--------------:|--------------:|----------:|
+  | theta per head |     0.1618 | 0.2221 (17:0) | 0.9504 (17:0) |    0.6927 |
+  
+  density at each head's own theta (SmolLM2-135M-Instruct layer 17 heads 3-5)
+   head   0     1     2
+     17   .710  .532  .532
+anchor-sweep --fit prose.h5,code.h5 --check needles.h5 --step 4 --margin 1)");
   cli::add_dump(app, options.dump, false);
   cli::add_method(app, options.method, options.argv);
   app.add_option("--target", options.target, "What a head must reach (default mass_recall=0.95)")

@@ -2,13 +2,17 @@
 
 #include <algorithm>
 #include <bit>
+#include <limits>
 #include <map>
 #include <mutex>
 #include <optional>
+#include <set>
 
 #include "anchor/base/error.hpp"
 #include "anchor/base/number.hpp"
+#include "anchor/report/heatmap.hpp"
 #include "anchor/sweep/allocation.hpp"
+#include "cli/terminal.hpp"
 #include "sweep/choices.hpp"
 #include "sweep/findings.hpp"
 #include "sweep/layer_sweep.hpp"
@@ -45,6 +49,7 @@ class Job {
   JointChoice allocation_choice(std::size_t n);
   void write_thresholds() const;
   double note_unreached() const;
+  void draw_heatmaps() const;
 
   const Options& options_;
   const Request& request_;
@@ -251,8 +256,7 @@ void Job::choose() {
     found.choices.push_back(std::move(own));
     joint.push_back(global_choice(n));
     if (!options_.allocate.empty()) joint.push_back(allocation_choice(n));
-    const std::string hint = cli::region_hint(request_.runs[n].method->name,
-                                              found.layers[0].points.density[0], request_.runs[n].params);
+    const std::string hint = cli::region_hint(found.layers[0].points.density[0], request_.runs[n].params);
     if (!hint.empty()) options_.common.note(hint);
   }
   ChoiceRows rows(options_, request_, reader_, stream_, *output_, [this](const ResultRow& row) {
@@ -301,6 +305,37 @@ double Job::note_unreached() const {
   return below;
 }
 
+/// What each head's knob costs, on a terminal.
+void Job::draw_heatmaps() const {
+  const int width = std::min(cli::terminal_width(), 120);
+  const std::vector<std::string> names = run_names(request_.runs);
+  for (std::size_t n = 0; n < findings_.size(); ++n) {
+    std::map<std::pair<int, int>, double> values;
+    std::set<int> layers, heads;
+    for (const HeadPoint& head : findings_[n].heads) {
+      values[{head.layer, head.head}] = head.density;
+      layers.insert(head.layer);
+      heads.insert(head.head);
+    }
+    Heatmap map;
+    map.title = cli::one_line(fmt::format("density at each head's own {} ({})", request_.runs[n].method->knob,
+                                          findings_.size() > 1 ? names[n] : reader_.header().model),
+                              width);
+    map.layers.assign(layers.begin(), layers.end());
+    map.heads.assign(heads.begin(), heads.end());
+    for (const int layer : layers) {
+      for (const int head : heads) {
+        const auto found = values.find({layer, head});
+        map.values.push_back(found == values.end() ? std::numeric_limits<double>::quiet_NaN()
+                                                   : found->second);
+      }
+    }
+    map.scale_to_values();
+    fmt::print("\n{}", terminal_heatmap(map, cli::terminal_colors(), width));
+  }
+  std::fflush(stdout);
+}
+
 int Job::run() {
   std::vector<Column> eye{{"dump.layer", -1, "layer"}, {"dump.head", -1, "head"}};
   if (request_.runs.size() > 1) {
@@ -336,6 +371,7 @@ int Job::run() {
                                 {"plan_path"},
                                 {"unit"}};
   output_.emplace(options_.common, eye, all);
+  output_->shorten({"density", cli::Selection::Order::most, "that need most"});
   std::optional<OutputFile> probe;  // an unwritable place is found before the work, not after it
   if (!options_.thresholds_out.empty()) probe.emplace(options_.thresholds_out);
   try {
@@ -354,7 +390,10 @@ int Job::run() {
   if (!options_.thresholds_out.empty() && failed_ == 0) write_thresholds();
   if (!options_.thresholds_out.empty() && failed_ > 0)
     options_.common.note(fmt::format("{} is not written: some heads failed", options_.thresholds_out));
-  if (output_->markdown() && failed_ == 0) print_summary(request_, findings_);
+  if (output_->markdown() && failed_ == 0) {
+    print_summary(request_, findings_);
+    if (cli::stdout_is_terminal()) draw_heatmaps();
+  }
   const double below = options_.allocate.empty() ? note_unreached() : infeasible_;
   return failed_ > 0 ? 3 : below > 0 ? 4 : 0;
 }

@@ -79,7 +79,7 @@ class Outputs(ToolTest):
             code, text = run_in_terminal("anchor-recall", path, **environment)
             self.assertEqual(code, 0)
             self.assertIn("| layer | head | density | mass_recall |", text)
-            self.assertIn("worst (layer:head)", text)
+            self.assertIn("worst head", text)
             self.assertEqual(colour in text if colour else "\x1b" not in text, True, environment)
             for line in re.sub(r"\x1b\[[0-9;]*[mK]", "", text).splitlines():
                 self.assertLessEqual(len(line), 80, line)
@@ -132,7 +132,7 @@ class Outputs(ToolTest):
 
     def test_a_region_that_is_most_of_the_work_is_named(self):
         path = self.dump(length=256)
-        self.assertIn("--step 4", run("anchor-recall", path, "--block", 16, "--step", 16).stderr)
+        self.assertIn("--step 1", run("anchor-recall", path, "--block", 16, "--step", 16).stderr)
         self.assertEqual(run("anchor-recall", path, "--block", 16, "--step", 1).stderr, "")
 
 

@@ -20,13 +20,14 @@ def run(name, *arguments, **options):
     return subprocess.run([tool(name), *map(str, arguments)], capture_output=True, text=True, timeout=300, **options)
 
 
-def run_in_terminal(name, *arguments, **environment):
-    """Runs a tool with stdout on an 80-column terminal; returns (exit code, what it printed)."""
+def run_in_terminal(name, *arguments, columns=80, stream="stdout", **environment):
+    """Runs a tool with one stream on a terminal; returns (exit code, what it printed there)."""
     control, terminal = pty.openpty()
     import fcntl, struct, termios
-    fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 80, 0, 0))
+    fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", 40, columns, 0, 0))
     env = {name: value for name, value in os.environ.items() if name not in ("NO_COLOR", "COLORTERM", "TERM")}
-    process = subprocess.Popen([tool(name), *map(str, arguments)], stdout=terminal, stderr=subprocess.DEVNULL, env={**env, **environment})
+    streams = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, stream: terminal}
+    process = subprocess.Popen([tool(name), *map(str, arguments)], **streams, env={**env, **environment})
     os.close(terminal)
     printed = b""
     while True:
