@@ -37,7 +37,8 @@ std::string one_line(const std::string& text, int width) {
   int characters = 0;
   for (const char c : text) {
     if (starts_character(c) && length > width && ++characters >= width) return made + "…";
-    made += static_cast<unsigned char>(c) < 0x20 || c == 0x7f ? '?' : c;
+    const bool space = c == '\n' || c == '\t' || c == '\r';
+    made += space ? ' ' : static_cast<unsigned char>(c) < 0x20 || c == 0x7f ? '?' : c;
   }
   return made;
 }
