@@ -16,6 +16,17 @@ PlanParams anchor_region(const AnchorParams& params) {
   return plan;
 }
 
+PlanParams anchor_stripes(const AnchorParams& params) {
+  PlanParams plan = anchor_region(params);
+  plan.block_offsets = nullptr;
+  plan.blocks = nullptr;
+  plan.column_offsets = params.column_offsets;
+  plan.columns = params.columns;
+  plan.dup_offsets = params.dup_offsets;
+  plan.dup = params.dup;
+  return plan;
+}
+
 AnchorLayout::AnchorLayout(const AnchorParams& params, void* workspace) {
   const Shape& shape = params.shape;
   const AnchorGroups groups(params);
@@ -31,6 +42,16 @@ AnchorLayout::AnchorLayout(const AnchorParams& params, void* workspace) {
   kv_heads_at_once = static_cast<int>(
       std::clamp<std::size_t>(at_once / bitmap_bytes, 1, static_cast<std::size_t>(shape.kv_heads)));
 
+  // Work items are 128 pooled rows against a segment of the keys: six for each of 128 multiprocessors, so
+  // that the last one does not wait, of at most 32 steps, where fetching the pooled queries no longer
+  // matters.
+  const std::int64_t key_steps = (shape.kv_len + 127) / 128;
+  const std::int64_t steps = kv_heads_at_once * (tiles / 2) * key_steps / 2;
+  std::int64_t segment_steps = std::clamp<std::int64_t>(steps / (6 * 128), 2, 32);
+  segment_steps = std::max(segment_steps, key_steps / (max_segments - 1) + 1);
+  segment_keys = static_cast<int>(segment_steps * 128);
+  segments = static_cast<int>((key_steps + segment_steps - 1) / segment_steps);
+
   auto* base = static_cast<std::byte*>(workspace);
   const auto take = [&](std::size_t size) {
     std::byte* place = base + bytes;
@@ -43,11 +64,14 @@ AnchorLayout::AnchorLayout(const AnchorParams& params, void* workspace) {
   row_anchors = static_cast<float*>(take(static_cast<std::size_t>(shape.q_heads * shape.q_len) * 4));
   high = take(pooled * static_cast<std::size_t>(shape.head_dim) * 2);
   low = take(pooled * static_cast<std::size_t>(shape.head_dim) * 2);
-  mean_anchor = static_cast<float*>(take(pooled * 4));
+  mean_anchor = static_cast<float*>(take(pooled * anchor_parts * sizeof(float)));
   bitmap = static_cast<std::uint32_t*>(
       take(params.critical ? 0 : bitmap_bytes * static_cast<std::size_t>(kv_heads_at_once)));
   counts = static_cast<std::int32_t*>(take(rows * 8));
-  ticket = static_cast<unsigned*>(take(4));
+  segment_counts = static_cast<std::int32_t*>(
+      take(params.critical
+               ? 0
+               : static_cast<std::size_t>(kv_heads_at_once * units * segments) * 2 * sizeof(std::int32_t)));
 }
 
 }  // namespace anchor::kernels

@@ -73,6 +73,9 @@ struct AnchorGroups {
   static ANCHOR_HOST_DEVICE std::int64_t up(std::int64_t a, std::int64_t b) { return (a + b - 1) / b; }
 };
 
+constexpr int max_segments = 1024;
+constexpr int anchor_parts = 8;  ///< of a pooled block's mean row anchor, which is their sum
+
 /// Pooled queries lie as rows of 64-row matrix operands. A unit is the pooled queries of one (head, group),
 /// padded to a power of two `slots`; the units of a KV head are numbered group * heads per KV head + head.
 struct AnchorLayout {
@@ -84,19 +87,23 @@ struct AnchorLayout {
   std::int64_t tiles = 0;    ///< of 64 rows, of one KV head; even, because two warpgroups work side by side
   std::int64_t words = 0;    ///< of 32 keys, in one bitmap row
   int kv_heads_at_once = 1;  ///< whose bitmaps fit in the scratch
+  int segment_keys = 0;      ///< work items and lists are cut there: keys counted from 0, a multiple of 128
+  int segments = 0;
   std::size_t bytes = 0;
 
   void* schedule = nullptr;         ///< for the row maxima
   float* row_anchors = nullptr;     ///< [q_heads, q_len]
   void* high = nullptr;             ///< [kv_heads * tiles * 64, head_dim], in the order of matrix fragments
   void* low = nullptr;              ///< what rounding to `high` lost
-  float* mean_anchor = nullptr;     ///< [kv_heads * tiles * 64], NaN where there is no pooled query
+  float* mean_anchor = nullptr;     ///< [kv_heads * tiles * 64, anchor_parts], NaN without a pooled query
   std::uint32_t* bitmap = nullptr;  ///< [plan rows of kv_heads_at_once, words]
   std::int32_t* counts = nullptr;   ///< [2][plan rows]: columns, duplicates
-  unsigned* ticket = nullptr;
+  std::int32_t* segment_counts = nullptr;  ///< [plan rows of kv_heads_at_once, segments, 2], likewise
 };
 
 /// The attention plan over the groups' blocks alone: what the row anchors are taken from.
 PlanParams anchor_region(const AnchorParams& params);
+/// The plan over the lists alone.
+PlanParams anchor_stripes(const AnchorParams& params);
 
 }  // namespace anchor::kernels

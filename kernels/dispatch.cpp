@@ -67,6 +67,13 @@ constexpr Kernel<AnchorPlan> anchor_plan_kernels[] = {
     {Path::sm80, Element::f16, 256, &sm80::anchor_plan<Element::f16, 256>},
 };
 
+constexpr Kernel<AnchorForward> anchor_forward_kernels[] = {
+    {Path::sm90, Element::bf16, 64, &sm90::anchor_forward<Element::bf16, 64>},
+    {Path::sm90, Element::bf16, 128, &sm90::anchor_forward<Element::bf16, 128>},
+    {Path::sm90, Element::f16, 64, &sm90::anchor_forward<Element::f16, 64>},
+    {Path::sm90, Element::f16, 128, &sm90::anchor_forward<Element::f16, 128>},
+};
+
 /// sm_90a machine code runs on compute capability 9.0 only; the sm_80 code is carried as PTX too.
 bool runs(Path path, const DeviceInfo& device) {
   return path == Path::sm90 ? device.major == 9 && device.minor == 0 : device.major >= 8;
@@ -219,6 +226,26 @@ void anchor_plan(const AnchorParams& params, void* workspace, const Stream& stre
     throw CudaError(std::string("anchor_plan: ") + reason, false);
   if (params.shape.q_len == 0) return;
   find(anchor_plan_kernels, params.shape, device, path)->run(params, workspace, stream.handle());
+}
+
+const char* unsupported_forward(const AnchorParams& params, const SparseFwdParams& attention,
+                                const DeviceInfo& device, Path path) {
+  if (const char* reason = unsupported(params, device, path)) return reason;
+  if (const char* reason = unsupported(attention, device, path)) return reason;
+  if (params.block != kTileRows) return "a pooled block must be a tile of 128 rows";
+  if (!attention.lse || attention.out_f32) return "lse is needed, and an output of the input type";
+  if (params.critical) return "critical values are not carried on";
+  return find(anchor_forward_kernels, params.shape, device, path) ? nullptr : no_kernel;
+}
+
+void anchor_forward(const AnchorParams& params, const SparseFwdParams& attention, void* workspace,
+                    const Stream& stream, Path path) {
+  const DeviceInfo device = device_info(current_device());
+  if (const char* reason = unsupported_forward(params, attention, device, path))
+    throw CudaError(std::string("anchor_forward: ") + reason, false);
+  if (params.shape.q_len == 0) return;
+  find(anchor_forward_kernels, params.shape, device, path)
+      ->run(params, attention, workspace, stream.handle());
 }
 
 }  // namespace anchor::kernels

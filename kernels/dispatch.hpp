@@ -10,6 +10,8 @@ namespace anchor::kernels {
 
 using SparseFwd = void (*)(const SparseFwdParams& params, void* workspace, CUstream_st* stream);
 using AnchorPlan = void (*)(const AnchorParams& params, void* workspace, CUstream_st* stream);
+using AnchorForward = void (*)(const AnchorParams& params, const SparseFwdParams& attention, void* workspace,
+                               CUstream_st* stream);
 using RowStats = void (*)(const RowStatsParams& params, CUstream_st* stream);
 using AttentionMass = void (*)(const MassParams& params, void* workspace, CUstream_st* stream);
 
@@ -22,6 +24,9 @@ template <Element element, int head_dim>
 void attention_mass(const MassParams& params, void* workspace, CUstream_st* stream);
 template <Element element, int head_dim>
 void anchor_plan(const AnchorParams& params, void* workspace, CUstream_st* stream);
+template <Element element, int head_dim>
+void anchor_forward(const AnchorParams& params, const SparseFwdParams& attention, void* workspace,
+                    CUstream_st* stream);
 }  // namespace sm90
 
 namespace sm80 {

@@ -36,15 +36,17 @@ struct Schedule {
   std::int64_t rows = 0;  ///< plan rows
   int segments = 0;  ///< KV heads run one after the other where K and V exceed the cache; else all at once
   unsigned kv_tile_reciprocal = 0;  ///< ceil(2^31 / kv_tile)
-  unsigned* ticket = nullptr;
-  Tile* tile = nullptr;           ///< [tiles + 1]
-  std::int32_t* place = nullptr;  ///< [rows]: first tile of each plan row
+  unsigned* ticket = nullptr;       ///< the next tile to take, and the number of tiles
+  Tile* tile = nullptr;             ///< [tiles + 1]
+  std::int32_t* place = nullptr;    ///< [rows]: first tile of each plan row
   std::size_t bytes = 0;
 };
 
 std::size_t schedule_bytes(const Shape& shape, const PlanParams& plan);
 
 /// Fills a schedule: within a segment the longest plan rows come first, the tiles of a plan row side by side.
-void run_schedule(const Shape& shape, const PlanParams& plan, const Schedule& schedule, CUstream_st* stream);
+/// Plan rows with empty lists have no tiles if `skip_empty`.
+void run_schedule(const Shape& shape, const PlanParams& plan, const Schedule& schedule, bool skip_empty,
+                  CUstream_st* stream);
 
 }  // namespace anchor::kernels

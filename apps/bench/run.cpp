@@ -313,7 +313,7 @@ void Job::time(std::vector<Entry>& entries) {
     for (const auto& [stage, samples] : stages)
       row.stages_ns[stage] = std::llround(median_interval(samples).median);
     if (const auto stripes = row.stages_ns.find("stripes"); stripes != row.stages_ns.end())
-      row.extra["tflops_stripes"] = rate(entry.stats.visible_pairs, static_cast<double>(stripes->second));
+      row.extra["tflops_stripes"] = rate(entry.stats.stripe_pairs, static_cast<double>(stripes->second));
   }
 }
 

@@ -1,90 +1,48 @@
 #include "anchor_plan/prepare.hpp"
 #include "check.hpp"
+#include "device/anchor_select.cuh"
 
 namespace anchor::kernels {
 namespace {
 
-constexpr int kThreads = 512;
+constexpr int kScanThreads = 1024, kExpandThreads = 256;
 
 struct Chunk {
   std::int64_t first_row, rows;  // plan rows
 };
 
-/// The bits of word w that stand for keys in [begin, end).
-__device__ std::uint32_t bits_within(std::int64_t w, std::int64_t begin, std::int64_t end) {
-  const auto below = [&](std::int64_t limit) {
-    const std::int64_t n = limit - w * 32;
-    return n >= 32 ? ~0u : n <= 0 ? 0u : (1u << n) - 1;
-  };
-  return below(end) & ~below(begin);
-}
-
-/// Exclusive prefix sums of counts[rows] into offsets[1 ...], after offsets[0]. One block.
+/// Prefix sums of counts[rows] into offsets[1 ...], after offsets[0]. One block.
 __device__ void scan(const std::int32_t* counts, std::int64_t* offsets, std::int64_t rows) {
-  __shared__ std::int64_t warp_sum[kThreads / 32];
+  __shared__ std::int64_t warp_sum[kScanThreads / 32];
   const int thread = threadIdx.x;
-  std::int64_t before = offsets[0];
-  for (std::int64_t first = 0; first < rows; first += kThreads) {
-    const std::int64_t row = first + thread;
-    std::int64_t sum = row < rows ? __ldcg(counts + row) : 0;
-    for (int step = 1; step < 32; step *= 2) {
-      const std::int64_t other = __shfl_up_sync(~0u, sum, step);
-      if (thread % 32 >= step) sum += other;
-    }
-    if (thread % 32 == 31) warp_sum[thread / 32] = sum;
-    __syncthreads();
-    std::int64_t total = 0;
-    for (int w = 0; w < kThreads / 32; ++w) {
-      if (w < thread / 32) sum += warp_sum[w];
-      total += warp_sum[w];
-    }
-    if (row < rows) offsets[row + 1] = before + sum;
-    before += total;
-    __syncthreads();
+  const std::int64_t each = (rows + kScanThreads - 1) / kScanThreads;
+  const std::int64_t begin = min(thread * each, rows), end = min(begin + each, rows);
+  std::int64_t own = 0;
+  for (std::int64_t row = begin; row < end; ++row) own += counts[row];
+  std::int64_t sum = own;
+  for (int step = 1; step < 32; step *= 2) {
+    const std::int64_t other = __shfl_up_sync(~0u, sum, step);
+    if (thread % 32 >= step) sum += other;
   }
+  if (thread % 32 == 31) warp_sum[thread / 32] = sum;
+  __syncthreads();
+  std::int64_t before = offsets[0] + sum - own;
+  for (int w = 0; w < thread / 32; ++w) before += warp_sum[w];
+  for (std::int64_t row = begin; row < end; ++row) offsets[row + 1] = before += counts[row];
+  __syncthreads();
 }
 
-/// A warp counts the items of one plan row; the block that finishes last turns counts into offsets.
-__global__ void __launch_bounds__(kThreads)
-    count_kernel(AnchorParams p, AnchorGroups groups, AnchorLayout layout, Chunk chunk) {
-  const int lane = threadIdx.x % 32;
-  const std::int64_t local = blockIdx.x * static_cast<std::int64_t>(kThreads / 32) + threadIdx.x / 32;
-  const std::int64_t all_rows = p.shape.q_heads * groups.count;
-  if (local < chunk.rows) {
-    const std::int64_t row = chunk.first_row + local, g = row % groups.count;
-    const std::int64_t end = groups.candidate_end(g), dup_end = groups.dup_end(g);
-    const std::uint32_t* bits = layout.bitmap + local * layout.words;
-    int columns = 0, dups = 0;
-    for (std::int64_t w = groups.block / 32 + lane; w * 32 < end; w += 32) {
-      const std::uint32_t word = bits[w];
-      columns += __popc(word & bits_within(w, max(groups.block, dup_end), end));
-      dups += __popc(word & bits_within(w, groups.block, dup_end));
-    }
-    columns = __reduce_add_sync(~0u, columns);
-    dups = __reduce_add_sync(~0u, dups);
-    if (lane == 0) {
-      layout.counts[row] = columns;
-      layout.counts[all_rows + row] = dups;
-    }
-  }
-  __shared__ bool last;
-  __threadfence();
-  __syncthreads();
-  if (threadIdx.x == 0) last = atomicAdd(layout.ticket, 1u) == gridDim.x - 1;
-  __syncthreads();
-  if (!last) return;
-  __threadfence();
-  if (threadIdx.x == 0) {
-    *layout.ticket = 0;
-    if (chunk.first_row == 0) {
-      p.column_offsets[0] = 0;
-      if (p.dup_offsets) p.dup_offsets[0] = 0;
-    }
+__global__ void __launch_bounds__(kScanThreads)
+    scan_kernel(AnchorParams p, AnchorGroups groups, AnchorLayout layout, Chunk chunk) {
+  if (threadIdx.x == 0 && chunk.first_row == 0) {
+    p.column_offsets[0] = 0;
+    if (p.dup_offsets) p.dup_offsets[0] = 0;
   }
   __syncthreads();
-  scan(layout.counts + chunk.first_row, p.column_offsets + chunk.first_row, chunk.rows);
+  const std::int32_t* counts = layout.counts + chunk.first_row;
+  scan(counts, p.column_offsets + chunk.first_row, chunk.rows);
   if (p.dup_offsets)
-    scan(layout.counts + all_rows + chunk.first_row, p.dup_offsets + chunk.first_row, chunk.rows);
+    scan(counts + p.shape.q_heads * groups.count, p.dup_offsets + chunk.first_row, chunk.rows);
 }
 
 /// Writes the keys of [begin, end) whose bit is set, in order. One warp; a lane takes four words at a time.
@@ -98,32 +56,56 @@ __device__ void expand(const std::uint32_t* bits, std::int64_t begin, std::int64
     std::uint32_t word[4] = {words.x, words.y, words.z, words.w};
     int count = 0;
 #pragma unroll
-    for (int i = 0; i < 4; ++i) count += __popc(word[i] &= bits_within(w + i, begin, end));
+    for (int i = 0; i < 4; ++i) {
+      word[i] &= bits_before((w + i) * 32, end) & ~bits_before((w + i) * 32, begin);
+      count += __popc(word[i]);
+    }
     int before = count;
     for (int step = 1; step < 32; step *= 2) {
       const int other = __shfl_up_sync(~0u, before, step);
       if (lane >= step) before += other;
     }
-    std::int64_t at = place + before - count;
+    const std::int64_t at = place + before - count;
+    std::int32_t* to = list + at;
+    int room = static_cast<int>(max(std::int64_t{0}, min(capacity - at, std::int64_t{count})));
 #pragma unroll
     for (int i = 0; i < 4; ++i) {
-      for (std::uint32_t rest = word[i]; rest; rest &= rest - 1, ++at)
-        if (at < capacity)
-          list[at] = static_cast<std::int32_t>((w + i) * 32 + __ffs(static_cast<int>(rest)) - 1);
+      const int key = static_cast<int>((w + i) * 32) - 1;
+      for (std::uint32_t rest = word[i]; rest; rest &= rest - 1)
+        if (room-- > 0) *to++ = key + __ffs(static_cast<int>(rest));
     }
     place += __shfl_sync(~0u, before, 31);
   }
 }
 
-__global__ void __launch_bounds__(256)
-    expand_kernel(AnchorParams p, AnchorGroups groups, AnchorLayout layout, Chunk chunk) {
-  const std::int64_t local = blockIdx.x * static_cast<std::int64_t>(256 / 32) + threadIdx.x / 32;
+/// A warp writes the part of a plan row's lists that comes from `segments` segments of keys.
+__global__ void __launch_bounds__(kExpandThreads)
+    expand_kernel(AnchorParams p, AnchorGroups groups, AnchorLayout layout, Chunk chunk, int segments,
+                  int parts) {
+  const std::int64_t warp = blockIdx.x * std::int64_t{kExpandThreads / 32} + threadIdx.x / 32;
+  const std::int64_t local = warp / parts;
   if (local >= chunk.rows) return;
   const std::int64_t row = chunk.first_row + local, g = row % groups.count;
+  const int first = static_cast<int>(groups.block / 128 * 128 / layout.segment_keys);
+  const int begin = max(first, static_cast<int>(warp % parts) * segments);
+  const std::int64_t keys = layout.segment_keys, end = groups.candidate_end(g);
+  if (begin * keys >= end || groups.block >= end) return;
+
+  int before[2] = {0, 0};  // columns and duplicates of the segments before
+  const auto* counts = reinterpret_cast<const int2*>(layout.segment_counts) + local * layout.segments;
+  for (int segment = first + static_cast<int>(threadIdx.x % 32); segment < begin; segment += 32) {
+    const int2 count = counts[segment];
+    before[0] += count.x;
+    before[1] += count.y;
+  }
+  const std::int64_t key_begin = max(std::int64_t{groups.block}, begin * keys);
+  const std::int64_t key_end = min(end, (warp % parts + 1) * segments * keys), dup_end = groups.dup_end(g);
   const std::uint32_t* bits = layout.bitmap + local * layout.words;
-  const std::int64_t end = groups.candidate_end(g), dup_end = groups.dup_end(g);
-  expand(bits, max(groups.block, dup_end), end, p.columns, p.column_offsets[row], p.column_capacity);
-  if (p.dup_offsets) expand(bits, groups.block, dup_end, p.dup, p.dup_offsets[row], p.dup_capacity);
+  expand(bits, max(key_begin, dup_end), key_end, p.columns,
+         p.column_offsets[row] + __reduce_add_sync(~0u, before[0]), p.column_capacity);
+  if (p.dup_offsets)
+    expand(bits, key_begin, min(key_end, dup_end), p.dup,
+           p.dup_offsets[row] + __reduce_add_sync(~0u, before[1]), p.dup_capacity);
 }
 
 }  // namespace
@@ -133,12 +115,14 @@ void run_compact(const AnchorParams& params, const AnchorLayout& layout, int kv_
   const AnchorGroups groups(params);
   const std::int64_t per_kv = layout.heads_per_kv * groups.count;
   const Chunk chunk{kv_begin * per_kv, (kv_end - kv_begin) * per_kv};
-  const auto blocks = [&](std::int64_t warps) {
-    return static_cast<unsigned>((chunk.rows + warps - 1) / warps);
-  };
-  count_kernel<<<blocks(kThreads / 32), kThreads, 0, stream>>>(params, groups, layout, chunk);
-  check_launch("count_kernel");
-  expand_kernel<<<blocks(256 / 32), 256, 0, stream>>>(params, groups, layout, chunk);
+  scan_kernel<<<1, kScanThreads, 0, stream>>>(params, groups, layout, chunk);
+  check_launch("scan_kernel");
+  // 4096 keys are 128 words: one load of each lane.
+  const int segments = std::max(1, 4096 / layout.segment_keys);
+  const int parts = (layout.segments + segments - 1) / segments;
+  const std::int64_t warps = chunk.rows * parts, per_block = kExpandThreads / 32;
+  expand_kernel<<<static_cast<unsigned>((warps + per_block - 1) / per_block), kExpandThreads, 0, stream>>>(
+      params, groups, layout, chunk, segments, parts);
   check_launch("expand_kernel");
 }
 

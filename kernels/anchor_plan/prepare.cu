@@ -1,32 +1,85 @@
-#include "anchor_plan/prepare.hpp"
+#include <algorithm>
+
 #include "anchor_layout.hpp"
+#include "anchor_plan/prepare.hpp"
 #include "check.hpp"
-#include "device/element.cuh"
+#include "device/anchor_pool.cuh"
 
 namespace anchor::kernels {
 namespace {
 
-/// The block lists: functions of the shape alone, one thread per plan row.
-__global__ void region_kernel(AnchorParams p, AnchorGroups groups) {
-  const std::int64_t row = blockIdx.x * static_cast<std::int64_t>(blockDim.x) + threadIdx.x;
-  if (row > p.shape.q_heads * groups.count) return;
-  const std::int64_t head = row / groups.count, g = row % groups.count;
-  const std::int64_t first = head * groups.blocks_before(groups.count) + groups.blocks_before(g);
-  p.block_offsets[row] = first;
-  if (row == p.shape.q_heads * groups.count) return;
-  const std::int64_t before_hole = groups.hole_begin() / groups.block, hole = groups.hole_end(g);
-  for (std::int64_t n = 0; n < groups.blocks(g); ++n) {
-    const bool window = hole > groups.hole_begin() && n >= before_hole;
-    p.blocks[first + n] =
-        static_cast<std::int32_t>(window ? hole + (n - before_hole) * groups.block : n * groups.block);
+/// Tile `index` of the launch. Where all keys stay in the cache, long tiles come first, so that short ones
+/// fill the end; else a KV head's groups follow each other. The heads of a KV head, which read the same keys,
+/// lie side by side.
+__device__ Tile region_tile(const AnchorParams& p, const AnchorGroups& groups, const Schedule& schedule,
+                            std::int64_t index) {
+  const int per_kv = p.shape.q_heads / p.shape.kv_heads;
+  const std::int64_t tiles = schedule.tiles_per_group, full = groups.count - 1;
+  const std::int64_t last = schedule.tiles_per_head - full * tiles;  // tiles of the last group
+  std::int64_t head, g, in_group;
+  if (schedule.segments > 1) {
+    const std::int64_t of_kv = std::int64_t{per_kv} * schedule.tiles_per_head, rest = index % of_kv;
+    g = min(rest / (per_kv * tiles), full);
+    const std::int64_t in_row = rest - g * per_kv * tiles;
+    in_group = (g < full ? tiles : last) - 1 - in_row / per_kv;
+    head = index / of_kv * per_kv + in_row % per_kv;
+  } else {
+    // Places in a group that the last group lacks come first; then every group has the place.
+    const std::int64_t lacking = (tiles - last) * full * p.shape.q_heads;
+    const std::int64_t of_place = (index < lacking ? full : full + 1) * p.shape.q_heads;
+    const std::int64_t rest = index < lacking ? index : index - lacking;
+    in_group = (index < lacking ? tiles : last) - 1 - rest / of_place;
+    g = rest % of_place / p.shape.q_heads;
+    head = rest % p.shape.q_heads;
   }
+  const std::int64_t begin = g * groups.rows + in_group * kTileRows;
+  const std::int64_t end = min(min(begin + kTileRows, (g + 1) * groups.rows), p.shape.q_len);
+  const std::int64_t visible = p.shape.q_start + end;  // keys before this may be seen
+  const std::int64_t hole = groups.hole_end(g);
+  const std::int64_t before = hole > groups.hole_begin() ? groups.hole_begin() / groups.block : 0;
+  const std::int64_t after = visible - (before > 0 ? hole : 0);
+  const std::int64_t blocks = min(groups.blocks(g), before + (after + groups.block - 1) / groups.block);
+
+  Tile tile;
+  tile.block_end = head * groups.blocks_before(groups.count) + groups.blocks_before(g) + blocks;
+  tile.block_keys = static_cast<std::int32_t>(blocks * groups.block);
+  tile.head = static_cast<std::int32_t>(head);
+  tile.row = static_cast<std::int32_t>(begin);
+  tile.rows = static_cast<std::int32_t>(end - begin);
+  return tile;
 }
 
-/// Where element (row, column) of a 64-row matrix operand lies among the registers of its 128 threads.
-__device__ std::int64_t fragment_index(std::int64_t tile, int row, int column, int head_dim) {
-  const int in_warp = row % 16, in_step = column % 16;
-  const int lane = in_warp % 8 * 4 + in_step % 8 / 2, reg = in_step / 8 * 2 + in_warp / 8;
-  return ((((tile * 4 + row / 16) * (head_dim / 16) + column / 16) * 32 + lane) * 4 + reg) * 2 + column % 2;
+/// What depends on shapes alone: block lists, and, if there is a schedule, the tiles over them. Clears what
+/// later kernels add to.
+__global__ void __launch_bounds__(256)
+    region_kernel(AnchorParams p, AnchorGroups groups, AnchorLayout layout, Schedule schedule) {
+  const std::int64_t thread = blockIdx.x * static_cast<std::int64_t>(blockDim.x) + threadIdx.x;
+  const std::int64_t threads = gridDim.x * static_cast<std::int64_t>(blockDim.x);
+  const std::int64_t rows = p.shape.q_heads * groups.count, of_head = groups.blocks_before(groups.count);
+  const std::int64_t hole_begin = groups.hole_begin() / groups.block;  // in blocks
+  for (std::int64_t row = thread / 32; row <= rows; row += threads / 32) {
+    const std::int64_t head = row / groups.count, g = row % groups.count;
+    const std::int64_t first = head * of_head + groups.blocks_before(g);
+    if (thread % 32 == 0) p.block_offsets[row] = first;
+    if (row == rows) break;
+    const std::int64_t hole = groups.hole_end(g), count = groups.blocks(g);
+    for (std::int64_t n = thread % 32; n < count; n += 32)
+      p.blocks[first + n] = static_cast<std::int32_t>(hole > groups.hole_begin() && n >= hole_begin
+                                                          ? hole + (n - hole_begin) * groups.block
+                                                          : n * groups.block);
+  }
+  // NaN: rows without a pooled query select nothing.
+  for (std::int64_t n = thread; n < p.shape.kv_heads * layout.tiles * 64 * anchor_parts; n += threads)
+    layout.mean_anchor[n] = NAN;
+  for (std::int64_t n = thread; n < 2 * rows; n += threads) layout.counts[n] = 0;
+
+  if (!schedule.tile) return;
+  if (thread == 0) {
+    schedule.ticket[0] = 0;
+    schedule.ticket[1] = static_cast<unsigned>(schedule.tiles);
+  }
+  for (std::int64_t n = thread; n <= schedule.tiles; n += threads)
+    schedule.tile[n] = n < schedule.tiles ? region_tile(p, groups, schedule, n) : Tile{};
 }
 
 /// Mean query and mean row anchor of one pooled block: block x of head y.
@@ -58,47 +111,34 @@ __global__ void __launch_bounds__(128) pool_kernel(AnchorParams p, AnchorGroups 
   if (thread % 32 == 0) anchors[thread / 32] = anchor;
   __syncthreads();
 
-  const int heads = layout.heads_per_kv;
-  const std::int64_t kv = head / heads;
-  const std::int64_t unit = static_cast<std::int64_t>(blockIdx.x) / p.step * heads + head % heads;
-  const int u = blockIdx.x % p.step;
-  const std::int64_t tile = kv * layout.tiles + unit / layout.units_per_tile;
-  int row = static_cast<int>(unit % layout.units_per_tile) * layout.slots + u;
-  if (layout.slots >= 2 && layout.slots <= 16) {
-    // The rows of a unit lie in as few threads as possible: first the two rows of a thread, then neighbouring
-    // quads.
-    const int in_warp = row % 16, k = in_warp / layout.slots;
-    row = row - in_warp + k * (layout.slots / 2) + u / 2 + 8 * (u % 2);
-  }
-  if (thread == 0)
-    layout.mean_anchor[tile * 64 + row] =
-        (anchors[0] + anchors[1] + anchors[2] + anchors[3]) / static_cast<float>(rows);
-  for (int column = thread; column < head_dim; column += 128) {
-    float total = 0;
-    for (int n = 0; n < lanes; ++n) total += sums[(n * chunks + column / 8) * 8 + column % 8];
-    const float mean = total / static_cast<float>(rows);
-    const T high = ElementTraits<element>::from_float(mean);
-    const std::int64_t place = fragment_index(tile, row, column, head_dim);
-    static_cast<T*>(layout.high)[place] = high;
-    static_cast<T*>(layout.low)[place] =
-        ElementTraits<element>::from_float(mean - ElementTraits<element>::to_float(high));
+  const PooledRow place(layout, static_cast<int>(head), static_cast<int>(blockIdx.x), p.step);
+  if (thread < anchor_parts)
+    place.store_anchor(
+        layout, thread,
+        thread > 0 ? 0 : (anchors[0] + anchors[1] + anchors[2] + anchors[3]) / static_cast<float>(rows));
+  for (int column = 2 * thread; column < head_dim; column += 2 * 128) {
+    float total[2] = {0, 0};
+    for (int n = 0; n < lanes; ++n)
+      for (int i = 0; i < 2; ++i) total[i] += sums[(n * chunks + column / 8) * 8 + column % 8 + i];
+    place.store_pair<element>(layout, head_dim, column, total[0] / static_cast<float>(rows),
+                              total[1] / static_cast<float>(rows));
   }
 }
 
 }  // namespace
 
-void run_anchor_region(const AnchorParams& params, CUstream_st* stream) {
+void run_anchor_region(const AnchorParams& params, const AnchorLayout& layout, const Schedule* schedule,
+                       CUstream_st* stream) {
   const AnchorGroups groups(params);
-  const std::int64_t threads = params.shape.q_heads * groups.count + 1;
-  region_kernel<<<static_cast<unsigned>((threads + 127) / 128), 128, 0, stream>>>(params, groups);
+  Schedule none(params.shape, anchor_region(params), nullptr);
+  none.tile = nullptr;
+  const std::int64_t warps = params.shape.q_heads * groups.count + 1;
+  const auto blocks = static_cast<unsigned>(std::min<std::int64_t>((warps + 7) / 8, 2048));
+  region_kernel<<<blocks, 256, 0, stream>>>(params, groups, layout, schedule ? *schedule : none);
   check_launch("region_kernel");
 }
 
 void run_pool(const AnchorParams& params, const AnchorLayout& layout, CUstream_st* stream) {
-  const std::int64_t pooled = params.shape.kv_heads * layout.tiles * 64;
-  // All ones is NaN: rows without a pooled query select nothing.
-  check(cudaMemsetAsync(layout.mean_anchor, 0xff, static_cast<std::size_t>(pooled) * 4, stream),
-        "cudaMemsetAsync");
   const dim3 grid(static_cast<unsigned>((params.shape.q_len + params.block - 1) / params.block),
                   static_cast<unsigned>(params.shape.q_heads));
   const AnchorGroups groups(params);
@@ -107,6 +147,16 @@ void run_pool(const AnchorParams& params, const AnchorLayout& layout, CUstream_s
   else
     pool_kernel<Element::f16><<<grid, 128, 0, stream>>>(params, groups, layout);
   check_launch("pool_kernel");
+}
+
+void clear_bitmaps(const AnchorLayout& layout, int kv_heads, CUstream_st* stream) {
+  if (layout.slots <= 16) return;
+  const auto rows = static_cast<std::size_t>(kv_heads * layout.units);
+  check(cudaMemsetAsync(layout.bitmap, 0, rows * static_cast<std::size_t>(layout.words) * 4, stream),
+        "cudaMemsetAsync");
+  check(
+      cudaMemsetAsync(layout.segment_counts, 0, rows * static_cast<std::size_t>(layout.segments) * 8, stream),
+      "cudaMemsetAsync");
 }
 
 }  // namespace anchor::kernels

@@ -1,17 +1,23 @@
 #pragma once
 
 #include "anchor_layout.hpp"
+#include "schedule.hpp"
 
 struct CUstream_st;
 
 // The steps of anchor_plan around the identification, the same on every architecture.
 namespace anchor::kernels {
 
-/// Writes block_offsets and blocks.
-void run_anchor_region(const AnchorParams& params, CUstream_st* stream);
+/// Writes block_offsets and blocks, and the schedule over them if one is given; clears the layout's counts
+/// and mean anchors.
+void run_anchor_region(const AnchorParams& params, const AnchorLayout& layout, const Schedule* schedule,
+                       CUstream_st* stream);
 
 /// Pools queries and row anchors into matrix operands.
 void run_pool(const AnchorParams& params, const AnchorLayout& layout, CUstream_st* stream);
+
+/// Clears the bitmaps and counts of `kv_heads` KV heads, where several warps join their bits.
+void clear_bitmaps(const AnchorLayout& layout, int kv_heads, CUstream_st* stream);
 
 /// Turns the bitmaps of KV heads [kv_begin, kv_end) into the lists of their plan rows. Chunks run in order: a
 /// chunk's lists follow the one before.

@@ -36,4 +36,13 @@ __device__ __forceinline__ unsigned pack2(float low, float high) {
   return packed;
 }
 
+/// The two numbers of a packed pair, the low half first.
+template <Element element>
+__device__ __forceinline__ float2 unpack2(unsigned packed) {
+  if constexpr (element == Element::bf16)
+    return make_float2(__uint_as_float(packed << 16), __uint_as_float(packed & 0xffff0000u));
+  else
+    return __half22float2(*reinterpret_cast<const __half2*>(&packed));
+}
+
 }  // namespace anchor::kernels

@@ -3,10 +3,12 @@
 #include <cmath>
 #include <limits>
 
+#include "anchor/attention/reference.hpp"
 #include "anchor/kernels/launch.hpp"
 #include "anchor/method/method.hpp"
 #include "support/close.hpp"
 #include "support/gpu/device_inputs.hpp"
+#include "support/gpu/tolerance.hpp"
 #include "support/random.hpp"
 
 using namespace anchor;
@@ -21,17 +23,21 @@ struct Setting {
   bool v4 = false, dense_tail = false;
 };
 
+enum class Run { lists, critical, forward };
+
 struct DevicePlan {
   SparsePlan plan;
+  AttentionResult attention;    ///< of Run::forward
   std::vector<float> critical;  ///< [q_heads, groups, kv_len], NaN where nothing was written
   std::int64_t columns = 0;     ///< that there are, whatever the capacity
 };
 
-/// Plans on the device into poisoned memory.
+/// Plans, or plans and attends, on the device into poisoned memory.
 DevicePlan device_plan(const AttentionInputs& inputs, DType dtype, const Setting& setting,
-                       const std::vector<double>& theta, bool critical,
+                       const std::vector<double>& theta, Run run,
                        kernels::Path path = kernels::Path::automatic, std::int64_t column_capacity = -1) {
   const Geometry& g = inputs.geometry;
+  const bool critical = run == Run::critical;
   const kernels::Stream stream;
   const DeviceInputs device(inputs, dtype, stream);
   kernels::AnchorParams p;
@@ -72,9 +78,38 @@ DevicePlan device_plan(const AttentionInputs& inputs, DType dtype, const Setting
   }
   if (critical) p.critical = critical_buffer.data<float>();
   kernels::DeviceBuffer workspace = buffer(static_cast<std::int64_t>(kernels::workspace_bytes(p)));
-  kernels::anchor_plan(p, workspace.data(), stream, path);
-
   DevicePlan result;
+  if (run == Run::forward) {
+    const std::size_t rows_out = static_cast<std::size_t>(g.q_heads * g.q_len);
+    const kernels::DeviceBuffer out = buffer(static_cast<std::int64_t>(rows_out) * g.head_dim * 2),
+                                lse = buffer(static_cast<std::int64_t>(rows_out) * 4);
+    kernels::SparseFwdParams attention{.shape = p.shape,
+                                       .q = p.q,
+                                       .k = p.k,
+                                       .v = device.v.data(),
+                                       .out = out.data(),
+                                       .lse = lse.data<float>(),
+                                       .stride_q_head = p.stride_q_head,
+                                       .stride_q_token = p.stride_q_token,
+                                       .stride_kv_head = p.stride_kv_head,
+                                       .stride_kv_token = p.stride_kv_token,
+                                       .stride_out_head = g.q_len * g.head_dim,
+                                       .stride_out_token = g.head_dim};
+    kernels::anchor_forward(p, attention, workspace.data(), stream, path);
+    std::vector<std::byte> stored(rows_out * static_cast<std::size_t>(g.head_dim) * 2);
+    out.download(stored.data(), stored.size(), stream);
+    result.attention.out.resize(stored.size() / 2);
+    to_float(dtype, stored.data(), std::span(result.attention.out));
+    std::vector<float> lse_host(rows_out);
+    lse.download(lse_host.data(), rows_out * 4, stream);
+    result.attention.lse.assign(lse_host.begin(), lse_host.end());
+    std::uint32_t after = 0;
+    out.download(&after, 4, stream, stored.size());
+    CHECK_MESSAGE(after == ~0u, "memory beyond out was written");
+  } else {
+    kernels::anchor_plan(p, workspace.data(), stream, path);
+  }
+
   result.plan = {
       .geometry = g, .q_tile = setting.block, .kv_tile = setting.block, .tiles_per_row = setting.step};
   REQUIRE(result.plan.rows() == rows);
@@ -197,7 +232,8 @@ void check_planner(const Geometry& geometry, DType dtype, const Setting& setting
     std::vector<float> measured;
     if (setting.step <= 16) {
       measured = device_plan(inputs.view(), dtype, setting,
-                             std::vector<double>(static_cast<std::size_t>(geometry.q_heads), 0.), true, path)
+                             std::vector<double>(static_cast<std::size_t>(geometry.q_heads), 0.),
+                             Run::critical, path)
                      .critical;
       check_close(measured, critical, tolerance);
     }
@@ -208,7 +244,7 @@ void check_planner(const Geometry& geometry, DType dtype, const Setting& setting
       for (int head = 0; head < geometry.q_heads; ++head)
         theta.push_back(round == 0 ? 3.5 + 0.4 * head : round == 1 ? infinity : -infinity);
       const SparsePlan expected = cpu_plan(inputs.view(), setting, theta);
-      const SparsePlan actual = device_plan(inputs.view(), dtype, setting, theta, false, path).plan;
+      const SparsePlan actual = device_plan(inputs.view(), dtype, setting, theta, Run::lists, path).plan;
       CHECK(actual.blocks == expected.blocks);
       CHECK(validate(actual) == "");
       std::int64_t borderline = 0, candidates = 0, wrong = 0, not_critical = 0;
@@ -235,7 +271,76 @@ void check_planner(const Geometry& geometry, DType dtype, const Setting& setting
   }
 }
 
+/// Planning and attention in one: its lists against the definition, its output against the reference under
+/// these lists.
+void check_forward(const Geometry& geometry, DType dtype, const Setting& setting, double theta,
+                   unsigned seed) {
+  CAPTURE(geometry.q_len);
+  CAPTURE(geometry.q_start);
+  CAPTURE(geometry.q_heads);
+  CAPTURE(geometry.head_dim);
+  CAPTURE(setting.step);
+  CAPTURE(setting.v4);
+  CAPTURE(theta);
+  RandomInputs inputs = random_inputs(geometry, seed);
+  round_to(dtype, inputs.q);
+  round_to(dtype, inputs.k);
+  round_to(dtype, inputs.v);
+  const std::vector<double> thetas(static_cast<std::size_t>(geometry.q_heads), theta);
+  const DevicePlan actual = device_plan(inputs.view(), dtype, setting, thetas, Run::forward);
+  CHECK(actual.plan.blocks == cpu_plan(inputs.view(), setting, thetas).blocks);
+  REQUIRE(validate(actual.plan) == "");
+  const std::vector<double> critical = reference_critical(inputs.view(), setting);
+  std::int64_t wrong = 0;
+  for (std::int64_t row = 0; row < actual.plan.rows(); ++row) {
+    const auto keys = selected(actual.plan, row);
+    for (std::int64_t j = 0; j < geometry.kv_len; ++j) {
+      const double t = critical[static_cast<std::size_t>(row * geometry.kv_len + j)];
+      if (!(std::abs(t - theta) <= tolerance))
+        wrong += std::binary_search(keys.begin(), keys.end(), j) != (t <= theta);
+    }
+  }
+  CHECK(wrong == 0);
+
+  const AttentionResult expected = reference_attention(inputs.view(), actual.plan);
+  std::vector<float> rounded = rounded_weights_attention(inputs.view(), actual.plan, dtype);
+  round_to(dtype, rounded);
+  const Errors baseline = errors(rounded, expected.out), e = errors(actual.attention.out, expected.out);
+  // The first pass's output is rounded too, which is half a unit of its last place.
+  const double unit = dtype == DType::bf16 ? 0x1p-8 : 0x1p-11;
+  CHECK(e.worst <= 2 * baseline.worst + (geometry.q_len < 64 ? 4 * unit : unit));
+  CHECK(e.rms <= 2 * baseline.rms + (geometry.q_len < 64 ? unit : 1e-6));
+  check_close(actual.attention.lse, expected.lse, 2e-5);
+}
+
 }  // namespace
+
+TEST_CASE("planning and attention in one give the plan's attention") {
+  for (const DType dtype : {DType::bf16, DType::f16})
+    for (const int dim : {64, 128}) {
+      if (kernels::AnchorParams p; true) {
+        p.shape.element = element_of(dtype);
+        p.shape.head_dim = dim;
+        p.shape.kv_len = 1;
+        if (kernels::unsupported(p, kernels::device_info(kernels::current_device()), kernels::Path::sm90))
+          continue;
+      }
+      unsigned seed = 41;
+      for (const int step : {1, 2, 3, 16})
+        for (const std::int64_t length : {std::int64_t{1}, std::int64_t{127}, std::int64_t{128 * step + 1},
+                                          std::int64_t{384 * step + 77}})
+          if (length < 3000)
+            for (const double theta : {3.5, infinity, -infinity})
+              check_forward(square(length, dim, 2, 1), dtype, {128, step}, theta, seed++);
+      check_forward(square(1500, dim, 9, 3), dtype, {128, 1}, 3.6, seed++);
+      check_forward(square(1500, dim, 8, 1), dtype, {128, 4}, 3.4, seed++);
+      check_forward(square(1000, dim, 2, 1, 512), dtype, {128, 2}, 3.5, seed++);
+      check_forward(square(1000, dim, 2, 1, 896), dtype, {128, 1}, 3.5, seed++);
+      for (const bool dense_tail : {true, false})
+        for (const double theta : {3.5, infinity})
+          check_forward(square(1100, dim, 2, 1), dtype, {128, 2, true, dense_tail}, theta, seed++);
+    }
+}
 
 TEST_CASE("the device plans what the definition and the CPU planner select") {
   for (const DType dtype : {DType::bf16, DType::f16})
@@ -273,7 +378,7 @@ TEST_CASE("v4 windows split the selection into columns and duplicates as the CPU
       const Setting setting{64, 4, true, dense_tail};
       const SparsePlan all = cpu_plan(inputs.view(), setting, {infinity, infinity});
       const SparsePlan actual =
-          device_plan(inputs.view(), DType::bf16, setting, {infinity, infinity}, false).plan;
+          device_plan(inputs.view(), DType::bf16, setting, {infinity, infinity}, Run::lists).plan;
       CHECK(actual.columns == all.columns);
       CHECK(actual.dup == all.dup);
     }
@@ -284,8 +389,8 @@ TEST_CASE("lists that do not fit are cut off, and their size is reported") {
   round_to(DType::bf16, inputs.q);
   round_to(DType::bf16, inputs.k);
   const Setting setting{64, 2};
-  const DevicePlan whole = device_plan(inputs.view(), DType::bf16, setting, {5, 5}, false);
-  const DevicePlan cut = device_plan(inputs.view(), DType::bf16, setting, {5, 5}, false,
+  const DevicePlan whole = device_plan(inputs.view(), DType::bf16, setting, {5, 5}, Run::lists);
+  const DevicePlan cut = device_plan(inputs.view(), DType::bf16, setting, {5, 5}, Run::lists,
                                      kernels::Path::automatic, whole.columns / 2);
   CHECK(cut.columns == whole.columns);
   CHECK(cut.plan.columns.offsets == whole.plan.columns.offsets);

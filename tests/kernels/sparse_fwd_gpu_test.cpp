@@ -6,6 +6,7 @@
 #include "anchor/kernels/launch.hpp"
 #include "support/close.hpp"
 #include "support/gpu/device_inputs.hpp"
+#include "support/gpu/tolerance.hpp"
 #include "support/random.hpp"
 
 using namespace anchor;
@@ -32,60 +33,6 @@ RandomInputs rounded_inputs(const Geometry& geometry, DType dtype, unsigned seed
   round_to(dtype, inputs.k);
   round_to(dtype, inputs.v);
   return inputs;
-}
-
-/// The same attention with weights rounded to the element type, as any kernel that feeds tensor cores must:
-/// its distance from the reference is the scale of an acceptable error.
-std::vector<float> rounded_weights_attention(const AttentionInputs& inputs, const SparsePlan& plan,
-                                             DType dtype) {
-  const Geometry& g = plan.geometry;
-  std::vector<float> out;
-  for (int head = 0; head < g.q_heads; ++head) {
-    for (std::int64_t i = 0; i < g.q_len; ++i) {
-      const std::int64_t row = plan.row_of(head, i);
-      std::vector<std::int32_t> keys, twice;
-      const auto see = [&](std::int64_t j) { return j < g.kv_len && plan.allows(head, g.q_start + i, j); };
-      for (const std::int32_t start : plan.blocks[row])
-        for (std::int32_t j = start; j < start + plan.kv_tile; ++j)
-          if (see(j)) keys.push_back(j);
-      for (const std::int32_t j : plan.columns[row])
-        if (see(j)) keys.push_back(j);
-      if (plan.dup.rows() > 0)
-        for (const std::int32_t j : plan.dup[row])
-          if (see(j)) twice.push_back(j);
-      keys.insert(keys.end(), twice.begin(), twice.end());
-      std::vector<float> weight(keys.size()), sum_v(static_cast<std::size_t>(g.head_dim), 0);
-      float max = -INFINITY, sum = 0;
-      for (std::size_t n = 0; n < keys.size(); ++n) {
-        weight[n] = 0;
-        for (int c = 0; c < g.head_dim; ++c)
-          weight[n] += inputs.q_row(head, i)[c] * inputs.keys(head)[keys[n] * g.head_dim + c];
-        weight[n] *= static_cast<float>(g.softmax_scale);
-        max = std::max(max, weight[n]);
-      }
-      for (float& w : weight) sum += w = std::exp(w - max);
-      round_to(dtype, weight);
-      for (std::size_t n = 0; n < keys.size(); ++n)
-        for (int c = 0; c < g.head_dim; ++c)
-          sum_v[static_cast<std::size_t>(c)] += weight[n] * inputs.values(head)[keys[n] * g.head_dim + c];
-      for (const float x : sum_v) out.push_back(keys.empty() ? 0 : x / sum);
-    }
-  }
-  return out;
-}
-
-struct Errors {
-  double worst = 0, rms = 0;
-};
-Errors errors(const std::vector<float>& actual, const std::vector<float>& expected) {
-  Errors e;
-  for (std::size_t i = 0; i < actual.size(); ++i) {
-    const double d = std::abs(static_cast<double>(actual[i]) - expected[i]);
-    e.worst = std::max(e.worst, std::isnan(d) ? INFINITY : d);
-    e.rms += d * d;
-  }
-  e.rms = std::sqrt(e.rms / static_cast<double>(std::max<std::size_t>(actual.size(), 1)));
-  return e;
 }
 
 /// Both outputs and lse of every path against the float64 reference.
@@ -210,50 +157,50 @@ TEST_CASE("windows are exact to the token") {
     const std::vector<SparsePlan::Window> windows{
         {4, {128, 300}, 900}, {0, {1, 2}, 900}, {100, {77, 1000}, 600}, {0, {300, 300}, 0}};
     for (const SparsePlan::Window& window : windows) {
-        SparsePlan plan = dense_plan(inputs.geometry);
-        plan.window = window;
-        check_plan(inputs.view(), plan, DType::bf16);
-      }
-  }
-  }
-
-  TEST_CASE("duplicates weigh twice in the output and once in lse") {
-    for (const int dim : kDims) {
-      const RandomInputs inputs = rounded_inputs(square(700, dim, 2, 1), DType::bf16, 61);
-      SparsePlan plan = random_plan(inputs.geometry, 128, 64, 2, 62);
-      for (std::int64_t row = 0; row < plan.rows(); ++row) {
-        std::vector<std::int32_t> keys(plan.columns[row].begin(), plan.columns[row].end());
-        for (const std::int32_t start : plan.blocks[row])
-          for (std::int32_t j = start; j < start + plan.block_width(start); ++j) keys.push_back(j);
-        std::sort(keys.begin(), keys.end());
-        for (std::size_t n = static_cast<std::size_t>(row % 2); n < keys.size() && row % 4 != 3; n += 2)
-          plan.dup.items.push_back(keys[n]);
-        plan.dup.end_row();
-      }
+      SparsePlan plan = dense_plan(inputs.geometry);
+      plan.window = window;
       check_plan(inputs.view(), plan, DType::bf16);
     }
   }
+}
 
-  TEST_CASE("constant values come out unchanged, whatever the plan") {
-    RandomInputs inputs = rounded_inputs(square(800, 128, 4, 2), DType::f16, 71);
-    for (float& value : inputs.v) value = 1.5f;
-    const SparsePlan plan = random_plan(inputs.geometry, 128, 128, 2, 72);
-    for (const kernels::Path path : paths(DType::f16, 128))
-      check_close(device_attention(inputs.view(), plan, DType::f16, path).out,
-                  std::vector<float>(inputs.q.size(), 1.5f), 2e-4);
+TEST_CASE("duplicates weigh twice in the output and once in lse") {
+  for (const int dim : kDims) {
+    const RandomInputs inputs = rounded_inputs(square(700, dim, 2, 1), DType::bf16, 61);
+    SparsePlan plan = random_plan(inputs.geometry, 128, 64, 2, 62);
+    for (std::int64_t row = 0; row < plan.rows(); ++row) {
+      std::vector<std::int32_t> keys(plan.columns[row].begin(), plan.columns[row].end());
+      for (const std::int32_t start : plan.blocks[row])
+        for (std::int32_t j = start; j < start + plan.block_width(start); ++j) keys.push_back(j);
+      std::sort(keys.begin(), keys.end());
+      for (std::size_t n = static_cast<std::size_t>(row % 2); n < keys.size() && row % 4 != 3; n += 2)
+        plan.dup.items.push_back(keys[n]);
+      plan.dup.end_row();
+    }
+    check_plan(inputs.view(), plan, DType::bf16);
   }
+}
 
-  TEST_CASE("unsupported launches say why") {
-    const kernels::DeviceInfo device = kernels::device_info(kernels::current_device());
-    kernels::SparseFwdParams params;
-    params.shape.q_len = params.shape.kv_len = 8;
-    params.shape.head_dim = 72;
-    CHECK(kernels::unsupported(params, device) != nullptr);
-    params.shape.head_dim = 64;
-    params.stride_kv_token = 65;
-    CHECK(std::string(kernels::unsupported(params, device)) == "rows must be 16-byte aligned");
-    params.stride_kv_token = 64;
-    params.shape.q_heads = 3;
-    params.shape.kv_heads = 2;
-    CHECK(std::string(kernels::unsupported(params, device)) == "kv_heads must divide q_heads");
-  }
+TEST_CASE("constant values come out unchanged, whatever the plan") {
+  RandomInputs inputs = rounded_inputs(square(800, 128, 4, 2), DType::f16, 71);
+  for (float& value : inputs.v) value = 1.5f;
+  const SparsePlan plan = random_plan(inputs.geometry, 128, 128, 2, 72);
+  for (const kernels::Path path : paths(DType::f16, 128))
+    check_close(device_attention(inputs.view(), plan, DType::f16, path).out,
+                std::vector<float>(inputs.q.size(), 1.5f), 2e-4);
+}
+
+TEST_CASE("unsupported launches say why") {
+  const kernels::DeviceInfo device = kernels::device_info(kernels::current_device());
+  kernels::SparseFwdParams params;
+  params.shape.q_len = params.shape.kv_len = 8;
+  params.shape.head_dim = 72;
+  CHECK(kernels::unsupported(params, device) != nullptr);
+  params.shape.head_dim = 64;
+  params.stride_kv_token = 65;
+  CHECK(std::string(kernels::unsupported(params, device)) == "rows must be 16-byte aligned");
+  params.stride_kv_token = 64;
+  params.shape.q_heads = 3;
+  params.shape.kv_heads = 2;
+  CHECK(std::string(kernels::unsupported(params, device)) == "kv_heads must divide q_heads");
+}

@@ -21,10 +21,9 @@ struct IdentifyConfig {
   static constexpr int stages = head_dim <= 128 ? 2 : 1;  ///< 64 KiB each at 256 dimensions
   static constexpr int parked = head_dim <= 128 ? 0 : head_dim / 16;
   static constexpr int stage_bytes = keys * head_dim * 2;
-  static constexpr int keys_per_cta = 4096;
 };
 
-/// One CTA: 64 pooled rows of one KV head against up to keys_per_cta keys.
+/// One CTA: 64 pooled rows of one KV head against a segment of keys.
 template <Element element, int head_dim, bool critical>
 __global__ void __launch_bounds__(128)
     identify_kernel(const __grid_constant__ AnchorParams p, const __grid_constant__ AnchorGroups groups,
@@ -36,8 +35,9 @@ __global__ void __launch_bounds__(128)
   const int kv = kv_begin + static_cast<int>(blockIdx.z);
   const std::int64_t tile = blockIdx.y;
   const std::int64_t begin =
-      groups.block / Config::keys * Config::keys + std::int64_t{blockIdx.x} * Config::keys_per_cta;
-  const std::int64_t end = min(last_candidate(groups, layout, tile, 1), begin + Config::keys_per_cta);
+      max(groups.block / Config::keys * Config::keys, std::int64_t{blockIdx.x} * layout.segment_keys);
+  const std::int64_t end =
+      min(last_candidate(groups, layout, tile, 1), (std::int64_t{blockIdx.x} + 1) * layout.segment_keys);
   if (begin >= end) return;
 
   // Key 32 q + 2 j + e of a tile goes to row 8 j + 2 q + e: see AnchorSelect.
@@ -73,7 +73,7 @@ __global__ void __launch_bounds__(128)
   }
   __shared__ uint4 parked[Config::parked * Config::threads + 1];
   low.park(parked);
-  const AnchorSelect<critical> select(p, groups, layout, kv_begin, kv, tile, warp);
+  AnchorSelect<critical> select(p, groups, layout, kv_begin, kv, tile, warp);
 
   const unsigned k_lane = ring + lane_offset<head_dim>();
   int stage = 0;
@@ -96,6 +96,7 @@ __global__ void __launch_bounds__(128)
       copy_tile(first + Config::keys, 0);
   }
   wait_copies<0>();
+  select.finish(p, groups, layout, blockIdx.x);
 }
 
 template <Element element, int head_dim, bool critical>
@@ -106,9 +107,8 @@ void run_identify(const AnchorParams& params, const AnchorLayout& layout, int kv
   const auto kernel = identify_kernel<element, head_dim, critical>;
   check(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, shared_bytes),
         "cudaFuncSetAttribute");
-  const dim3 grid(
-      static_cast<unsigned>((params.shape.kv_len + Config::keys_per_cta - 1) / Config::keys_per_cta),
-      static_cast<unsigned>(layout.tiles), static_cast<unsigned>(kv_end - kv_begin));
+  const dim3 grid(static_cast<unsigned>(layout.segments), static_cast<unsigned>(layout.tiles),
+                  static_cast<unsigned>(kv_end - kv_begin));
   kernel<<<grid, Config::threads, shared_bytes, stream>>>(params, AnchorGroups(params), layout, kv_begin);
   check_launch("identify_kernel");
 }
@@ -117,7 +117,7 @@ template <Element element, int head_dim>
 void anchor_plan(const AnchorParams& params, void* workspace, cudaStream_t stream) {
   AnchorLayout layout(params, workspace);
   const AnchorGroups groups(params);
-  run_anchor_region(params, stream);
+  run_anchor_region(params, layout, nullptr, stream);
 
   if (params.row_anchors) layout.row_anchors = params.row_anchors;
   RowStatsParams rows;
@@ -140,13 +140,9 @@ void anchor_plan(const AnchorParams& params, void* workspace, cudaStream_t strea
     run_identify<element, head_dim, true>(params, layout, 0, params.shape.kv_heads, stream);
     return;
   }
-  check(cudaMemsetAsync(layout.ticket, 0, sizeof(unsigned), stream), "cudaMemsetAsync");
   for (int kv = 0; kv < params.shape.kv_heads; kv += layout.kv_heads_at_once) {
     const int end = std::min(kv + layout.kv_heads_at_once, params.shape.kv_heads);
-    if (layout.slots > 16)  // several warps join their bits
-      check(cudaMemsetAsync(layout.bitmap, 0,
-                            static_cast<std::size_t>((end - kv) * layout.units * layout.words) * 4, stream),
-            "cudaMemsetAsync");
+    clear_bitmaps(layout, end - kv, stream);
     run_identify<element, head_dim, false>(params, layout, kv, end, stream);
     run_compact(params, layout, kv, end, stream);
   }

@@ -2,10 +2,10 @@
 
 #include <algorithm>
 
-#include "anchor_plan/prepare.hpp"
 #include "anchor_layout.hpp"
+#include "anchor_plan/prepare.hpp"
 #include "check.hpp"
-#include "device/element.cuh"
+#include "device/anchor_select.cuh"
 #include "device/wgmma.cuh"
 #include "dispatch.hpp"
 #include "sm90/sparse_fwd/kernel.cuh"
@@ -16,66 +16,65 @@ namespace anchor::kernels::sm90 {
 /// Scores every pooled query against every candidate key of its group: bitmaps of the keys within theta, or
 /// the smallest theta that selects each key.
 ///
-/// A work item is 128 pooled rows (two warpgroups of 64) and some steps of 128 keys of one KV head. Pooled
+/// A work item is 128 pooled rows (two warpgroups of 64) and a segment of the keys of one KV head. Pooled
 /// queries are the sum of two 16-bit numbers, so scores are exact to about 2^-16 relative. Key 32 q + 2 j + e
-/// of a step lies in row 8 j + 2 q + e of the key tile: a thread's 32 accumulator columns then are the bits
-/// of one bitmap word.
+/// of a step lies in row 8 j + 2 q + e of the key tile: see AnchorSelect.
 template <Element element, int head_dim>
 struct Identify {
   static constexpr int stages = head_dim == 128 ? 6 : 8;
   static constexpr int stage_bytes = kKeys * head_dim * 2;
-  static constexpr int max_chunks = 1024;
+  static constexpr int threads = kProducers + 128 * kConsumers;
+  static constexpr int producer_registers = 56, consumer_registers = 224;  // of 384 * 168
   static constexpr int chunks = head_dim / 8, copies = kKeys * chunks / kProducers;
 
   struct Shared {
     unsigned char keys[stages][stage_bytes];
     std::uint64_t key_full[stages], key_empty[stages];
-    unsigned items_before[max_chunks + 1];  // items of one KV head in the chunks before each
+    unsigned items_before[max_segments + 1];  // items of one KV head in the segments before each
   };
 
   struct Item {
-    int kv;                   // KV head
+    int kv;  // KV head
+    int segment;
     std::int64_t tile;        // first of two 64-row tiles of that head
     std::int64_t begin, end;  // keys; begin is a multiple of kKeys
   };
 
-  /// What a launch covers: KV heads from kv_begin on, keys in chunks, tiles in pairs.
+  /// The KV heads of a launch.
   struct Range {
     int kv_begin, kv_heads;
-    int steps_per_item, chunks, pairs;
   };
 
-  static __device__ std::int64_t chunk_begin(const AnchorGroups& groups, const Range& range, int chunk) {
-    return groups.block / kKeys * kKeys + static_cast<std::int64_t>(chunk) * range.steps_per_item * kKeys;
-  }
-
-  /// Candidates of every group in a pair of tiles end here or before; grows with the pair.
-  static __device__ std::int64_t limit(const AnchorGroups& groups, const AnchorLayout& layout, int pair) {
-    const std::int64_t last_unit =
-        min(std::int64_t{2} * (pair + 1) * layout.units_per_tile, layout.units) - 1;
-    const std::int64_t last = last_unit / layout.heads_per_kv;
-    // A dense tail has no candidates; the group before it has the most.
-    return max(groups.candidate_end(last), last > 0 ? groups.candidate_end(last - 1) : 0);
-  }
-
-  /// Fills items_before. Chunk c concerns the pairs from the first one on whose limit lies beyond its begin.
-  static __device__ void count_items(const AnchorGroups& groups, const AnchorLayout& layout,
-                                     const Range& range, Shared& s) {
-    for (int chunk = threadIdx.x; chunk < range.chunks; chunk += kThreads) {
-      int low = 0, high = range.pairs;
+  /// Fills items_before. A segment concerns the pairs of tiles from the first one on whose candidates end
+  /// beyond its begin: that end grows with the pair.
+  static __device__ void count_items(const AnchorGroups& groups, const AnchorLayout& layout, Shared& s) {
+    const int pairs = static_cast<int>(layout.tiles / 2);
+    for (int segment = threadIdx.x; segment < layout.segments; segment += threads) {
+      const std::int64_t begin = max(std::int64_t{segment} * layout.segment_keys, groups.block);
+      int low = 0, high = pairs;
       while (low < high) {
         const int middle = (low + high) / 2;
-        if (limit(groups, layout, middle) > max(chunk_begin(groups, range, chunk), groups.block))
+        if (last_candidate(groups, layout, 2 * middle, 2) > begin)
           high = middle;
         else
           low = middle + 1;
       }
-      s.items_before[chunk + 1] = range.pairs - low;
+      s.items_before[segment + 1] = pairs - low;
     }
     __syncthreads();
-    if (threadIdx.x == 0) {
-      s.items_before[0] = 0;
-      for (int chunk = 0; chunk < range.chunks; ++chunk) s.items_before[chunk + 1] += s.items_before[chunk];
+    if (threadIdx.x < 32) {
+      unsigned before = 0;
+      for (int first = 0; first < layout.segments; first += 32) {
+        const int segment = first + static_cast<int>(threadIdx.x);
+        unsigned sum = segment < layout.segments ? s.items_before[segment + 1] : 0;
+        for (int step = 1; step < 32; step *= 2) {
+          const unsigned other = __shfl_up_sync(~0u, sum, step);
+          if (threadIdx.x >= step) sum += other;
+        }
+        if (segment < layout.segments) s.items_before[segment + 1] = before + sum;
+        before += __shfl_sync(~0u, sum, 31);
+      }
+      if (threadIdx.x == 0) s.items_before[0] = 0;
     }
     __syncthreads();
   }
@@ -83,11 +82,11 @@ struct Identify {
   /// False: no more items.
   static __device__ bool decode(const AnchorGroups& groups, const AnchorLayout& layout, const Range& range,
                                 const Shared& s, unsigned index, Item& item) {
-    const unsigned per_head = s.items_before[range.chunks];
+    const unsigned per_head = s.items_before[layout.segments];
     if (index >= per_head * range.kv_heads) return false;
     item.kv = range.kv_begin + static_cast<int>(index / per_head);
     const unsigned rest = index % per_head;
-    int low = 0, high = range.chunks - 1;  // the last chunk that begins at or before `rest`
+    int low = 0, high = layout.segments - 1;  // the last segment that begins at or before `rest`
     while (low < high) {
       const int middle = (low + high + 1) / 2;
       if (s.items_before[middle] <= rest)
@@ -95,10 +94,11 @@ struct Identify {
       else
         high = middle - 1;
     }
-    const int pair = range.pairs - 1 - static_cast<int>(rest - s.items_before[low]);
-    item.tile = 2 * pair;
-    item.begin = chunk_begin(groups, range, low);
-    item.end = min(limit(groups, layout, pair), item.begin + range.steps_per_item * kKeys);
+    item.segment = low;
+    item.tile = layout.tiles - 2 - 2 * static_cast<std::int64_t>(rest - s.items_before[low]);
+    const std::int64_t keys = layout.segment_keys;
+    item.begin = max(low * keys, groups.block / kKeys * kKeys);
+    item.end = min(last_candidate(groups, layout, item.tile, 2), (low + 1) * keys);
     return true;
   }
 
@@ -144,9 +144,8 @@ struct Identify {
   template <bool critical>
   static __device__ void consume(const AnchorParams& p, const AnchorGroups& groups,
                                  const AnchorLayout& layout, const Range& range, Shared& s) {
-    const int lane = threadIdx.x % 32, quad = lane / 4, column = lane % 4;
+    const int lane = threadIdx.x % 32;
     const int group = threadIdx.x / 128 - 1, warp = threadIdx.x / 32 % 4;
-    const int slots = layout.slots;
     Ring<stages> ring;
     Item item;
     for (unsigned index = blockIdx.x; decode(groups, layout, range, s, index, item); index += gridDim.x) {
@@ -162,28 +161,7 @@ struct Identify {
         low[k][0] = l.x, low[k][1] = l.y, low[k][2] = l.z, low[k][3] = l.w;
       }
 
-      // A thread's rows belong to one unit (slots > 1) or to two units 8 apart.
-      float anchor[2], theta[2];
-      std::int64_t end[2], row[2];  // candidates end here; plan row within the launch
-      bool unit_exists[2];
-#pragma unroll
-      for (int h = 0; h < 2; ++h) {
-        const int place = slots == 1    ? quad + 8 * h
-                          : slots <= 16 ? quad / (slots / 2)
-                                        : 0;  // unit within the warp
-        const std::int64_t unit = (item.tile + group) * layout.units_per_tile +
-                                  (slots <= 16 ? warp * (16 / slots) + place : warp * 16 / slots);
-        unit_exists[h] = unit < layout.units;
-        const std::int64_t g = unit / layout.heads_per_kv;
-        const int head = static_cast<int>(unit % layout.heads_per_kv);
-        anchor[h] = layout.mean_anchor[tile * 64 + warp * 16 + quad + 8 * h];
-        theta[h] = critical || !unit_exists[h] ? 0 : p.theta[item.kv * layout.heads_per_kv + head];
-        end[h] = unit_exists[h] ? groups.candidate_end(g) : 0;
-        row[h] = (static_cast<std::int64_t>(item.kv - range.kv_begin) * layout.heads_per_kv + head) *
-                     groups.count +
-                 g;
-      }
-
+      AnchorSelect<critical> select(p, groups, layout, range.kv_begin, item.kv, item.tile + group, warp);
       for (std::int64_t begin = item.begin; begin < item.end; begin += kKeys) {
         float score[64];
         barrier_wait(shared_address(&s.key_full[ring.stage]), ring.parity);
@@ -204,60 +182,15 @@ struct Identify {
         if (lane == 0) barrier_arrive(shared_address(&s.key_empty[ring.stage]));
         ring.advance();
 
-        // The slack below the anchor: a key is kept if it is within theta.
-#pragma unroll
-        for (int i = 0; i < 64; ++i)
-          score[i] = __fmaf_rn(-p.shape.softmax_scale, score[i], anchor[i / 2 % 2]);
-
-        const std::int64_t first = begin + 32 * column;  // of this thread's 32 keys
-        if constexpr (critical) {
-#pragma unroll
-          for (int n = 0; n < 32; ++n) {
-            float least[2] = {score[n / 2 * 4 + n % 2], score[n / 2 * 4 + 2 + n % 2]};
-            if (slots > 1) least[0] = fminf(least[0], least[1]);
-            for (int step = 4; step < 2 * slots && step < 32; step *= 2)
-              least[0] = fminf(least[0], __shfl_xor_sync(~0u, least[0], step));
-            const std::int64_t key = first + n;
-#pragma unroll
-            for (int h = 0; h < 2; ++h) {
-              const bool writes = slots == 1 || (h == 0 && quad % (slots / 2) == 0);
-              if (writes && key >= groups.block && key < end[h])
-                p.critical[row[h] * p.shape.kv_len + key] = least[h];
-            }
-          }
-        } else {
-          std::uint32_t word[2] = {0, 0};
-#pragma unroll
-          for (int n = 0; n < 32; ++n) {
-#pragma unroll
-            for (int h = 0; h < 2; ++h)
-              if (score[n / 2 * 4 + 2 * h + n % 2] <= theta[h]) word[h] |= 1u << n;
-          }
-          if (slots > 1) {
-            word[0] |= word[1];
-            for (int step = 4; step < 2 * slots && step < 32; step *= 2)
-              word[0] |= __shfl_xor_sync(~0u, word[0], step);
-          }
-#pragma unroll
-          for (int h = 0; h < 2; ++h) {
-            const bool writes = slots == 1 || (h == 0 && quad % (min(slots, 16) / 2) == 0);
-            if (!writes || !unit_exists[h]) continue;
-            const std::int64_t left = end[h] - first;
-            const std::uint32_t bits = word[h] & (left >= 32 ? ~0u : left <= 0 ? 0u : (1u << left) - 1);
-            std::uint32_t* place = layout.bitmap + row[h] * layout.words + first / 32;
-            if (slots <= 16)
-              *place = bits;
-            else if (bits)
-              atomicOr(place, bits);  // several warps share the unit
-          }
-        }
+        select.run(p, groups, layout, score, begin);
       }
+      select.finish(p, groups, layout, item.segment);
     }
   }
 };
 
 template <Element element, int head_dim, bool critical>
-__global__ void __launch_bounds__(kThreads, 1)
+__global__ void __launch_bounds__(Identify<element, head_dim>::threads, 1)
     identify_kernel(const __grid_constant__ AnchorParams params, const __grid_constant__ AnchorGroups groups,
                     const __grid_constant__ AnchorLayout layout,
                     const __grid_constant__ typename Identify<element, head_dim>::Range range) {
@@ -271,12 +204,12 @@ __global__ void __launch_bounds__(kThreads, 1)
     }
     barrier_init_fence();
   }
-  I::count_items(groups, layout, range, shared);
+  I::count_items(groups, layout, shared);
   if (threadIdx.x < kProducers) {
-    lower_registers<kProducerRegisters>();
+    lower_registers<I::producer_registers>();
     I::produce(params, groups, layout, range, shared);
   } else {
-    raise_registers<kConsumerRegisters>();
+    raise_registers<I::consumer_registers>();
     I::template consume<critical>(params, groups, layout, range, shared);
   }
 }
@@ -289,62 +222,72 @@ void run_identify(const AnchorParams& params, const AnchorLayout& layout, int kv
   constexpr int bytes = sizeof(typename I::Shared);
   check(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, bytes),
         "cudaFuncSetAttribute");
-  const AnchorGroups groups(params);
-  typename I::Range range;
-  range.kv_begin = kv_begin;
-  range.kv_heads = kv_end - kv_begin;
-  range.pairs = static_cast<int>(layout.tiles / 2);
-  // Six items a block and more, so that the last block does not wait; at most 32 steps, where fetching the
-  // pooled queries no longer matters.
-  const int blocks = multiprocessors();
-  const std::int64_t key_steps = (params.shape.kv_len + kKeys - 1) / kKeys;
-  const std::int64_t steps = range.kv_heads * range.pairs * key_steps / 2;
-  range.steps_per_item = static_cast<int>(std::clamp<std::int64_t>(steps / (6 * blocks), 2, 32));
-  range.steps_per_item =
-      std::max(range.steps_per_item, static_cast<int>(key_steps / (I::max_chunks - 1)) + 1);
-  range.chunks = static_cast<int>((key_steps + range.steps_per_item - 1) / range.steps_per_item);
-  kernel<<<blocks, kThreads, bytes, stream>>>(params, groups, layout, range);
+  const typename I::Range range{kv_begin, kv_end - kv_begin};
+  kernel<<<multiprocessors(), I::threads, bytes, stream>>>(params, AnchorGroups(params), layout, range);
   check_launch("identify_kernel");
+}
+
+/// From pooled queries to lists.
+template <Element element, int head_dim>
+void select_columns(const AnchorParams& params, const AnchorLayout& layout, CUstream_st* stream) {
+  const int kv_heads = params.shape.kv_heads;
+  for (int kv = 0; kv < kv_heads; kv += layout.kv_heads_at_once) {
+    const int end = std::min(kv + layout.kv_heads_at_once, kv_heads);
+    clear_bitmaps(layout, end - kv, stream);
+    run_identify<element, head_dim, false>(params, layout, kv, end, stream);
+    run_compact(params, layout, kv, end, stream);
+  }
+}
+
+inline void record(CUevent_st* event, CUstream_st* stream) {
+  if (event) check(cudaEventRecord(event, stream), "cudaEventRecord");
 }
 
 template <Element element, int head_dim>
 void anchor_plan(const AnchorParams& params, void* workspace, CUstream_st* stream) {
-  const AnchorLayout layout(params, workspace);
-  const Shape& shape = params.shape;
-  run_anchor_region(params, stream);
-
+  AnchorLayout layout(params, workspace);
+  if (params.row_anchors) layout.row_anchors = params.row_anchors;
   SparseFwdParams rows;
-  rows.shape = shape;
+  rows.shape = params.shape;
   rows.plan = anchor_region(params);
   rows.q = params.q;
   rows.k = rows.v = params.k;
-  rows.lse = params.row_anchors ? params.row_anchors : layout.row_anchors;
+  rows.lse = layout.row_anchors;
   rows.stride_q_head = params.stride_q_head;
   rows.stride_q_token = params.stride_q_token;
   rows.stride_kv_head = params.stride_kv_head;
   rows.stride_kv_token = params.stride_kv_token;
-  const Schedule schedule(shape, rows.plan, layout.schedule);
-  run_schedule(shape, rows.plan, schedule, stream);
-  run_forward<element, head_dim, Mode::row_max, RowMaxConsumer<element, head_dim>>(rows, schedule, stream);
-  if (params.anchors_done) check(cudaEventRecord(params.anchors_done, stream), "cudaEventRecord");
+  const Schedule schedule(rows.shape, rows.plan, layout.schedule);
+  run_anchor_region(params, layout, &schedule, stream);
+  run_forward<element, head_dim, Mode::row_max, RowMaxConsumer<element, head_dim>>(rows, schedule, {},
+                                                                                   stream);
+  record(params.anchors_done, stream);
+  run_pool(params, layout, stream);
+  if (params.critical)
+    run_identify<element, head_dim, true>(params, layout, 0, params.shape.kv_heads, stream);
+  else
+    select_columns<element, head_dim>(params, layout, stream);
+}
 
-  AnchorLayout pooling = layout;
-  pooling.row_anchors = rows.lse;
-  run_pool(params, pooling, stream);
-  if (params.critical) {
-    run_identify<element, head_dim, true>(params, layout, 0, shape.kv_heads, stream);
-    return;
-  }
-  check(cudaMemsetAsync(layout.ticket, 0, sizeof(unsigned), stream), "cudaMemsetAsync");
-  for (int kv = 0; kv < shape.kv_heads; kv += layout.kv_heads_at_once) {
-    const int end = std::min(kv + layout.kv_heads_at_once, shape.kv_heads);
-    if (layout.slots > 16)  // several warps join their bits
-      check(cudaMemsetAsync(layout.bitmap, 0,
-                            static_cast<std::size_t>((end - kv) * layout.units * layout.words) * 4, stream),
-            "cudaMemsetAsync");
-    run_identify<element, head_dim, false>(params, layout, kv, end, stream);
-    run_compact(params, layout, kv, end, stream);
-  }
+template <Element element, int head_dim>
+void anchor_forward(const AnchorParams& params, const SparseFwdParams& attention, void* workspace,
+                    CUstream_st* stream) {
+  const AnchorLayout layout(params, workspace);
+  SparseFwdParams pass = attention;
+  pass.plan = anchor_region(params);
+  const Schedule region(pass.shape, pass.plan, layout.schedule);
+  run_anchor_region(params, layout, &region, stream);
+  run_forward<element, head_dim, Mode::region, AttentionConsumer<element, head_dim, Mode::region>>(
+      pass, region, {layout, params.step}, stream);
+  record(params.anchors_done, stream);
+  select_columns<element, head_dim>(params, layout, stream);
+  record(params.columns_done, stream);
+
+  pass.plan = anchor_stripes(params);
+  const Schedule stripes(pass.shape, pass.plan, layout.schedule);
+  run_schedule(pass.shape, pass.plan, stripes, /*skip_empty=*/true, stream);
+  run_forward<element, head_dim, Mode::stripes, AttentionConsumer<element, head_dim, Mode::stripes>>(
+      pass, stripes, {}, stream);
 }
 
 }  // namespace anchor::kernels::sm90

@@ -28,7 +28,8 @@ __device__ int count_below(const std::int32_t* list, std::int64_t count, std::in
 }
 
 /// One block per segment: counting sort of its plan rows by length, then one thread per tile.
-__global__ void __launch_bounds__(kThreads) schedule_kernel(Shape shape, PlanParams plan, Schedule schedule) {
+__global__ void __launch_bounds__(kThreads)
+    schedule_kernel(Shape shape, PlanParams plan, Schedule schedule, bool skip_empty) {
   __shared__ int start[kBuckets];
   __shared__ int warp_sum[kThreads / 32];
   const int thread = threadIdx.x;
@@ -36,20 +37,35 @@ __global__ void __launch_bounds__(kThreads) schedule_kernel(Shape shape, PlanPar
   const int groups = static_cast<int>(plan.groups);
   const std::int64_t first_row = static_cast<std::int64_t>(blockIdx.x) * heads * groups;
   const int rows = heads * groups;
-  const std::int64_t first_tile = static_cast<std::int64_t>(blockIdx.x) * heads * schedule.tiles_per_head;
   const int last_group_tiles = schedule.tiles_per_head - (groups - 1) * schedule.tiles_per_group;
 
-  const auto bucket_of_row = [&](int r) {
+  const auto keys_of_row = [&](int r) {
     const std::int64_t row = first_row + r;
     std::int64_t keys = 0;
     if (plan.block_offsets) keys += (plan.block_offsets[row + 1] - plan.block_offsets[row]) * plan.kv_tile;
     if (plan.column_offsets) keys += plan.column_offsets[row + 1] - plan.column_offsets[row];
     if (plan.dup_offsets) keys += plan.dup_offsets[row + 1] - plan.dup_offsets[row];
-    return bucket_of(keys);
+    return keys;
   };
-  const auto tiles_of_row = [&](int r) {
-    return r % groups == groups - 1 ? last_group_tiles : schedule.tiles_per_group;
+  const auto bucket_of_row = [&](int r) { return bucket_of(keys_of_row(r)); };
+  const auto tiles_of_row = [&](int r) {  // r < 0: a row of an earlier segment
+    if (skip_empty && keys_of_row(r) == 0) return 0;
+    return (r % groups + groups) % groups == groups - 1 ? last_group_tiles : schedule.tiles_per_group;
   };
+
+  // Tiles of the segments before.
+  __shared__ int before;
+  if (thread == 0) before = 0;
+  __syncthreads();
+  if (skip_empty) {
+    int sum = 0;
+    for (int r = -1 - thread; r >= -first_row; r -= kThreads) sum += tiles_of_row(r);
+    sum = __reduce_add_sync(~0u, sum);
+    if (thread % 32 == 0) atomicAdd(&before, sum);
+    __syncthreads();
+  }
+  const std::int64_t first_tile =
+      skip_empty ? before : static_cast<std::int64_t>(blockIdx.x) * heads * schedule.tiles_per_head;
 
   start[thread] = 0;
   __syncthreads();
@@ -71,9 +87,11 @@ __global__ void __launch_bounds__(kThreads) schedule_kernel(Shape shape, PlanPar
 
   for (int r = thread; r < rows; r += kThreads)
     schedule.place[first_row + r] = atomicAdd(&start[bucket_of_row(r)], tiles_of_row(r));
-  if (blockIdx.x == 0 && thread == 0) {
-    *schedule.ticket = 0;
-    schedule.tile[schedule.tiles] = Tile{};
+  if (blockIdx.x == gridDim.x - 1 && thread == kThreads - 1) {
+    const std::int64_t tiles = first_tile + sum;  // the last bucket's end
+    schedule.ticket[0] = 0;
+    schedule.ticket[1] = static_cast<unsigned>(tiles);
+    schedule.tile[tiles] = Tile{};
   }
   __syncthreads();
 
@@ -81,6 +99,7 @@ __global__ void __launch_bounds__(kThreads) schedule_kernel(Shape shape, PlanPar
     const int head = t / schedule.tiles_per_head, in_head = t % schedule.tiles_per_head;
     const int group = in_head / schedule.tiles_per_group, in_group = in_head % schedule.tiles_per_group;
     const int r = head * groups + group;
+    if (skip_empty && keys_of_row(r) == 0) continue;
     const std::int64_t row = first_row + r;
     const std::int64_t group_rows = static_cast<std::int64_t>(plan.q_tile) * plan.tiles_per_row;
     const std::int64_t begin = group * group_rows + static_cast<std::int64_t>(in_group) * kTileRows;
@@ -113,8 +132,9 @@ __global__ void __launch_bounds__(kThreads) schedule_kernel(Shape shape, PlanPar
 
 }  // namespace
 
-void run_schedule(const Shape& shape, const PlanParams& plan, const Schedule& schedule, CUstream_st* stream) {
-  schedule_kernel<<<schedule.segments, kThreads, 0, stream>>>(shape, plan, schedule);
+void run_schedule(const Shape& shape, const PlanParams& plan, const Schedule& schedule, bool skip_empty,
+                  CUstream_st* stream) {
+  schedule_kernel<<<schedule.segments, kThreads, 0, stream>>>(shape, plan, schedule, skip_empty);
   check_launch("schedule_kernel");
 }
 

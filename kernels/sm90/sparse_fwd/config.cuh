@@ -18,12 +18,20 @@ constexpr int kConsumerWarps = 4 * kConsumers;
 constexpr int kProducerRegisters = 56;
 constexpr int kConsumerRegisters = 224;
 
-/// What the kernel computes: attention, or only each row's largest score.
-enum class Mode { attention, row_max };
+/// What the kernel computes.
+enum class Mode {
+  attention,
+  row_max,  ///< only each row's largest score
+  region,   ///< attention; also pools queries and row maxima for AnchorAttention's planner
+  stripes   ///< goes on from the output and lse of an earlier pass over other keys
+};
+
+/// The producer may open the tile after the next one while a tile's output has yet to leave.
+constexpr unsigned kTileSlots = 4;
 
 template <int head_dim, Mode mode>
 struct Config {
-  static constexpr bool values = mode == Mode::attention;
+  static constexpr bool values = mode != Mode::row_max;
   static constexpr int stages = values ? (head_dim == 128 ? 3 : 5) : (head_dim == 128 ? 5 : 7);
   /// stages + 1 would do (a slot is written again one step after its key stage was waited for); one more lets
   /// racecheck see it.
@@ -51,12 +59,14 @@ struct alignas(1024) Shared {
   /// copy.
   alignas(16) unsigned index[C::index_slots][kKeys];
   alignas(4) unsigned char masked[C::index_slots][4];  ///< per producer warp: some row may not see some key
-  alignas(16) Tile tile[2];
+  alignas(16) Tile tile[kTileSlots];
   alignas(8) std::uint64_t key_full[C::stages], key_empty[C::stages];
   alignas(8) std::uint64_t value_full[C::stages], value_empty[C::stages];
   alignas(8) std::uint64_t query_full, query_empty;
 };
 static_assert(sizeof(Shared<128, Mode::attention>) <= 232448, "exceeds the 227 KiB of a multiprocessor");
+
+struct Nothing {};
 
 constexpr int kNoKey = INT32_MAX;           ///< a padding row: later than every query
 constexpr unsigned kNoOffset = UINT32_MAX;  ///< its offset

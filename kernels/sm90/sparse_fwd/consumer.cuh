@@ -1,7 +1,10 @@
 #pragma once
 
+#include <type_traits>
+
 #include "device/wgmma.cuh"
 #include "sm90/sparse_fwd/config.cuh"
+#include "sm90/sparse_fwd/pooling.cuh"
 
 namespace anchor::kernels::sm90 {
 
@@ -19,27 +22,34 @@ class Consumer {
     row_in_tile = (threadIdx.x - kProducers) / 32 * 16 + lane / 4;
   }
 
-  /// Waits for the next tile and moves its queries to registers. False: no more work.
-  __device__ __forceinline__ bool take_tile() {
-    barrier_wait(shared_address(&s.query_full), turn & 1);
-    const Tile& tile = s.tile[turn & 1];
-    ++turn;
+  /// Waits for the next tile and moves its queries to registers. False: no more work. `look` sees the tile
+  /// while its queries are in shared memory.
+  template <class Look>
+  __device__ __forceinline__ bool take_tile(Look&& look) {
+    barrier_wait(shared_address(&s.query_full), parity);
+    parity ^= 1;
+    tile_slot = (tile_slot + 1) % kTileSlots;
+    const Tile& tile = s.tile[tile_slot];
     if (tile.rows == 0) return false;
-    head = tile.head;
-    row = tile.row + row_in_tile;
-    rows_left = tile.rows - row_in_tile;
     set = set_steps(tile);
     steps = set + steps_of(tile.dups);
-    const int matrix_row = row_in_tile - lane / 4 + lane % 16;
-    const unsigned base = shared_address(s.queries) + matrix_row * 128;
 #pragma unroll
-    for (int k = 0; k < query_steps; ++k) {
-      const int chunk = (2 * k + lane / 16) % 8;
-      load_matrices(query[k], base + (k / 4) * (kTileRows * 128) + ((chunk ^ (lane % 8)) * 16));
-    }
+    for (int k = 0; k < query_steps; ++k)
+      load_matrices(query[k], matrix_address(shared_address(s.queries), k));
+    look(tile);
     __syncwarp();
     if (lane == 0) barrier_arrive(shared_address(&s.query_empty));
     return true;
+  }
+  __device__ __forceinline__ bool take_tile() {
+    return take_tile([](const Tile&) {});
+  }
+
+  /// Where a thread's row of columns [16 k, 16 k + 16) of a tile begins, as load_matrices takes it: rows and
+  /// rows + 8 of the first eight columns, then of the other eight.
+  __device__ __forceinline__ unsigned matrix_address(unsigned tile, int k) const {
+    const int matrix_row = row_in_tile - lane / 4 + lane % 16, chunk = (2 * k + lane / 16) % 8;
+    return tile + matrix_row * 128 + (k / 4) * (kTileRows * 128) + ((chunk ^ (lane % 8)) * 16);
   }
 
   /// Issues score = Q K^T for the next key stage.
@@ -69,9 +79,19 @@ class Consumer {
 
   const SparseFwdParams& p;
   S& s;
-  int lane, row_in_tile;                                     // row_in_tile of this thread's first row
-  int head = 0, row = 0, rows_left = 0, set = 0, steps = 0;  // of the current tile
-  unsigned turn = 0, index_slot = 0;
+  /// Where this thread's first row lies, and whether it is one, in a tile whose record is in shared memory:
+  /// registers are short.
+  struct Place {
+    int head, row, rows_left;
+  };
+  __device__ __forceinline__ Place place(unsigned slot) const {
+    const Tile& tile = s.tile[slot];
+    return {tile.head, tile.row + row_in_tile, tile.rows - row_in_tile};
+  }
+
+  int lane, row_in_tile;   // row_in_tile of this thread's first row
+  int set = 0, steps = 0;  // of the current tile
+  unsigned parity = 0, tile_slot = kTileSlots - 1, index_slot = 0;
   Ring<C::stages> key, released;  // the next stage to multiply and to give back
   unsigned query[query_steps][4];
 
@@ -83,6 +103,7 @@ class Consumer {
       return static_cast<unsigned>(max(0, min(k, static_cast<int>(p.shape.kv_len)))) * stride;
     };
     const unsigned sink = offset(p.plan.sink);
+    const auto [head, row, rows_left] = place(tile_slot);
     unsigned end[2], local_begin[2] = {0, 0};  // the row sees [0, sink) and [local_begin, end)
 #pragma unroll
     for (int h = 0; h < 2; ++h) {
@@ -106,42 +127,38 @@ class Consumer {
 /// Online softmax over the steps of a tile. While the tensor cores multiply step j's scores and step j - 1's
 /// values, the warpgroup computes step j's weights; the next tile's first scores are issued before this
 /// tile's output leaves.
-template <Element element, int head_dim>
-class AttentionConsumer : Consumer<element, head_dim, Mode::attention> {
-  using Base = Consumer<element, head_dim, Mode::attention>;
+template <Element element, int head_dim, Mode mode>
+class AttentionConsumer : Consumer<element, head_dim, mode> {
+  using Base = Consumer<element, head_dim, mode>;
   using Base::p, Base::s, Base::lane;
   using typename Base::C;
   using typename Base::S;
 
  public:
-  __device__ AttentionConsumer(const SparseFwdParams& params, S& shared) : Base(params, shared) {
+  using Extra = std::conditional_t<mode == Mode::region, Pooling, Nothing>;
+
+  __device__ AttentionConsumer(const SparseFwdParams& params, const Extra& extra, S& shared)
+      : Base(params, shared), extra(extra) {
     scale = p.shape.softmax_scale * 1.44269504f;
   }
 
   __device__ void run() {
     float score[64], out[head_dim / 2];
     unsigned weight[8][4];
-    if (!this->take_tile()) return;
+    if (!next_tile()) return;
     this->issue_scores(score);
     for (;;) {
-      const int head = this->head, row = this->row, rows_left = this->rows_left, steps = this->steps;
-      largest[0] = largest[1] = -INFINITY;
-      sum[0] = sum[1] = 0;
-
+      const int steps = this->steps;
       wgmma_wait<0>();
       pin(score);
-      this->mask_and_release(score);
-      softmax(score);
-      if (this->set == 1) write_lse(head, row, rows_left);
+      weigh(score, 0);
       pack(weight, score);
       for (int step = 1; step < steps; ++step) {
         this->issue_scores(score);
         issue_values(out, weight, step > 1);
         wgmma_wait<1>();
         pin(score);
-        this->mask_and_release(score);
-        softmax(score);
-        if (step == this->set - 1) write_lse(head, row, rows_left);
+        weigh(score, step);
         wgmma_wait<0>();
         pin(out);
         release_values();
@@ -150,21 +167,76 @@ class AttentionConsumer : Consumer<element, head_dim, Mode::attention> {
         pack(weight, score);
       }
       issue_values(out, weight, steps > 1);
-      if (!this->take_tile()) {
+      const Finished tile = finish_tile();
+      if (!next_tile()) {
         wgmma_wait<0>();
         pin(out);
-        write_out(out, head, row, rows_left);
+        release_values();
+        leave(out, tile);
         return;
       }
       this->issue_scores(score);
       wgmma_wait<1>();
       pin(out);
       release_values();
-      write_out(out, head, row, rows_left);
+      leave(out, tile);
     }
   }
 
  private:
+  /// A tile whose weights are complete.
+  struct Finished {
+    unsigned slot;     ///< of its record
+    float inverse[2];  ///< makes its rows' sums of values means
+    float earlier[2];  ///< what the earlier pass's output weighs
+  };
+  __device__ __forceinline__ Finished finish_tile() const {
+    Finished tile{this->tile_slot};
+#pragma unroll
+    for (int h = 0; h < 2; ++h) {
+      const float total = row_sum(h);
+      tile.inverse[h] = total == 0 ? 0 : 1 / total;
+      if (mode == Mode::stripes)
+        tile.earlier[h] = exp2_approx(earlier_largest[h] * scale - largest[h] * scale) * tile.inverse[h];
+    }
+    return tile;
+  }
+
+  __device__ __forceinline__ bool next_tile() {
+    if constexpr (mode == Mode::region) {
+      const bool more = this->take_tile(
+          [&](const Tile& tile) { extra.template pool_queries<element, head_dim>(s.queries, tile); });
+      return more;
+    } else {
+      if (!this->take_tile()) return false;
+      if (mode == Mode::stripes) {
+        const auto [head, row, rows_left] = this->place(this->tile_slot);
+#pragma unroll
+        for (int h = 0; h < 2; ++h)
+          earlier_largest[h] =
+              8 * h < rows_left ? p.lse[head * p.shape.q_len + row + 8 * h] / p.shape.softmax_scale : 0;
+      }
+      return true;
+    }
+  }
+
+  /// The softmax state before a tile's first step: empty, or what the earlier pass left.
+  __device__ __forceinline__ void begin_rows() {
+#pragma unroll
+    for (int h = 0; h < 2; ++h) {
+      largest[h] = mode == Mode::stripes ? earlier_largest[h] : -INFINITY;
+      sum[h] = mode == Mode::stripes && lane % 4 == 0 ? 1 : 0;
+    }
+  }
+
+  /// A step's scores become its weights.
+  __device__ __forceinline__ void weigh(float (&score)[64], int step) {
+    this->mask_and_release(score);
+    if (step == 0) begin_rows();
+    softmax(score);
+    if (step == this->set - 1) finish_set();
+  }
+
   /// score -> exp(score - largest), and the factor that earlier sums and outputs need.
   __device__ __forceinline__ void softmax(float (&score)[64]) {
 #pragma unroll
@@ -225,7 +297,8 @@ class AttentionConsumer : Consumer<element, head_dim, Mode::attention> {
   }
 
   /// Called when the visible set is complete: duplicates that follow weigh in the output only.
-  __device__ __forceinline__ void write_lse(int head, int row, int rows_left) {
+  __device__ __forceinline__ void finish_set() {
+    const auto [head, row, rows_left] = this->place(this->tile_slot);
 #pragma unroll
     for (int h = 0; h < 2; ++h) {
       const float total = row_sum(h);
@@ -233,51 +306,75 @@ class AttentionConsumer : Consumer<element, head_dim, Mode::attention> {
         p.lse[head * p.shape.q_len + row + 8 * h] =
             total == 0 ? -INFINITY : largest[h] * p.shape.softmax_scale + logf(total);
     }
+    if constexpr (mode == Mode::region) {
+      float anchors = 0;
+#pragma unroll
+      for (int h = 0; h < 2; ++h)
+        if (8 * h < rows_left) anchors += largest[h] * p.shape.softmax_scale;
+      extra.pool_anchors(anchors, head, row, rows_left);
+    }
   }
 
-  __device__ __forceinline__ void write_out(const float (&out)[head_dim / 2], int head, int row,
-                                            int rows_left) {
-    float inverse[2];
-#pragma unroll
-    for (int h = 0; h < 2; ++h) {
-      const float total = row_sum(h);
-      inverse[h] = total == 0 ? 0 : 1 / total;
-    }
+  __device__ __forceinline__ void leave(const float (&out)[head_dim / 2], const Finished& tile) {
+    if (mode == Mode::attention && p.out_f32)
+      write_out<true>(out, tile);
+    else
+      write_out<false>(out, tile);
+  }
+
+  template <bool unrounded>
+  __device__ __forceinline__ void write_out(const float (&out)[head_dim / 2], const Finished& tile) {
+    const auto [head, row, rows_left] = this->place(tile.slot);
     const std::int64_t offset = head * p.stride_out_head + row * p.stride_out_token;
+    if (mode == Mode::stripes) barrier_wait(shared_address(&s.value_full[value.stage]), value.parity);
 #pragma unroll
-    for (int h = 0; h < 2; ++h) {
-      const std::int64_t row_offset = offset + 8 * h * p.stride_out_token;
-      const bool valid = 8 * h < rows_left;
-      if (p.out_f32) {
-        float* target = static_cast<float*>(p.out) + row_offset + lane % 4 * 2;
+    for (int k = 0; k < head_dim / 16; ++k) {
+      unsigned earlier[4];  // of 16 columns: rows and rows + 8 of the first octet, then of the second
+      if (mode == Mode::stripes)
+        load_matrices(earlier, this->matrix_address(shared_address(s.values[value.stage]), k));
 #pragma unroll
-        for (int j = 0; j < head_dim / 8; ++j)
-          if (valid)
-            *reinterpret_cast<float2*>(target + 8 * j) =
-                make_float2(out[4 * j + 2 * h] * inverse[h], out[4 * j + 2 * h + 1] * inverse[h]);
-      } else {
-        // Two column octets a time: even threads collect the first, odd ones the second, so that the four
-        // threads of a row write 32 bytes side by side.
-        const int odd = lane % 2;
-        auto* target = static_cast<typename ElementTraits<element>::Type*>(p.out) + row_offset + odd * 8 +
-                       lane % 4 / 2 * 4;
+      for (int h = 0; h < 2; ++h) {
+        float2 octet[2];
 #pragma unroll
-        for (int j = 0; j < head_dim / 8; j += 2) {
-          const unsigned first =
-              pack2<element>(out[4 * j + 2 * h] * inverse[h], out[4 * j + 2 * h + 1] * inverse[h]);
-          const unsigned second =
-              pack2<element>(out[4 * j + 4 + 2 * h] * inverse[h], out[4 * j + 5 + 2 * h] * inverse[h]);
+        for (int i = 0; i < 2; ++i) {
+          const float* sum = out + 8 * k + 4 * i + 2 * h;
+          octet[i] = make_float2(sum[0] * tile.inverse[h], sum[1] * tile.inverse[h]);
+          if (mode == Mode::stripes) {
+            const float2 old = unpack2<element>(earlier[2 * i + h]);
+            octet[i].x = __fmaf_rn(old.x, tile.earlier[h], octet[i].x);
+            octet[i].y = __fmaf_rn(old.y, tile.earlier[h], octet[i].y);
+          }
+        }
+        const std::int64_t row_offset = offset + 8 * h * p.stride_out_token + 16 * k;
+        const bool valid = 8 * h < rows_left;
+        if (unrounded) {
+          float* target = static_cast<float*>(p.out) + row_offset + lane % 4 * 2;
+          if (valid) {
+            *reinterpret_cast<float2*>(target) = octet[0];
+            *reinterpret_cast<float2*>(target + 8) = octet[1];
+          }
+        } else {
+          // Even threads collect the first octet, odd ones the second, so that the four threads of a row
+          // write 32 bytes side by side.
+          const int odd = lane % 2;
+          auto* target = static_cast<typename ElementTraits<element>::Type*>(p.out) + row_offset + odd * 8 +
+                         lane % 4 / 2 * 4;
+          const unsigned first = pack2<element>(octet[0].x, octet[0].y);
+          const unsigned second = pack2<element>(octet[1].x, octet[1].y);
           const unsigned received = __shfl_xor_sync(~0u, odd ? first : second, 1);
           if (valid)
-            *reinterpret_cast<uint2*>(target + 8 * j) =
+            *reinterpret_cast<uint2*>(target) =
                 odd ? make_uint2(received, second) : make_uint2(first, received);
         }
       }
     }
+    if (mode == Mode::stripes) release_values();
   }
 
+  const Extra& extra;
   float scale;  // of scores, in log2 units
   float largest[2], sum[2], rescale[2];
+  float earlier_largest[2];  // stands for the earlier pass's sum: exp(earlier_largest * softmax_scale)
   Ring<C::stages> value;
 };
 

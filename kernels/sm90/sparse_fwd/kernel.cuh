@@ -11,8 +11,9 @@ namespace anchor::kernels::sm90 {
 
 /// One persistent block per multiprocessor: warpgroup 0 gathers, the others compute.
 template <Element element, int head_dim, Mode mode, class Worker>
-__global__ void __launch_bounds__(kThreads, 1) forward_kernel(const __grid_constant__ SparseFwdParams params,
-                                                              const __grid_constant__ Schedule schedule) {
+__global__ void __launch_bounds__(kThreads, 1)
+    forward_kernel(const __grid_constant__ SparseFwdParams params, const __grid_constant__ Schedule schedule,
+                   const __grid_constant__ typename Worker::Extra extra) {
   extern __shared__ unsigned char memory[];
   auto& shared = *reinterpret_cast<Shared<head_dim, mode>*>(memory);
   if (threadIdx.x == 0) {
@@ -32,7 +33,7 @@ __global__ void __launch_bounds__(kThreads, 1) forward_kernel(const __grid_const
     Producer<element, head_dim, mode>(params, schedule, shared).run();
   } else {
     raise_registers<kConsumerRegisters>();
-    Worker(params, shared).run();
+    Worker(params, extra, shared).run();
   }
 }
 
@@ -45,22 +46,23 @@ inline int multiprocessors() {
 }
 
 template <Element element, int head_dim, Mode mode, class Worker>
-void run_forward(const SparseFwdParams& params, const Schedule& schedule, CUstream_st* stream) {
+void run_forward(const SparseFwdParams& params, const Schedule& schedule, const typename Worker::Extra& extra,
+                 CUstream_st* stream) {
   const auto kernel = forward_kernel<element, head_dim, mode, Worker>;
   constexpr int bytes = sizeof(Shared<head_dim, mode>);
   check(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, bytes),
         "cudaFuncSetAttribute");
   const auto blocks = static_cast<unsigned>(std::min<std::int64_t>(multiprocessors(), schedule.tiles));
-  kernel<<<blocks, kThreads, bytes, stream>>>(params, schedule);
+  kernel<<<blocks, kThreads, bytes, stream>>>(params, schedule, extra);
   check_launch("forward_kernel");
 }
 
 template <Element element, int head_dim>
 void sparse_fwd(const SparseFwdParams& params, void* workspace, CUstream_st* stream) {
   const Schedule schedule(params.shape, params.plan, workspace);
-  run_schedule(params.shape, params.plan, schedule, stream);
-  run_forward<element, head_dim, Mode::attention, AttentionConsumer<element, head_dim>>(params, schedule,
-                                                                                        stream);
+  run_schedule(params.shape, params.plan, schedule, /*skip_empty=*/false, stream);
+  run_forward<element, head_dim, Mode::attention, AttentionConsumer<element, head_dim, Mode::attention>>(
+      params, schedule, {}, stream);
 }
 
 }  // namespace anchor::kernels::sm90

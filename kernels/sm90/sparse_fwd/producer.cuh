@@ -35,6 +35,7 @@ class Producer {
     source_offset = chunk * 16;
     target_offset = (chunk / 8) * (kKeys * 128) + first_row * 128 + ((chunk % 8) ^ row) * 16;
     key_stride = static_cast<unsigned>(p.stride_kv_token * 2);
+    tiles = schedule.ticket[1];
   }
 
   __device__ void run() {
@@ -42,7 +43,7 @@ class Producer {
     int word = load_tile_word(ticket);
     take(next_ticket);
     for (unsigned turn = 0;; ++turn) {
-      Tile& tile = s.tile[turn & 1];
+      Tile& tile = s.tile[turn % kTileSlots];
       if (thread < kTileWords) reinterpret_cast<int*>(&tile)[thread] = word;
       named_barrier<1, kProducers>();
       if (turn > 0) barrier_wait(shared_address(&s.query_empty), (turn - 1) & 1);
@@ -68,8 +69,7 @@ class Producer {
   }
   __device__ __forceinline__ int load_tile_word(unsigned ticket) {
     if (thread >= kTileWords) return 0;
-    const std::int64_t tile = ticket < schedule.tiles ? ticket : schedule.tiles;
-    return reinterpret_cast<const int*>(schedule.tile + tile)[thread];
+    return reinterpret_cast<const int*>(schedule.tile + min(ticket, tiles))[thread];
   }
 
   /// Walks this thread's positions of a tile's key list, 128 at a time: [blocks, columns], or [dups].
@@ -143,13 +143,13 @@ class Producer {
     copy16(target, source + (valid ? offset : 0), valid);
   }
 
-  __device__ __forceinline__ void copy_queries(const Tile& tile) {
-    const char* source =
-        static_cast<const char*>(p.q) + source_offset +
-        2 * (tile.head * p.stride_q_head + static_cast<std::int64_t>(tile.row) * p.stride_q_token);
-    const unsigned target = shared_address(s.queries) + target_offset;
-    const unsigned stride = static_cast<unsigned>(16 * p.stride_q_token);  // of 8 rows, in bytes
-    source += 2 * first_row * p.stride_q_token;
+  /// Copies tile rows that lie side by side in memory; rows past the tile's end become zeros.
+  __device__ __forceinline__ void copy_rows(unsigned target, const void* matrix, const Tile& tile,
+                                            std::int64_t stride_head, std::int64_t stride_token) {
+    const char* source = static_cast<const char*>(matrix) + source_offset +
+                         2 * (tile.head * stride_head + (tile.row + first_row) * stride_token);
+    target += target_offset;
+    const unsigned stride = static_cast<unsigned>(16 * stride_token);  // of 8 rows, in bytes
     if (tile.rows == kTileRows) {
 #pragma unroll
       for (int i = 0; i < copies; i += 8)
@@ -162,6 +162,10 @@ class Producer {
       for (int i = 0; i < copies; ++i)
         copy_or_zero(target + i * 1024, source, first_row + 8 * i < tile.rows ? i * stride : kNoOffset);
     }
+  }
+
+  __device__ __forceinline__ void copy_queries(const Tile& tile) {
+    copy_rows(shared_address(s.queries), p.q, tile, p.stride_q_head, p.stride_q_token);
     barrier_arrive_after_copies(shared_address(&s.query_full));
     if (thread == 0) barrier_arrive(shared_address(&s.query_full));  // releases the tile's record
   }
@@ -222,6 +226,12 @@ class Producer {
       if (C::values && step > 0) gather_values(values, C::previous_slot(slot), padded);
     }
     if (C::values) gather_values(values, C::previous_slot(index_slot), padded_before);
+    if (mode == Mode::stripes) {  // the earlier pass's output follows the values
+      barrier_wait(shared_address(&s.value_empty[value.stage]), value.parity ^ 1);
+      copy_rows(shared_address(s.values[value.stage]), p.out, tile, p.stride_out_head, p.stride_out_token);
+      barrier_arrive_after_copies(shared_address(&s.value_full[value.stage]));
+      value.advance();
+    }
   }
 
   __device__ __forceinline__ void gather_values(const char* values, unsigned slot, bool padded) {
@@ -235,7 +245,7 @@ class Producer {
   const Schedule& schedule;
   S& s;
   int thread, first_row, first_index, source_offset, target_offset;
-  unsigned key_stride;
+  unsigned key_stride, tiles;
   // Of the current tile: keys up to window_edge, sinks aside, are hidden from its last row.
   int first_position = 0, key_end = 0, window_edge = 0;
   unsigned index_slot = 0;

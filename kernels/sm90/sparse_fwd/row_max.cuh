@@ -13,10 +13,13 @@ class RowMaxConsumer : Consumer<element, head_dim, Mode::row_max> {
   using typename Base::S;
 
  public:
-  __device__ RowMaxConsumer(const SparseFwdParams& params, S& shared) : Base(params, shared) {}
+  using Extra = Nothing;
+
+  __device__ RowMaxConsumer(const SparseFwdParams& params, const Extra&, S& shared) : Base(params, shared) {}
 
   __device__ void run() {
     while (this->take_tile()) {
+      const auto [head, row, rows_left] = this->place(this->tile_slot);
       float largest[2] = {-INFINITY, -INFINITY};
       for (int step = 0; step < this->steps; ++step) {
         float score[64];
@@ -35,8 +38,8 @@ class RowMaxConsumer : Consumer<element, head_dim, Mode::row_max> {
         float top = largest[h];
         top = fmaxf(top, __shfl_xor_sync(~0u, top, 1));
         top = fmaxf(top, __shfl_xor_sync(~0u, top, 2));
-        if (lane % 4 == 0 && 8 * h < this->rows_left)
-          p.lse[this->head * p.shape.q_len + this->row + 8 * h] = top * p.shape.softmax_scale;
+        if (lane % 4 == 0 && 8 * h < rows_left)
+          p.lse[head * p.shape.q_len + row + 8 * h] = top * p.shape.softmax_scale;
       }
     }
   }

@@ -52,8 +52,19 @@ class AnchorPlanner final : public CudaPlanner {
     if (stages) stages->add("identify").record(stream_);
   }
 
+  bool attends(const kernels::SparseFwdParams& attention) const override {
+    const kernels::DeviceInfo device = kernels::device_info(kernels::current_device());
+    return kernels::unsupported_forward(params_, attention, device) == nullptr;
+  }
+
+  void attend(const kernels::SparseFwdParams& attention, StageEvents* stages) override {
+    params_.anchors_done = stages ? stages->add("anchor").handle() : nullptr;
+    params_.columns_done = stages ? stages->add("identify").handle() : nullptr;
+    kernels::anchor_forward(params_, attention, workspace_.data(), stream_);
+    if (stages) stages->add("stripes").record(stream_);
+  }
+
   const kernels::PlanParams& plan() const override { return plan_; }
-  const char* attention_stage() const override { return "stripes"; }
 
   /// Pooled queries are split into two 16-bit parts, 16 bits of mantissa together, and products are summed in
   /// float: 2^-17 of a score's sum of absolute terms, which stays below 100 on real heads.

@@ -105,7 +105,8 @@ class MethodPipeline final : public CudaPipeline {
     }
     const kernels::SparseFwdParams params = launch();
     check_supported(params);
-    workspace_ = kernels::DeviceBuffer(kernels::workspace_bytes(params));
+    attends_ = planner_ && planner_->attends(params);
+    if (!attends_) workspace_ = kernels::DeviceBuffer(kernels::workspace_bytes(params));
   }
 
   SparsePlan plan() override {
@@ -119,6 +120,10 @@ class MethodPipeline final : public CudaPipeline {
 
  protected:
   void enqueue(StageEvents* stages) override {
+    if (attends_) {
+      planner_->attend(launch(), stages);
+      return;
+    }
     if (planner_) {
       planner_->run(stages);
     } else if (!method_.plan_is_static) {
@@ -126,7 +131,7 @@ class MethodPipeline final : public CudaPipeline {
       if (stages) stages->add("plan").record(stream_);
     }
     kernels::sparse_fwd(launch(), workspace_.data(), stream_);
-    if (stages) stages->add(planner_ ? planner_->attention_stage() : "execute").record(stream_);
+    if (stages) stages->add("execute").record(stream_);
   }
 
  private:
@@ -146,6 +151,7 @@ class MethodPipeline final : public CudaPipeline {
   std::unique_ptr<CudaPlanner> planner_;
   std::unique_ptr<CudaLists> lists_;
   kernels::DeviceBuffer workspace_;
+  bool attends_ = false;  // the planner does all
 };
 
 class CudnnPipeline final : public CudaPipeline {

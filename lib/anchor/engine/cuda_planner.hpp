@@ -23,10 +23,12 @@ class CudaPlanner {
 
   /// Makes the plan, asynchronously on the inputs' stream, with events after its stages if they are wanted.
   virtual void run(StageEvents* stages) = 0;
+  /// Can attend() stand for run() and this launch of attention under the plan?
+  virtual bool attends(const kernels::SparseFwdParams&) const { return false; }
+  /// Plan and output at once, which shares the work that both need; with events after the stages.
+  virtual void attend(const kernels::SparseFwdParams&, StageEvents*) {}
   /// Where the lists are; their contents are the last run's.
   virtual const kernels::PlanParams& plan() const = 0;
-  /// What the attention after it is called among the stages.
-  virtual const char* attention_stage() const { return "execute"; }
   /// Bound of its scores' error (Pipeline::knob_rounding).
   virtual double rounding() const = 0;
 };

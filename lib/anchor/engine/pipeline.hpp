@@ -27,9 +27,10 @@ class Pipeline {
   /// it holds what the same run leaves behind. The CPU engine makes no difference.
   virtual std::int64_t run(bool cold) = 0;
 
-  /// The parts of one more run, in nanoseconds: anchor, identify and stripes where the device plans, plan and
-  /// execute where the CPU does, execute alone otherwise. Their sum is not run()'s time: marking the parts
-  /// costs some of its own.
+  /// The parts of one more run, in nanoseconds: anchor (with its attention), identify and stripes where the
+  /// planner attends too; anchor, identify and execute where the device plans only, plan and execute where
+  /// the CPU does, execute alone otherwise. Their sum is not run()'s time: marking the parts costs some of
+  /// its own.
   virtual std::map<std::string, std::int64_t> stages(bool cold) = 0;
 
   /// Some rows of the last run: out [rows, head_dim] and lse [rows].

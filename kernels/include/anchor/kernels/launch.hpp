@@ -37,4 +37,14 @@ std::size_t workspace_bytes(const AnchorParams& params);
 void anchor_plan(const AnchorParams& params, void* workspace, const Stream& stream,
                  Path path = Path::automatic);
 
+/// Planning and attention in one: the first pass leaves the anchor region's attention in out and lse, from
+/// where the second pass goes on with the stripes, so that no score is computed twice. out is rounded to its
+/// type in between: its error grows by half a unit of the last place at most. `attention.plan` is ignored;
+/// the lists of `params` hold the plan afterwards, and must be large enough. Takes workspace_bytes(params).
+void anchor_forward(const AnchorParams& params, const SparseFwdParams& attention, void* workspace,
+                    const Stream& stream, Path path = Path::automatic);
+/// Why it is not possible (anchor_plan and sparse_fwd then may be), or nullptr.
+const char* unsupported_forward(const AnchorParams& params, const SparseFwdParams& attention,
+                                const DeviceInfo& device, Path path = Path::automatic);
+
 }  // namespace anchor::kernels

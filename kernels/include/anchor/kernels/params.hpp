@@ -80,6 +80,7 @@ struct AnchorParams {
   float* row_anchors =
       nullptr;  ///< optional: [q_heads, q_len], each row's largest score outside its candidates
   CUevent_st* anchors_done = nullptr;  ///< optional: recorded once the row anchors are made
+  CUevent_st* columns_done = nullptr;  ///< optional, anchor_forward only: recorded once the lists are made
 };
 
 }  // namespace anchor::kernels
