@@ -18,6 +18,7 @@ namespace anchor::kernels {
 struct AnchorGroups {
   explicit AnchorGroups(const AnchorParams& p)
       : block(p.block),
+        step(p.step),
         rows(std::int64_t{p.block} * p.step),
         first(p.shape.q_start / rows),
         count((p.shape.q_len + rows - 1) / rows),
@@ -26,8 +27,8 @@ struct AnchorGroups {
         v4(p.v4),
         dense_tail(p.dense_tail) {}
 
-  std::int64_t block, rows;  ///< rows = S = block * step
-  std::int64_t first;        ///< position of the chunk's first group, in groups
+  std::int64_t block, step, rows;  ///< rows = S = block * step
+  std::int64_t first;              ///< position of the chunk's first group, in groups
   std::int64_t count, q_end, kv_len;
   bool v4, dense_tail;
 
@@ -57,8 +58,14 @@ struct AnchorGroups {
   ANCHOR_HOST_DEVICE std::int64_t blocks(std::int64_t g) const {
     const std::int64_t hole = hole_end(g);
     if (hole == hole_begin()) return up(end(g), block);
-    return hole_begin() / block + (end(g) > hole ? up(end(g) - hole, block) : 0);
+    return blocks_before_hole() + (end(g) > hole ? up(end(g) - hole, block) : 0);
   }
+  /// a / b rounded up; 32 bits are enough for positions, and divide five times as fast.
+  static ANCHOR_HOST_DEVICE std::int64_t up(std::int64_t a, std::int64_t b) {
+    return static_cast<std::uint32_t>(a + b - 1) / static_cast<std::uint32_t>(b);
+  }
+  /// Blocks before the hole.
+  ANCHOR_HOST_DEVICE std::int64_t blocks_before_hole() const { return v4 ? step : 1; }
   /// Blocks of the groups before g of one head. All groups but the first three and a partial last one have
   /// equally many.
   ANCHOR_HOST_DEVICE std::int64_t blocks_before(std::int64_t g) const {
@@ -70,7 +77,6 @@ struct AnchorGroups {
 
  private:
   static ANCHOR_HOST_DEVICE std::int64_t least(std::int64_t a, std::int64_t b) { return a < b ? a : b; }
-  static ANCHOR_HOST_DEVICE std::int64_t up(std::int64_t a, std::int64_t b) { return (a + b - 1) / b; }
 };
 
 constexpr int max_segments = 1024;

@@ -1,11 +1,12 @@
 #include "anchor_plan/prepare.hpp"
-#include "check.hpp"
 #include "device/anchor_select.cuh"
+#include "device/launch.cuh"
+#include "device/schedule.cuh"
 
 namespace anchor::kernels {
 namespace {
 
-constexpr int kScanThreads = 1024, kExpandThreads = 256;
+constexpr int kScanThreads = 1024;
 
 struct Chunk {
   std::int64_t first_row, rows;  // plan rows
@@ -34,6 +35,7 @@ __device__ void scan(const std::int32_t* counts, std::int64_t* offsets, std::int
 
 __global__ void __launch_bounds__(kScanThreads)
     scan_kernel(AnchorParams p, AnchorGroups groups, AnchorLayout layout, Chunk chunk) {
+  begin_kernel();
   if (threadIdx.x == 0 && chunk.first_row == 0) {
     p.column_offsets[0] = 0;
     if (p.dup_offsets) p.dup_offsets[0] = 0;
@@ -78,11 +80,18 @@ __device__ void expand(const std::uint32_t* bits, std::int64_t begin, std::int64
   }
 }
 
-/// A warp writes the part of a plan row's lists that comes from `segments` segments of keys.
-__global__ void __launch_bounds__(kExpandThreads)
+/// A warp writes the part of a plan row's lists that comes from `segments` segments of keys. The first blocks
+/// make the schedule over the lists, if there is one: it needs their lengths only.
+__global__ void __launch_bounds__(kScheduleThreads)
     expand_kernel(AnchorParams p, AnchorGroups groups, AnchorLayout layout, Chunk chunk, int segments,
-                  int parts) {
-  const std::int64_t warp = blockIdx.x * std::int64_t{kExpandThreads / 32} + threadIdx.x / 32;
+                  int parts, PlanParams stripes, Schedule schedule) {
+  begin_kernel();
+  const unsigned schedulers = schedule.tile ? schedule.segments : 0;
+  if (blockIdx.x < schedulers) {
+    fill_schedule(p.shape, stripes, schedule, /*skip_empty=*/true, static_cast<int>(blockIdx.x));
+    return;
+  }
+  const std::int64_t warp = (blockIdx.x - schedulers) * std::int64_t{blockDim.x / 32} + threadIdx.x / 32;
   const std::int64_t local = warp / parts;
   if (local >= chunk.rows) return;
   const std::int64_t row = chunk.first_row + local, g = row % groups.count;
@@ -111,19 +120,23 @@ __global__ void __launch_bounds__(kExpandThreads)
 }  // namespace
 
 void run_compact(const AnchorParams& params, const AnchorLayout& layout, int kv_begin, int kv_end,
-                 CUstream_st* stream) {
+                 const Schedule* stripes, CUstream_st* stream) {
   const AnchorGroups groups(params);
   const std::int64_t per_kv = layout.heads_per_kv * groups.count;
   const Chunk chunk{kv_begin * per_kv, (kv_end - kv_begin) * per_kv};
-  scan_kernel<<<1, kScanThreads, 0, stream>>>(params, groups, layout, chunk);
-  check_launch("scan_kernel");
+  launch("scan_kernel", scan_kernel, 1, kScanThreads, 0, stream, params, groups, layout, chunk);
   // 4096 keys are 128 words: one load of each lane.
   const int segments = std::max(1, 4096 / layout.segment_keys);
   const int parts = (layout.segments + segments - 1) / segments;
-  const std::int64_t warps = chunk.rows * parts, per_block = kExpandThreads / 32;
-  expand_kernel<<<static_cast<unsigned>((warps + per_block - 1) / per_block), kExpandThreads, 0, stream>>>(
-      params, groups, layout, chunk, segments, parts);
-  check_launch("expand_kernel");
+  const unsigned threads = stripes ? kScheduleThreads : 256;
+  const std::int64_t warps = chunk.rows * parts, per_block = threads / 32;
+  const PlanParams plan = anchor_stripes(params);
+  Schedule schedule(params.shape, plan, nullptr);
+  schedule.tile = nullptr;
+  if (stripes) schedule = *stripes;
+  const std::int64_t blocks = (warps + per_block - 1) / per_block + (stripes ? stripes->segments : 0);
+  launch("expand_kernel", expand_kernel, static_cast<unsigned>(blocks), threads, 0, stream, params, groups,
+         layout, chunk, segments, parts, plan, schedule);
 }
 
 }  // namespace anchor::kernels

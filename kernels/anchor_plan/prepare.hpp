@@ -20,8 +20,8 @@ void run_pool(const AnchorParams& params, const AnchorLayout& layout, CUstream_s
 void clear_bitmaps(const AnchorLayout& layout, int kv_heads, CUstream_st* stream);
 
 /// Turns the bitmaps of KV heads [kv_begin, kv_end) into the lists of their plan rows. Chunks run in order: a
-/// chunk's lists follow the one before.
+/// chunk's lists follow the one before. With the last one comes the schedule over all lists, if wanted.
 void run_compact(const AnchorParams& params, const AnchorLayout& layout, int kv_begin, int kv_end,
-                 CUstream_st* stream);
+                 const Schedule* stripes, CUstream_st* stream);
 
 }  // namespace anchor::kernels

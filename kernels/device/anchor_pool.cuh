@@ -11,6 +11,9 @@ struct PooledRow {
   std::int64_t tile;  ///< of 64 rows, over all KV heads
   int row;            ///< in the tile
 
+  __device__ __forceinline__ explicit PooledRow(std::int64_t index) : tile(index / 64), row(index % 64) {}
+  __device__ __forceinline__ std::int64_t index() const { return tile * 64 + row; }
+
   /// `block` counts the pooled blocks of query head `head` from 0.
   __device__ __forceinline__ PooledRow(const AnchorLayout& layout, int head, int block, int step) {
     const int heads = layout.heads_per_kv, group = block / step, u = block - group * step;

@@ -144,7 +144,7 @@ void anchor_plan(const AnchorParams& params, void* workspace, cudaStream_t strea
     const int end = std::min(kv + layout.kv_heads_at_once, params.shape.kv_heads);
     clear_bitmaps(layout, end - kv, stream);
     run_identify<element, head_dim, false>(params, layout, kv, end, stream);
-    run_compact(params, layout, kv, end, stream);
+    run_compact(params, layout, kv, end, nullptr, stream);
   }
 }
 

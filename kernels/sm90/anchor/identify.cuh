@@ -204,6 +204,7 @@ __global__ void __launch_bounds__(Identify<element, head_dim>::threads, 1)
     }
     barrier_init_fence();
   }
+  begin_kernel();
   I::count_items(groups, layout, shared);
   if (threadIdx.x < kProducers) {
     lower_registers<I::producer_registers>();
@@ -223,20 +224,24 @@ void run_identify(const AnchorParams& params, const AnchorLayout& layout, int kv
   check(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, bytes),
         "cudaFuncSetAttribute");
   const typename I::Range range{kv_begin, kv_end - kv_begin};
-  kernel<<<multiprocessors(), I::threads, bytes, stream>>>(params, AnchorGroups(params), layout, range);
-  check_launch("identify_kernel");
+  launch("identify_kernel", kernel, static_cast<unsigned>(multiprocessors()), I::threads, bytes, stream,
+         params, AnchorGroups(params), layout, range);
 }
 
-/// From pooled queries to lists.
+/// From pooled queries to lists, and to the schedule over them if one is given.
 template <Element element, int head_dim>
-void select_columns(const AnchorParams& params, const AnchorLayout& layout, CUstream_st* stream) {
+void select_columns(const AnchorParams& params, const AnchorLayout& layout, const Schedule* stripes,
+                    CUstream_st* stream) {
   const int kv_heads = params.shape.kv_heads;
+  const bool beside = stripes && stripes->segments == 1;  // the expansion of a long list needs small blocks
   for (int kv = 0; kv < kv_heads; kv += layout.kv_heads_at_once) {
     const int end = std::min(kv + layout.kv_heads_at_once, kv_heads);
     clear_bitmaps(layout, end - kv, stream);
     run_identify<element, head_dim, false>(params, layout, kv, end, stream);
-    run_compact(params, layout, kv, end, stream);
+    run_compact(params, layout, kv, end, beside && end == kv_heads ? stripes : nullptr, stream);
   }
+  if (stripes && !beside)
+    run_schedule(params.shape, anchor_stripes(params), *stripes, /*skip_empty=*/true, stream);
 }
 
 inline void record(CUevent_st* event, CUstream_st* stream) {
@@ -266,7 +271,7 @@ void anchor_plan(const AnchorParams& params, void* workspace, CUstream_st* strea
   if (params.critical)
     run_identify<element, head_dim, true>(params, layout, 0, params.shape.kv_heads, stream);
   else
-    select_columns<element, head_dim>(params, layout, stream);
+    select_columns<element, head_dim>(params, layout, nullptr, stream);
 }
 
 template <Element element, int head_dim>
@@ -278,14 +283,12 @@ void anchor_forward(const AnchorParams& params, const SparseFwdParams& attention
   const Schedule region(pass.shape, pass.plan, layout.schedule);
   run_anchor_region(params, layout, &region, stream);
   run_forward<element, head_dim, Mode::region, AttentionConsumer<element, head_dim, Mode::region>>(
-      pass, region, {layout, params.step}, stream);
+      pass, region, {layout}, stream);
   record(params.anchors_done, stream);
-  select_columns<element, head_dim>(params, layout, stream);
-  record(params.columns_done, stream);
-
   pass.plan = anchor_stripes(params);
   const Schedule stripes(pass.shape, pass.plan, layout.schedule);
-  run_schedule(pass.shape, pass.plan, stripes, /*skip_empty=*/true, stream);
+  select_columns<element, head_dim>(params, layout, &stripes, stream);
+  record(params.columns_done, stream);
   run_forward<element, head_dim, Mode::stripes, AttentionConsumer<element, head_dim, Mode::stripes>>(
       pass, stripes, {}, stream);
 }

@@ -22,10 +22,8 @@ class Consumer {
     row_in_tile = (threadIdx.x - kProducers) / 32 * 16 + lane / 4;
   }
 
-  /// Waits for the next tile and moves its queries to registers. False: no more work. `look` sees the tile
-  /// while its queries are in shared memory.
-  template <class Look>
-  __device__ __forceinline__ bool take_tile(Look&& look) {
+  /// Waits for the next tile and moves its queries to registers. False: no more work.
+  __device__ __forceinline__ bool take_tile() {
     barrier_wait(shared_address(&s.query_full), parity);
     parity ^= 1;
     tile_slot = (tile_slot + 1) % kTileSlots;
@@ -36,13 +34,13 @@ class Consumer {
 #pragma unroll
     for (int k = 0; k < query_steps; ++k)
       load_matrices(query[k], matrix_address(shared_address(s.queries), k));
-    look(tile);
-    __syncwarp();
-    if (lane == 0) barrier_arrive(shared_address(&s.query_empty));
+    if (mode != Mode::region) release_queries();
     return true;
   }
-  __device__ __forceinline__ bool take_tile() {
-    return take_tile([](const Tile&) {});
+  /// Nobody needs the queries in shared memory any more.
+  __device__ __forceinline__ void release_queries() {
+    __syncwarp();
+    if (lane == 0) barrier_arrive(shared_address(&s.query_empty));
   }
 
   /// Where a thread's row of columns [16 k, 16 k + 16) of a tile begins, as load_matrices takes it: rows and
@@ -147,6 +145,7 @@ class AttentionConsumer : Consumer<element, head_dim, mode> {
     unsigned weight[8][4];
     if (!next_tile()) return;
     this->issue_scores(score);
+    pool();
     for (;;) {
       const int steps = this->steps;
       wgmma_wait<0>();
@@ -176,6 +175,7 @@ class AttentionConsumer : Consumer<element, head_dim, mode> {
         return;
       }
       this->issue_scores(score);
+      pool();
       wgmma_wait<1>();
       pin(out);
       release_values();
@@ -203,20 +203,22 @@ class AttentionConsumer : Consumer<element, head_dim, mode> {
   }
 
   __device__ __forceinline__ bool next_tile() {
-    if constexpr (mode == Mode::region) {
-      const bool more = this->take_tile(
-          [&](const Tile& tile) { extra.template pool_queries<element, head_dim>(s.queries, tile); });
-      return more;
-    } else {
-      if (!this->take_tile()) return false;
-      if (mode == Mode::stripes) {
-        const auto [head, row, rows_left] = this->place(this->tile_slot);
+    if (!this->take_tile()) return false;
+    if (mode == Mode::stripes) {
+      const auto [head, row, rows_left] = this->place(this->tile_slot);
 #pragma unroll
-        for (int h = 0; h < 2; ++h)
-          earlier_largest[h] =
-              8 * h < rows_left ? p.lse[head * p.shape.q_len + row + 8 * h] / p.shape.softmax_scale : 0;
-      }
-      return true;
+      for (int h = 0; h < 2; ++h)
+        earlier_largest[h] =
+            8 * h < rows_left ? p.lse[head * p.shape.q_len + row + 8 * h] / p.shape.softmax_scale : 0;
+    }
+    return true;
+  }
+
+  /// While a tile's first scores are under way.
+  __device__ __forceinline__ void pool() {
+    if constexpr (mode == Mode::region) {
+      extra.template pool_queries<element, head_dim>(s.queries, s.tile[this->tile_slot]);
+      this->release_queries();
     }
   }
 
@@ -311,7 +313,7 @@ class AttentionConsumer : Consumer<element, head_dim, mode> {
 #pragma unroll
       for (int h = 0; h < 2; ++h)
         if (8 * h < rows_left) anchors += largest[h] * p.shape.softmax_scale;
-      extra.pool_anchors(anchors, head, row, rows_left);
+      extra.pool_anchors(anchors, s.tile[this->tile_slot]);
     }
   }
 

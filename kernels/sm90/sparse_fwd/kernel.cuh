@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "check.hpp"
+#include "device/launch.cuh"
 #include "dispatch.hpp"
 #include "sm90/sparse_fwd/consumer.cuh"
 #include "sm90/sparse_fwd/producer.cuh"
@@ -27,6 +28,7 @@ __global__ void __launch_bounds__(kThreads, 1)
     barrier_init(shared_address(&shared.query_empty), kConsumerWarps);
     barrier_init_fence();
   }
+  begin_kernel();
   __syncthreads();
   if (threadIdx.x < kProducers) {
     lower_registers<kProducerRegisters>();
@@ -53,8 +55,7 @@ void run_forward(const SparseFwdParams& params, const Schedule& schedule, const 
   check(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, bytes),
         "cudaFuncSetAttribute");
   const auto blocks = static_cast<unsigned>(std::min<std::int64_t>(multiprocessors(), schedule.tiles));
-  kernel<<<blocks, kThreads, bytes, stream>>>(params, schedule, extra);
-  check_launch("forward_kernel");
+  launch("forward_kernel", kernel, blocks, kThreads, bytes, stream, params, schedule, extra);
 }
 
 template <Element element, int head_dim>

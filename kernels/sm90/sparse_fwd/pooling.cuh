@@ -8,10 +8,10 @@
 
 namespace anchor::kernels::sm90 {
 
-/// What AnchorAttention's first pass leaves for the identification: a tile is a pooled block there.
+/// What AnchorAttention's first pass leaves for the identification: a tile is a pooled block there, and its
+/// record says in place of duplicates which pooled row it is.
 struct Pooling {
   AnchorLayout layout;
-  int step = 1;
 
   /// The mean query of a tile from its rows in shared memory: each of the eight warps adds up head_dim / 8
   /// columns on the tensor cores, as a product with ones.
@@ -40,7 +40,7 @@ struct Pooling {
         multiply<element>(sum[i % (columns / 8)], ones, part[2 * i], part[2 * i + 1]);
     }
     if (lane >= 4) return;
-    const PooledRow place(layout, tile.head, tile.row / kTileRows, step);
+    const PooledRow place(tile.dup_begin);
 #pragma unroll
     for (int i = 0; i < columns / 8; ++i)
       place.store_pair<element>(layout, head_dim, column + 8 * i + 2 * lane,
@@ -49,14 +49,11 @@ struct Pooling {
   }
 
   /// A warp's part of the tile's mean row anchor, from the sums of the threads that own rows.
-  __device__ __forceinline__ void pool_anchors(float sum, int head, int row, int rows_left) const {
+  __device__ __forceinline__ void pool_anchors(float sum, const Tile& tile) const {
     const int lane = threadIdx.x % 32, warp = threadIdx.x / 32 - kProducers / 32;
 #pragma unroll
     for (int step_lanes = 4; step_lanes < 32; step_lanes *= 2) sum += __shfl_xor_sync(~0u, sum, step_lanes);
-    if (lane > 0) return;
-    const int in_tile = row % kTileRows;  // of this thread's first row
-    const PooledRow place(layout, head, row / kTileRows, step);
-    place.store_anchor(layout, warp, sum / static_cast<float>(min(in_tile + rows_left, kTileRows)));
+    if (lane == 0) PooledRow(tile.dup_begin).store_anchor(layout, warp, sum / static_cast<float>(tile.rows));
   }
 };
 
