@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+
 #include "anchor/data/dump_reader.hpp"
 #include "anchor/report/row_writer.hpp"
 #include "cli/common_options.hpp"
@@ -69,7 +71,8 @@ void print_summary(const DumpReader& reader) {
   std::uint64_t bytes = 0;
   for (const LayerInfo& info : reader.layers()) bytes += stored_bytes(reader, info.layer);
   const auto line = [](const std::string& name, const std::string& value) {
-    fmt::print("{:<13} {}\n", cli::one_line(name, 40), cli::one_line(value, 66));
+    fmt::print("{:<13} {}\n", cli::one_line(name, 40),
+               cli::one_line(value, std::max(20, cli::terminal_width() - 14)));
   };
   line("dump", reader.path());
   line("model", header.model);

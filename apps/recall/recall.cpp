@@ -5,7 +5,6 @@
 #include <limits>
 #include <map>
 #include <optional>
-#include <set>
 
 #include "anchor/base/error.hpp"
 #include "anchor/base/number.hpp"
@@ -333,24 +332,13 @@ void Job::draw_heatmaps() const {
     map.title = fmt::format("{} of {}", options_.metric, run_name(runs_[n]));
     if (!reader_.header().model.empty()) map.title += " (" + reader_.header().model + ")";
     std::map<std::pair<int, int>, double> values;
-    std::set<int> layers, heads;
     for (std::size_t at = n; at < done_.size(); at += runs_.size()) {
       const int layer = done_[at]["dump"]["layer"].get<int>(), head = done_[at]["dump"]["head"].get<int>();
       const Json* value = find_field(done_[at], options_.metric);
       const std::optional<double> number = value == nullptr ? std::nullopt : number_from_json(*value);
       values[{layer, head}] = number.value_or(std::numeric_limits<double>::quiet_NaN());
-      layers.insert(layer);
-      heads.insert(head);
     }
-    map.layers.assign(layers.begin(), layers.end());
-    map.heads.assign(heads.begin(), heads.end());
-    for (const int layer : layers) {
-      for (const int head : heads) {
-        const auto found = values.find({layer, head});
-        map.values.push_back(found == values.end() ? std::numeric_limits<double>::quiet_NaN()
-                                                   : found->second);
-      }
-    }
+    map.set_values(values);
     const bool share = options_.metric.find("recall") != std::string::npos;
     share ? map.scale_to_share() : map.scale_to_values();
     if (in_terminal) {

@@ -2,11 +2,9 @@
 
 #include <algorithm>
 #include <bit>
-#include <limits>
 #include <map>
 #include <mutex>
 #include <optional>
-#include <set>
 
 #include "anchor/base/error.hpp"
 #include "anchor/base/number.hpp"
@@ -311,25 +309,12 @@ void Job::draw_heatmaps() const {
   const std::vector<std::string> names = run_names(request_.runs);
   for (std::size_t n = 0; n < findings_.size(); ++n) {
     std::map<std::pair<int, int>, double> values;
-    std::set<int> layers, heads;
-    for (const HeadPoint& head : findings_[n].heads) {
-      values[{head.layer, head.head}] = head.density;
-      layers.insert(head.layer);
-      heads.insert(head.head);
-    }
+    for (const HeadPoint& head : findings_[n].heads) values[{head.layer, head.head}] = head.density;
     Heatmap map;
     map.title = cli::one_line(fmt::format("density at each head's own {} ({})", request_.runs[n].method->knob,
                                           findings_.size() > 1 ? names[n] : reader_.header().model),
                               width);
-    map.layers.assign(layers.begin(), layers.end());
-    map.heads.assign(heads.begin(), heads.end());
-    for (const int layer : layers) {
-      for (const int head : heads) {
-        const auto found = values.find({layer, head});
-        map.values.push_back(found == values.end() ? std::numeric_limits<double>::quiet_NaN()
-                                                   : found->second);
-      }
-    }
+    map.set_values(values);
     map.scale_to_values();
     fmt::print("\n{}", terminal_heatmap(map, cli::terminal_colors(), width));
   }

@@ -37,6 +37,21 @@ Heatmap map_of(int layers, int heads) {
   return map;
 }
 
+}  // namespace
+
+TEST_CASE("a heatmap of values by head marks the heads that are not there") {
+  Heatmap map;
+  map.set_values({{{3, 1}, 0.5}, {{0, 4}, 0.25}, {{3, 4}, 1}});
+  CHECK(map.layers == std::vector<int>{0, 3});
+  CHECK(map.heads == std::vector<int>{1, 4});
+  CHECK(std::isnan(map.at(0, 0)));
+  CHECK(map.at(0, 1) == 0.25);
+  CHECK(map.at(1, 0) == 0.5);
+  CHECK(map.at(1, 1) == 1);
+}
+
+namespace {
+
 std::string written(std::string_view format, const std::vector<Json>& rows, std::size_t width = 0) {
   std::string text;
   const auto writer = make_row_writer(

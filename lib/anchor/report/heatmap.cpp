@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <set>
 
 #include "anchor/report/color_map.hpp"
 
@@ -60,6 +61,23 @@ std::string legend(const Heatmap& map, TerminalColors colors) {
 }
 
 }  // namespace
+
+void Heatmap::set_values(const std::map<std::pair<int, int>, double>& by_head) {
+  std::set<int> layer_set, head_set;
+  for (const auto& [where, value] : by_head) {
+    layer_set.insert(where.first);
+    head_set.insert(where.second);
+  }
+  layers.assign(layer_set.begin(), layer_set.end());
+  heads.assign(head_set.begin(), head_set.end());
+  values.clear();
+  for (const int layer : layers) {
+    for (const int head : heads) {
+      const auto found = by_head.find({layer, head});
+      values.push_back(found == by_head.end() ? nan : found->second);
+    }
+  }
+}
 
 void Heatmap::scale_to_share() {
   high = 1;

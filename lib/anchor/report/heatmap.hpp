@@ -1,7 +1,9 @@
 #pragma once
 
 #include <cstddef>
+#include <map>
 #include <string>
+#include <utility>
 #include <vector>
 
 namespace anchor {
@@ -15,6 +17,8 @@ struct Heatmap {
 
   double at(std::size_t layer, std::size_t head) const { return values[layer * heads.size() + head]; }
 
+  /// Takes layers, heads and values from one value per (layer, head); pairs that are not there are missing.
+  void set_values(const std::map<std::pair<int, int>, double>& by_head);
   /// Sets the colours' range for shares such as recall: up to 1, down to the least value rounded down to
   /// 0.05.
   void scale_to_share();
