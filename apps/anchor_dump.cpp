@@ -15,7 +15,7 @@ int main(int argc, char** argv) {
   app.footer("anchor-dump synthetic --seq 8k --out heads.h5\nanchor-dump inspect heads.h5");
   app.require_subcommand(1);
   cli::Command command;
-  dump::setup_model(app, command);
+  dump::setup_model(app, command, {argv, argv + argc});
   dump::setup_synthetic(app, command);
   dump::setup_inspect(app, command);
   dump::setup_verify(app, command);

@@ -5,16 +5,21 @@
 #include <cmath>
 #include <filesystem>
 #include <fstream>
+#include <numeric>
 
 #include "anchor/attention/cpu_executor.hpp"
 #include "anchor/base/error.hpp"
 #include "anchor/base/parallel.hpp"
 #include "anchor/data/dump_writer.hpp"
+#include "anchor/engine/engine.hpp"
 #include "anchor/experiment/grid.hpp"
-#include "anchor/model/llama.hpp"
+#include "anchor/experiment/thresholds.hpp"
+#include "anchor/model/device_llama.hpp"
 #include "anchor/model/tokenizer.hpp"
+#include "cli/method_options.hpp"
 #include "cli/number.hpp"
 #include "cli/progress.hpp"
+#include "cli/threshold_options.hpp"
 
 namespace anchor::dump {
 namespace {
@@ -22,7 +27,9 @@ namespace {
 using Clock = std::chrono::steady_clock;
 
 struct Options {
-  std::string model, text, layers, rope_scaling, out, dtype = "bf16";
+  std::string model, text, layers, rope_scaling, out, dtype = "bf16", thresholds, device = "auto";
+  cli::MethodOptions method{.names = "dense"};
+  std::vector<std::string> argv;
   std::int64_t tokens = 0;  // 0 = the whole text
   int threads = 0;
   bool reference = false, resume = false, quiet = false;
@@ -99,8 +106,42 @@ void write_layer(DumpWriter& writer, const LayerInfo& info, const AttentionInput
   writer.end_layer();
 }
 
+/// The method that the options ask for; empty = plain dense attention.
+std::optional<MethodAttention> chosen_attention(const Options& options, const LlamaConfig& config) {
+  if (!options.method.named && options.thresholds.empty()) {
+    cli::resolve_methods(options.method);  // --theta without --method: say that dense has none
+    return std::nullopt;
+  }
+  if (options.thresholds.empty()) {
+    const std::vector<cli::MethodRun> runs = cli::resolve_methods(options.method);
+    if (runs.size() != 1)
+      fail_usage("one forward pass runs one method with one set of parameters, not {}", runs.size());
+    return MethodAttention(*runs[0].method, runs[0].params, {});
+  }
+  const Thresholds thresholds = read_thresholds(options.thresholds);
+  const cli::MethodRun run = cli::thresholds_run(thresholds, options.thresholds, options.method);
+  const auto knobs = [thresholds, path = options.thresholds, heads = config.q_heads](int layer) {
+    std::vector<double> values;
+    for (int head = 0; head < heads; ++head) values.push_back(thresholds.value_of(layer, head, path));
+    return values;
+  };
+  for (int layer = 0; layer < config.layers; ++layer) knobs(layer);  // every head is there
+  return MethodAttention(*run.method, run.params, knobs);
+}
+
+double mean(std::span<const double> values) {
+  return std::accumulate(values.begin(), values.end(), 0.) / static_cast<double>(values.size());
+}
+
+std::string describe(const MethodAttention& attention) {
+  return fmt::format("{}: density {:.4f}, work density {:.4f}", attention.method().name,
+                     attention.stats().density(), attention.stats().work_density());
+}
+
 int run(const Options& options) {
   set_threads(options.threads);
+  if (options.out.empty() && (options.resume || options.reference || !options.layers.empty()))
+    fail_usage("--layers, --reference and --resume are about the dump: give --out");
   const std::string part = options.out + ".part";
   const bool continues = options.resume && std::filesystem::exists(part);
   if (options.resume && !continues && std::filesystem::exists(options.out)) {
@@ -113,6 +154,8 @@ int run(const Options& options) {
   const LlamaModel model(file);
   const LlamaConfig& config = model.config();
   const std::vector<bool> chosen = chosen_layers(options, config);
+  const std::optional<int> cuda = cuda_device(options.device);
+  const std::unique_ptr<DeviceLlama> on_device = cuda ? make_cuda_llama(model, *cuda) : nullptr;
 
   DumpHeader header;
   const std::vector<int> tokens = tokenize(file, config, options, header.text["tokenizer"]);
@@ -125,53 +168,87 @@ int run(const Options& options) {
   header.text["config_json"] = config.to_json();
   header.text["prompt_source"] = options.text;
   header.text["rope_json"] = rope.json;
-  DumpWriter writer(options.out, header, tokens,
-                    continues ? DumpWriter::Mode::resume : DumpWriter::Mode::create);
+  header.text["device"] = on_device ? on_device->device() : "cpu";
+  std::optional<MethodAttention> sparse = chosen_attention(options, config);
+  if (sparse) header.text["history"] = "attention in every layer: " + sparse->method().name;
+  std::optional<DumpWriter> writer;
+  if (!options.out.empty())
+    writer.emplace(options.out, header, tokens,
+                   continues ? DumpWriter::Mode::resume : DumpWriter::Mode::create);
 
   cli::Progress progress("layer", config.layers, options.quiet);
   const Clock::time_point start = Clock::now();
-  LlamaModel::Hooks hooks;
-  hooks.attention = [](const AttentionInputs& in) { return cpu_attention(in, dense_plan(in.geometry, 512)); };
-  hooks.on_layer = [&](int layer, const AttentionInputs& in, const AttentionResult& result) {
-    const LayerInfo info{layer, in.geometry, parse_dtype(options.dtype).value(), true};
-    if (chosen[static_cast<std::size_t>(layer)] && !writer.has_layer(info)) {
-      write_layer(writer, info, in, result, options.reference);
-    }
+  const auto wants_layer = [&](int layer) {
+    const Geometry shape{config.q_heads,
+                         config.kv_heads,
+                         count,
+                         count,
+                         0,
+                         config.head_dim,
+                         1 / std::sqrt(static_cast<double>(config.head_dim))};
+    return writer && chosen[static_cast<std::size_t>(layer)] &&
+           !writer->has_layer({layer, shape, parse_dtype(options.dtype).value(), true});
   };
-  hooks.on_progress = [&](std::int64_t done, std::int64_t total) {
+  const LayerFn on_layer = [&](int layer, const AttentionInputs& in, const AttentionResult& result) {
+    if (wants_layer(layer))
+      write_layer(*writer, {layer, in.geometry, parse_dtype(options.dtype).value(), true}, in, result,
+                  options.reference);
+  };
+  const ProgressFn on_progress = [&](std::int64_t done, std::int64_t total) {
     const double speed =
         static_cast<double>(count * done) / static_cast<double>(total) / seconds_since(start);
     progress.update(done, fmt::format("{:.0f} tokens/s", speed));
   };
-  double nll = 0, seconds = 0;
+  const std::size_t half = tokens.size() / 2;
+  double nll = 0, late_nll = 0, seconds = 0;
   try {
-    const AlignedVector<float> hidden = model.forward(tokens, rope, hooks);
-    seconds = seconds_since(start);
-    nll = model.mean_nll(tokens, hidden);
+    if (on_device) {
+      const std::vector<double> by_token = on_device->forward(
+          tokens, rope, {sparse ? &*sparse : nullptr, wants_layer, options.reference, on_layer, on_progress});
+      seconds = seconds_since(start);
+      nll = mean(by_token);
+      late_nll = mean(std::span(by_token).subspan(std::min(half, by_token.size())));
+    } else {
+      const AttentionFn attention = [&](int layer, const AttentionInputs& in) {
+        return sparse ? sparse->attend(layer, in) : cpu_attention(in, dense_plan(in.geometry, 512));
+      };
+      const AlignedVector<float> hidden = model.forward(tokens, rope, {attention, on_layer, on_progress});
+      seconds = seconds_since(start);
+      nll = model.mean_nll(tokens, hidden);
+      late_nll =
+          model.mean_nll(std::span(tokens).subspan(half),
+                         std::span(hidden).subspan(half * static_cast<std::size_t>(config.hidden_size)));
+    }
   } catch (const Error& error) {
-    if (error.kind() != ErrorKind::interrupted) throw;
+    if (error.kind() != ErrorKind::interrupted || !writer) throw;
     throw Error(ErrorKind::interrupted,
                 fmt::format("interrupted; {} keeps the finished layers for --resume", part));
   }
   progress.clear();
-  writer.finish();
-  fmt::print("{}: {} of {} layers, {} query and {} KV heads of {}, {} tokens, {}\n", options.out,
-             std::count(chosen.begin(), chosen.end(), true), config.layers, config.q_heads, config.kv_heads,
-             config.head_dim, count, options.dtype);
-  fmt::print("perplexity {}, {:.0f} tokens/s\n",
-             count > 1 ? fmt::format("{:.3f}", std::exp(nll)) : "undefined (one token)",
+  if (writer) {
+    writer->finish();
+    fmt::print("{}: {} of {} layers, {} query and {} KV heads of {}, {} tokens, {}\n", options.out,
+               std::count(chosen.begin(), chosen.end(), true), config.layers, config.q_heads, config.kv_heads,
+               config.head_dim, count, options.dtype);
+  }
+  if (sparse) fmt::print("{}\n", describe(*sparse));
+  const auto perplexity = [](double mean) {
+    return std::isnan(mean) ? "undefined (one token)" : fmt::format("{:.3f}", std::exp(mean));
+  };
+  fmt::print("perplexity {}, of the second half {}, {:.0f} tokens/s\n", perplexity(nll), perplexity(late_nll),
              static_cast<double>(count) / seconds);
   return 0;
 }
 
 }  // namespace
 
-void setup_model(CLI::App& app, cli::Command& command) {
+void setup_model(CLI::App& app, cli::Command& command, const std::vector<std::string>& argv) {
   auto options = std::make_shared<Options>();
+  options->argv = argv;
   CLI::App* sub = app.add_subcommand("model", "Run a GGUF language model over a text");
   sub->footer(
       "anchor-dump model --model M.gguf --text book.txt --tokens 8k --out dump.h5\n"
-      "anchor-dump model --model M.gguf --text book.txt --layers 0,15 -o d.h5");
+      "anchor-dump model --model M.gguf --text book.txt --thresholds T.json");
   sub->add_option("--model", options->model, "Llama-architecture model, a GGUF file")
       ->required()
       ->type_name("FILE");
@@ -188,9 +265,16 @@ void setup_model(CLI::App& app, cli::Command& command) {
   sub->add_option("--rope-scaling", options->rope_scaling,
                   "Run beyond the model's context: linear:F, dynamic:F or yarn:F, as in transformers");
   sub->add_flag("--reference", options->reference, "Also store the model's own attention output and lse");
-  sub->add_option("-o,--out", options->out, "The dump to write; it grows as OUT.part")
-      ->required()
+  sub->add_option("-o,--out", options->out,
+                  "The dump to write; it grows as OUT.part (default: none, perplexity alone)")
       ->type_name("DUMP");
+  cli::add_method(*sub, options->method, options->argv);
+  sub->add_option("--thresholds", options->thresholds, "One knob value per head, from anchor-sweep")
+      ->type_name("FILE")
+      ->group("Method");
+  sub->add_option("--device", options->device, "auto, cpu, cuda or cuda:N; a CUDA device computes in bf16")
+      ->type_name("DEVICE")
+      ->capture_default_str();
   sub->add_option("--threads", options->threads, "Threads (default: all cores)")->check(CLI::PositiveNumber);
   sub->add_flag("--resume", options->resume, "Continue OUT.part: layers already in it are not written again");
   sub->add_flag("-q,--quiet", options->quiet, "No progress, no notes");

@@ -15,7 +15,7 @@ namespace anchor {
 // Both sides compute in float32 and round differently; the agreed bound on relative error.
 inline constexpr double tolerance = 2e-3;
 
-inline AttentionResult dense(const AttentionInputs& inputs) {
+inline AttentionResult dense(int, const AttentionInputs& inputs) {
   return cpu_attention(inputs, dense_plan(inputs.geometry));
 }
 

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "anchor/base/dtype.hpp"
+#include "anchor/base/error.hpp"
 #include "anchor/engine/cuda_inputs.hpp"
 #include "anchor/engine/shared_library.hpp"
 
@@ -21,12 +22,18 @@ using SetStream = int(Handle, CUstream_st*);
 using Gemm = int(Handle, int, int, int, int, int, const void*, const void*, int, int, const void*, int, int,
                  const void*, void*, int, int, int, int);
 
+constexpr int type_f32 = 0;
 constexpr int side = 8192;
+
+const SharedLibrary& cublas() {
+  static const SharedLibrary library("libcublas.so.13", "CUBLAS_LIB");
+  return library;
+}
 
 }  // namespace
 
 std::optional<double> cublas_matmul_tflops(kernels::Element element, const kernels::Stream& stream) {
-  static const SharedLibrary library("libcublas.so.13", "CUBLAS_LIB");
+  const SharedLibrary& library = cublas();
   const auto create = library.symbol<Create>("cublasCreate_v2");
   const auto destroy = library.symbol<Destroy>("cublasDestroy_v2");
   const auto set_stream = library.symbol<SetStream>("cublasSetStream_v2");
@@ -63,6 +70,38 @@ std::optional<double> cublas_matmul_tflops(kernels::Element element, const kerne
   if (!ok) return {};
   std::nth_element(milliseconds.begin(), milliseconds.begin() + 5, milliseconds.end());
   return 2. * side * side * side / (milliseconds[5] * 1e9);
+}
+
+struct CublasGemm::State {
+  Handle handle = nullptr;
+  Gemm* gemm = nullptr;
+};
+
+CublasGemm::CublasGemm(const kernels::Stream& stream) : state_(std::make_unique<State>()) {
+  const SharedLibrary& library = cublas();
+  if (!library.found()) fail("cuBLAS: {}", library.reason());
+  auto* const create = library.symbol<Create>("cublasCreate_v2");
+  auto* const set_stream = library.symbol<SetStream>("cublasSetStream_v2");
+  state_->gemm = library.symbol<Gemm>("cublasGemmEx");
+  if (!create || !set_stream || !state_->gemm || create(&state_->handle) != success ||
+      set_stream(state_->handle, stream.handle()) != success) {
+    fail("cuBLAS cannot be used on this device");
+  }
+}
+
+CublasGemm::~CublasGemm() {
+  if (state_->handle) cublas().symbol<Destroy>("cublasDestroy_v2")(state_->handle);
+}
+
+void CublasGemm::run(std::int64_t rows, std::int64_t columns, std::int64_t depth, const void* a,
+                     const void* b, float* c, bool accumulate) const {
+  // Column by column, as cuBLAS counts, this is c^T = b a^T.
+  const float one = 1, beta = accumulate ? 1 : 0;
+  const auto m = static_cast<int>(columns), n = static_cast<int>(rows), k = static_cast<int>(depth);
+  if (state_->gemm(state_->handle, transpose, no_transpose, m, n, k, &one, b, type_bf16, k, a, type_bf16, k,
+                   &beta, c, type_f32, m, compute_f32, default_algorithm) != success) {
+    fail("cuBLAS: a product of {} x {} x {} failed", rows, columns, depth);
+  }
 }
 
 }  // namespace anchor

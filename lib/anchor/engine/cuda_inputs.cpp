@@ -42,6 +42,17 @@ CudaInputs::CudaInputs(const KvGroup& group, const kernels::Stream& stream)
   v_ = uploaded(group.v, stream);
 }
 
+CudaInputs::CudaInputs(const Geometry& geometry, DType dtype, const kernels::Stream& stream)
+    : geometry_(geometry), dtype_(dtype), stream_(stream) {
+  element_of(dtype_);
+  const auto buffer = [&](std::int64_t heads, std::int64_t tokens) {
+    return kernels::DeviceBuffer(static_cast<std::size_t>(heads * tokens * geometry.head_dim) * size_of(dtype));
+  };
+  q_ = buffer(geometry.q_heads, geometry.q_len);
+  k_ = buffer(geometry.kv_heads, geometry.kv_len);
+  v_ = buffer(geometry.kv_heads, geometry.kv_len);
+}
+
 kernels::Shape CudaInputs::shape(std::int64_t begin, std::int64_t end) const {
   return {.element = element_of(dtype_),
           .q_heads = geometry_.q_heads,

@@ -16,6 +16,8 @@ DType dtype_of(kernels::Element element);
 class CudaInputs final : public Inputs {
  public:
   CudaInputs(const KvGroup& group, const kernels::Stream& stream);
+  /// Uninitialised memory that somebody writes on the device.
+  CudaInputs(const Geometry& geometry, DType dtype, const kernels::Stream& stream);
 
   const Geometry& geometry() const override { return geometry_; }
   DType dtype() const { return dtype_; }
@@ -30,8 +32,14 @@ class CudaInputs final : public Inputs {
   const void* k(int kv_head = 0) const;
   const void* v() const { return v_.data(); }
 
+  void* q_data() { return q_.data(); }
+  void* k_data() { return k_.data(); }
+  void* v_data() { return v_.data(); }
+
   /// The float copy for planners that run on the CPU, fetched from the device when first asked for.
   const FloatGroup& host() const;
+  /// The memory was written again: what host() fetched is out of date.
+  void forget_host() { host_.reset(); }
 
  private:
   Geometry geometry_;

@@ -54,13 +54,17 @@ std::vector<int> cuda_devices(const std::string& device) {
 
 }  // namespace
 
-std::unique_ptr<Engine> make_engine(const std::string& device) {
-  if (device == "auto") return cuda_device_count() > 0 ? make_cuda_engine(0) : make_cpu_engine();
-  if (device == "cpu") return make_cpu_engine();
-  if (device == "reference") return make_reference_engine();
+std::optional<int> cuda_device(const std::string& device) {
+  if (device == "auto") return cuda_device_count() > 0 ? std::optional(0) : std::nullopt;
+  if (device == "cpu" || device == "reference") return std::nullopt;
   const std::vector<int> devices = cuda_devices(device);
   if (devices.size() > 1) fail_usage("device {}: this works on one device", device);
-  return make_cuda_engine(devices[0]);
+  return devices[0];
+}
+
+std::unique_ptr<Engine> make_engine(const std::string& device) {
+  if (const std::optional<int> number = cuda_device(device)) return make_cuda_engine(*number);
+  return device == "reference" ? make_reference_engine() : make_cpu_engine();
 }
 
 std::vector<std::unique_ptr<Engine>> make_engines(const std::string& device, int per_cuda_device) {

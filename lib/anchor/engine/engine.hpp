@@ -88,6 +88,9 @@ class Engine {
 /// error says why a requested device is not available.
 std::unique_ptr<Engine> make_engine(const std::string& device);
 
+/// The number of the one CUDA device that the text names (as in make_engine), or nothing for the CPU.
+std::optional<int> cuda_device(const std::string& device);
+
 /// Engines for a tool that works on several KV groups at once: `device` may also be a list, cuda:0,1, or
 /// cuda:all. Every CUDA device gets `per_cuda_device` engines, so that one copies while another computes; a
 /// CPU one.

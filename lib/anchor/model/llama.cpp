@@ -94,14 +94,6 @@ void rotate(const float* in, const float* cos, const float* sin, std::int64_t ha
 
 }  // namespace
 
-struct LlamaModel::Layer {
-  std::vector<float> attention_norm, ffn_norm;  ///< [hidden]
-  std::vector<float> qkv;                       ///< [(q_heads + 2 kv_heads) head_dim, hidden]
-  std::vector<float> output;                    ///< [hidden, q_heads head_dim]
-  std::vector<float> gate_up;                   ///< [2 ffn, hidden]
-  std::vector<float> down;                      ///< [hidden, ffn]
-};
-
 LlamaModel::LlamaModel(const GgufFile& file) : file_(file), config_(read_llama_config(file)) {
   const std::int64_t hidden = config_.hidden_size, ffn = config_.ffn_size;
   const std::int64_t q_size = std::int64_t{config_.q_heads} * config_.head_dim;
@@ -170,6 +162,25 @@ void LlamaModel::expand(int layer, Layer& w) const {
   expand_rows(down, 0, down.shape[1], w.down.data());
 }
 
+AlignedVector<float> LlamaModel::embed(std::span<const int> tokens) const {
+  const auto hidden = static_cast<std::size_t>(config_.hidden_size);
+  AlignedVector<float> x(tokens.size() * hidden);
+  for (std::size_t i = 0; i < tokens.size(); ++i) {
+    if (tokens[i] < 0 || tokens[i] >= config_.vocab_size) {
+      fail("{}: token {} at position {} is outside the vocabulary of {}", file_.path(), tokens[i], i,
+           config_.vocab_size);
+    }
+    embedding_->row(tokens[i], x.data() + i * hidden);
+  }
+  return x;
+}
+
+std::vector<float> LlamaModel::output_weights() const {
+  std::vector<float> weights(static_cast<std::size_t>(config_.vocab_size * config_.hidden_size));
+  expand_rows(*output_, 0, config_.vocab_size, weights.data());
+  return weights;
+}
+
 AlignedVector<float> LlamaModel::forward(std::span<const int> tokens, const Rope& rope,
                                          const Hooks& hooks) const {
   const MatrixOps& ops = matrix_ops();
@@ -178,14 +189,7 @@ AlignedVector<float> LlamaModel::forward(std::span<const int> tokens, const Rope
   const std::int64_t q_heads = config_.q_heads, kv_heads = config_.kv_heads, q_size = q_heads * d;
   const std::int64_t qkv_heads = q_heads + 2 * kv_heads;
 
-  AlignedVector<float> x(static_cast<std::size_t>(n * hidden));
-  for (std::int64_t i = 0; i < n; ++i) {
-    if (tokens[i] < 0 || tokens[i] >= config_.vocab_size) {
-      fail("{}: token {} at position {} is outside the vocabulary of {}", file_.path(), tokens[i], i,
-           config_.vocab_size);
-    }
-    embedding_->row(tokens[i], x.data() + i * hidden);
-  }
+  AlignedVector<float> x = embed(tokens);
   std::vector<float> cos, sin;
   rope.tables(n, cos, sin);
 
@@ -222,7 +226,7 @@ AlignedVector<float> LlamaModel::forward(std::span<const int> tokens, const Rope
       }
     });
 
-    const AttentionResult attention = hooks.attention(inputs);
+    const AttentionResult attention = hooks.attention(layer, inputs);
     if (hooks.on_layer) hooks.on_layer(layer, inputs, attention);
 
     for_row_blocks(n, [&](std::int64_t begin, std::int64_t rows) {

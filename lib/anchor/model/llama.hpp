@@ -14,7 +14,7 @@
 namespace anchor {
 
 /// Attention of one whole layer: q after RoPE, k and v un-repeated.
-using AttentionFn = std::function<AttentionResult(const AttentionInputs&)>;
+using AttentionFn = std::function<AttentionResult(int layer, const AttentionInputs&)>;
 /// Sees every layer's attention problem and result while they are in memory.
 using LayerFn = std::function<void(int layer, const AttentionInputs&, const AttentionResult&)>;
 /// Called after each step of a long computation; `done` of `total` equal parts are finished.
@@ -46,15 +46,27 @@ class LlamaModel {
   AlignedVector<float> forward(std::span<const int> tokens, const Rope& rope, const Hooks& hooks) const;
 
   /// Mean negative log-likelihood (nats) of tokens 1..N-1 given their past; perplexity is its exponential.
-  /// The logits are made in pieces and never stored. NaN for a single token.
+  /// The logits are made in pieces and never stored. NaN for a single token. Spans that both begin at token n
+  /// give the mean over the tokens after it.
   double mean_nll(std::span<const int> tokens, std::span<const float> hidden) const;
   /// Logits [vocab_size] of one hidden state.
   std::vector<float> logits(std::span<const float> hidden) const;
 
- private:
-  struct Layer;
+  /// One layer's weights as floats, rows first; queries and keys in Hugging Face's layout.
+  struct Layer {
+    std::vector<float> attention_norm, ffn_norm;  ///< [hidden]
+    std::vector<float> qkv;                       ///< [(q_heads + 2 kv_heads) head_dim, hidden]
+    std::vector<float> output;                    ///< [hidden, q_heads head_dim]
+    std::vector<float> gate_up;                   ///< [2 ffn, hidden]
+    std::vector<float> down;                      ///< [hidden, ffn]
+  };
   void expand(int layer, Layer& into) const;
+  /// Embeddings of the tokens [tokens, hidden]; a data error names one outside the vocabulary.
+  AlignedVector<float> embed(std::span<const int> tokens) const;
+  const std::vector<float>& output_norm() const { return output_norm_; }  ///< [hidden]
+  std::vector<float> output_weights() const;                              ///< [vocab_size, hidden]
 
+ private:
   const GgufFile& file_;
   LlamaConfig config_;
   std::vector<float> output_norm_;

@@ -1,0 +1,50 @@
+#include "anchor/model/method_attention.hpp"
+
+#include <algorithm>
+
+#include "anchor/attention/cpu_executor.hpp"
+#include "anchor/base/parallel.hpp"
+
+namespace anchor {
+
+MethodAttention::MethodAttention(const Method& method, Params params, KnobsOfLayer knobs)
+    : method_(&method),
+      params_(std::move(params)),
+      knobs_(std::move(knobs)),
+      state_(method.model_state ? method.model_state(params_) : nullptr) {}
+
+PlanRequest MethodAttention::request(int layer) const {
+  return {.params = params_,
+          .knobs = knobs_ ? knobs_(layer) : std::vector<double>(),
+          .state = state_,
+          .layer = layer};
+}
+
+void MethodAttention::count(const SparsePlan& plan) {
+  for (int head = 0; head < plan.geometry.q_heads; ++head) stats_ += plan_stats(plan, head);
+}
+
+AttentionResult MethodAttention::attend(int layer, const AttentionInputs& inputs) {
+  const Geometry& g = inputs.geometry;
+  const PlanRequest asked = request(layer);
+  const std::int64_t chunk = method_->rows_per_plan == 0 ? g.q_len : method_->rows_per_plan;
+  AttentionResult whole;
+  whole.out.resize(static_cast<std::size_t>(g.q_heads * g.q_len * g.head_dim));
+  whole.lse.resize(static_cast<std::size_t>(g.q_heads * g.q_len));
+  for (std::int64_t begin = 0; begin < g.q_len; begin += chunk) {
+    check_interrupt();
+    const std::int64_t rows = std::min(chunk, g.q_len - begin);
+    const AttentionInputs part = inputs.rows(begin, begin + rows);
+    const SparsePlan plan = method_->plan_cpu(part, asked);
+    count(plan);
+    const AttentionResult result = cpu_attention(part, plan);
+    for (int head = 0; head < g.q_heads; ++head) {
+      std::copy_n(result.out.begin() + head * rows * g.head_dim, rows * g.head_dim,
+                  whole.out.begin() + (head * g.q_len + begin) * g.head_dim);
+      std::copy_n(result.lse.begin() + head * rows, rows, whole.lse.begin() + head * g.q_len + begin);
+    }
+  }
+  return whole;
+}
+
+}  // namespace anchor

@@ -1,0 +1,39 @@
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <vector>
+
+#include "anchor/attention/attention.hpp"
+#include "anchor/method/method.hpp"
+#include "anchor/plan/plan_stats.hpp"
+
+namespace anchor {
+
+/// A sparse attention method in every layer of a forward pass: what it is asked for layer by layer, and what
+/// its plans kept.
+class MethodAttention {
+ public:
+  /// The knob values of a layer's query heads; empty = the knob of the parameters for all.
+  using KnobsOfLayer = std::function<std::vector<double>(int layer)>;
+
+  MethodAttention(const Method& method, Params params, KnobsOfLayer knobs);
+
+  const Method& method() const { return *method_; }
+  PlanRequest request(int layer) const;
+  /// Plans and executes one layer on the CPU; the layers of a prompt in order.
+  AttentionResult attend(int layer, const AttentionInputs& inputs);
+
+  /// Adds a plan to the sums over all heads and layers.
+  void count(const SparsePlan& plan);
+  const PlanStats& stats() const { return stats_; }
+
+ private:
+  const Method* method_;
+  Params params_;
+  KnobsOfLayer knobs_;
+  std::shared_ptr<ModelState> state_;
+  PlanStats stats_;
+};
+
+}  // namespace anchor
