@@ -19,6 +19,7 @@
 #include "cli/terminal.hpp"
 #include "cli/threshold_options.hpp"
 #include "recall/head_map_svg.hpp"
+#include "recall/sparsity.hpp"
 
 namespace anchor::recall {
 namespace {
@@ -147,7 +148,9 @@ std::vector<ResultRow> Job::templates(const GroupSelection& group) const {
       row.path = stream_->engine().path();
       row.argv = options_.argv;
       row.env = host_environment();
-      row.unit = unit_id(row, content);
+      std::vector<std::uint64_t> identity = content;
+      if (options_.stats) identity.push_back(1);
+      row.unit = unit_id(row, identity);
       rows.push_back(std::move(row));
     }
   }
@@ -176,11 +179,16 @@ void Job::compute(const GroupSelection& group, Engine& engine, const LoadedGroup
   }
   for (std::size_t n = 0; n < runs_.size(); ++n) {
     try {
-      const Replay result = replay(engine, *inputs, *runs_[n].method, request(runs_[n], group), dense);
+      const PlanRequest asked = request(runs_[n], group);
+      const Replay result = replay(engine, *inputs, *runs_[n].method, asked, dense);
+      const std::vector<Json> sparsity =
+          options_.stats ? sparsity_json(engine, *inputs, *runs_[n].method, asked) : std::vector<Json>();
       for (std::size_t h = 0; h < group.heads.size(); ++h) {
         ResultRow& row = rows[h * runs_.size() + n];
         const HeadReplay& head = result.heads[static_cast<std::size_t>(group.heads[h] - group.first_head)];
         row.plan_path = result.plan_path;
+        if (options_.stats)
+          row.sparsity = sparsity[static_cast<std::size_t>(group.heads[h] - group.first_head)];
         row.density = head.stats.density();
         row.work_density = head.stats.work_density();
         row.stripe_density = head.stats.stripe_density();
@@ -248,6 +256,7 @@ int Job::run() {
   output_->finish();
   warn_of_large_region();
   if (output_->markdown()) summarize();
+  if (output_->markdown() && options_.stats) print_sparsity(done_);
   draw_heatmaps();
   return failed_ > 0 ? 3 : 0;
 }
@@ -405,6 +414,8 @@ anchor-recall dump.h5 --method anchor,streaming --layers 0-3 -o rows.jsonl)");
   cli::add_method(app, options.method, options.argv);
   app.add_option("--thresholds", options.thresholds, "One knob value per head, from anchor-sweep")
       ->type_name("FILE");
+  app.add_flag("--stats", options.stats,
+               "Density by position, persistence and sharing of stripes, sink share, places of row maxima");
   app.add_flag("--heatmap", options.heatmap, "Layer x head heatmap in the terminal (default on one)");
   app.add_option("--svg", options.svg, "Layer x head heatmap as SVG")->type_name("FILE");
   app.add_option("--metric", options.metric, "What heatmaps show")

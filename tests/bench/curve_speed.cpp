@@ -1,7 +1,7 @@
 // How long a layer's exact curves take, next to the device library's dense attention on the same inputs.
 //     anchor-curve-speed [DEVICE]
-// Every head's mass map, critical thetas, sort and sums, the threshold for a recall of 0.95 and the binned curve: what
-// anchor-sweep asks for, data on the device. Medians of five runs after an untimed one, in turns.
+// Every head's mass map, critical thetas, sort and sums, the threshold for a recall of 0.95 and the binned
+// curve: what anchor-sweep asks for, data on the device. Medians of five runs after an untimed one, in turns.
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -17,7 +17,8 @@ namespace {
 
 /// Uniform numbers: scores then have a standard deviation of about 1.5.
 Tensor random_tensor(std::int64_t heads, std::int64_t tokens, int dim, std::uint64_t seed) {
-  Tensor tensor{DType::bf16, {heads, tokens, dim}, HostBytes(static_cast<std::size_t>(heads * tokens * dim * 2))};
+  Tensor tensor{
+      DType::bf16, {heads, tokens, dim}, HostBytes(static_cast<std::size_t>(heads * tokens * dim * 2))};
   parallel_for(heads * 64, [&](std::int64_t piece) {
     std::uint64_t state = (seed * 1000003 + static_cast<std::uint64_t>(piece)) * 0x9e3779b97f4a7c15u + 1;
     const std::size_t count = static_cast<std::size_t>(tokens * dim / 64);

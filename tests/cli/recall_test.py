@@ -66,6 +66,48 @@ class Rows(ToolTest):
         self.assertLess(densities[0], densities[-1])
 
 
+class Statistics(ToolTest):
+    def test_sparsity_statistics_are_what_their_definitions_give(self):
+        length, block, step = 200, 16, 2
+        path = self.dump(layers=1, length=length)
+        text = run("anchor-recall", path, "--block", block, "--step", step, "--theta", 2, "--stats").stdout
+        whole = run("anchor-recall", path, "--block", block, "--step", step, "--theta", 2).stdout
+        with h5py.File(path) as file:
+            q, k = (file[f"layers/000/{part}"][:].astype(np.float64) for part in "qk")
+        position, key = np.arange(length)[:, None], np.arange(length)[None]
+        causal, group = key <= position, position // (block * step)
+        local = key >= group * block * step - block
+        for row, plain in zip(rows(text), rows(whole)):
+            stats = row["sparsity"]
+            self.assertNotEqual(row["unit"], plain["unit"])
+            self.assertEqual(row["density"], plain["density"])
+            head = row["dump"]["head"]
+            scores = np.where(causal, q[head] @ k[head // 2].T * q.shape[2] ** -0.5, -np.inf)
+            weights = np.exp(scores - scores.max(1, keepdims=True))
+            self.assertAlmostEqual(stats["sink_share"], (weights[:, 0] / weights.sum(1)).mean(), delta=1e-5)
+            best = scores.argmax(1)
+            in_local = np.take_along_axis(local | np.zeros_like(causal), best[:, None], 1)[:, 0]
+            places = {"initial": np.mean((best < block) & ~in_local), "local": np.mean(in_local), "elsewhere": np.mean((best >= block) & ~in_local)}
+            for name, share in places.items():
+                self.assertAlmostEqual(stats["row_max"][name], share, delta=1e-9)
+            self.assertEqual(len(stats["density_by_position"]), 7)  # 200 rows are seven groups
+            self.assertEqual(stats["density_by_position"][0], 1)
+            self.assertGreaterEqual(stats["shared_stripe_density"], row["stripe_density"])
+            self.assertLessEqual(stats["shared_stripe_density"], 2 * row["stripe_density"] + 0.2)
+            self.assertTrue(0 <= stats["stripe_persistence"] <= 1)
+        _, table = run_in_terminal("anchor-recall", path, "--block", block, "--step", step, "--stats")
+        self.assertIn("persistence", table)
+
+    def test_a_full_plan_persists_and_shares_everything(self):
+        path = self.dump(layers=1, length=200)
+        for row in rows(run("anchor-recall", path, "--block", 16, "--step", 2, "--theta", "inf", "--stats").stdout):
+            self.assertEqual(row["sparsity"]["density_by_position"], [1] * 7)
+            self.assertEqual(row["sparsity"]["stripe_persistence"], 1)
+            self.assertAlmostEqual(row["sparsity"]["shared_stripe_density"], row["stripe_density"], delta=1e-12)
+        for row in rows(run("anchor-recall", path, "--method", "dense", "--stats").stdout):
+            self.assertNotIn("stripe_persistence", row["sparsity"])
+
+
 class Outputs(ToolTest):
     def test_pipes_get_jsonl_without_colour(self):
         result = run("anchor-recall", self.dump(), *SMALL, "--heatmap", env={**os.environ, "COLORTERM": "truecolor"})

@@ -43,12 +43,13 @@ std::string write_model() {
   const auto f32_entry = [&](const char* key, float value) {
     file.put_string(key).put<std::uint32_t>(6).put(value);
   };
-  file.header(tensors.size(), 11);
+  file.header(tensors.size(), 12);
   file.string_entry("general.architecture", "llama");
   file.u32_entry("llama.block_count", layers).u32_entry("llama.context_length", 4096);
   file.u32_entry("llama.embedding_length", hidden).u32_entry("llama.feed_forward_length", ffn);
   file.u32_entry("llama.attention.head_count", q_heads).u32_entry("llama.attention.head_count_kv", kv_heads);
   file.u32_entry("llama.rope.dimension_count", dim).u32_entry("llama.vocab_size", vocab);
+  file.u32_entry("llama.attention.key_length", dim);
   f32_entry("llama.rope.freq_base", 10000);
   f32_entry("llama.attention.layer_norm_rms_epsilon", 1e-5f);
   std::uint64_t offset = 0;

@@ -1,10 +1,14 @@
 #include "anchor/engine/cpu_engine.hpp"
 
+#include <algorithm>
 #include <chrono>
+#include <limits>
 
 #include "anchor/attention/cpu_executor.hpp"
 #include "anchor/attention/reference.hpp"
+#include "anchor/base/aligned.hpp"
 #include "anchor/base/error.hpp"
+#include "anchor/base/matrix_ops.hpp"
 #include "anchor/base/parallel.hpp"
 
 namespace anchor {
@@ -31,6 +35,36 @@ const CpuInputs& cpu(const Inputs& inputs) { return dynamic_cast<const CpuInputs
 
 AttentionResult attention(const AttentionInputs& inputs, const SparsePlan& plan, bool reference) {
   return reference ? reference_attention(inputs, plan) : cpu_attention(inputs, plan);
+}
+
+RowMaxima cpu_row_maxima(const AttentionInputs& head, std::int64_t block, std::int64_t group) {
+  constexpr std::int64_t rows_at_once = 128, keys_at_once = 512;
+  const Geometry& g = head.geometry;
+  const auto rows = static_cast<std::size_t>(g.q_len);
+  constexpr float lowest = -std::numeric_limits<float>::infinity();
+  RowMaxima maxima{std::vector<float>(rows, lowest), std::vector<float>(rows, lowest),
+                   std::vector<float>(rows, lowest)};
+  parallel_for((g.q_len + rows_at_once - 1) / rows_at_once, [&](std::int64_t tile) {
+    const std::int64_t begin = tile * rows_at_once, count = std::min(rows_at_once, g.q_len - begin);
+    const std::int64_t reach = g.visible(begin + count - 1);
+    AlignedVector<float> score(static_cast<std::size_t>(rows_at_once * keys_at_once));
+    for (std::int64_t key = 0; key < reach; key += keys_at_once) {
+      const std::int64_t keys = std::min(keys_at_once, reach - key);
+      matrix_ops().gemm_nt(count, keys, g.head_dim, static_cast<float>(g.softmax_scale), head.q_row(0, begin),
+                           g.head_dim, head.k + key * g.head_dim, g.head_dim, score.data(), keys_at_once);
+      for (std::int64_t r = begin; r < begin + count; ++r) {
+        const std::int64_t local = (g.q_start + r) / group * group - block;
+        const auto at = static_cast<std::size_t>(r);
+        for (std::int64_t n = 0; n < keys && key + n < g.visible(r); ++n) {
+          const float s = score[static_cast<std::size_t>((r - begin) * keys_at_once + n)];
+          maxima.all[at] = std::max(maxima.all[at], s);
+          if (key + n >= local) maxima.local[at] = std::max(maxima.local[at], s);
+          if (key + n >= local || key + n < block) maxima.region[at] = std::max(maxima.region[at], s);
+        }
+      }
+    }
+  });
+  return maxima;
 }
 
 class CpuPipeline final : public Pipeline {
@@ -105,6 +139,10 @@ class CpuEngine final : public Engine {
   MassMap mass(const Inputs& inputs, int head, const MassGranularity& granularity) override {
     const AttentionInputs one = cpu(inputs).view().head(head);
     return reference_ ? reference_mass_map(one, granularity) : cpu_mass_map(one, granularity);
+  }
+
+  RowMaxima row_maxima(const Inputs& inputs, int head, std::int64_t block, std::int64_t group) override {
+    return cpu_row_maxima(cpu(inputs).view().head(head), block, group);
   }
 
   std::string curves(const Method& method, const Params& params, const Inputs& inputs,

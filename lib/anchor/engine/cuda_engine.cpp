@@ -138,6 +138,10 @@ class CudaEngine final : public Engine {
     return guarded([&] { return cuda_mass_map(cuda(inputs), head, granularity); });
   }
 
+  RowMaxima row_maxima(const Inputs& inputs, int head, std::int64_t block, std::int64_t group) override {
+    return guarded([&] { return cuda_row_maxima(cuda(inputs), head, block, group); });
+  }
+
   std::string curves(const Method& method, const Params& params, const Inputs& inputs,
                      std::span<const int> heads, const UseCurve& use) override {
     return guarded([&]() -> std::string {

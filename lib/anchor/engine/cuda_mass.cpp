@@ -78,4 +78,34 @@ MassMap cuda_mass_map(const CudaInputs& inputs, int head, const MassGranularity&
   return map;
 }
 
+RowMaxima cuda_row_maxima(const CudaInputs& inputs, int head, std::int64_t block, std::int64_t group) {
+  const kernels::MassParams same = mass_params(inputs, head, 1, {.group_rows = group});
+  RowMaxima maxima;
+  const auto run = [&](std::int64_t initial, std::vector<float>* all, std::vector<float>& region) {
+    region.resize(static_cast<std::size_t>(inputs.geometry().q_len));
+    const kernels::DeviceBuffer max = buffer_for(region), anchor_max = buffer_for(region);
+    const kernels::RowStatsParams rows{.shape = same.shape,
+                                       .q = same.q,
+                                       .k = same.k,
+                                       .stride_q_head = same.stride_q_head,
+                                       .stride_q_token = same.stride_q_token,
+                                       .stride_k_head = same.stride_k_head,
+                                       .stride_k_token = same.stride_k_token,
+                                       .max = all ? max.data<float>() : nullptr,
+                                       .anchor_group = group,
+                                       .anchor_init = initial,
+                                       .anchor_local = block,
+                                       .anchor_max = anchor_max.data<float>()};
+    check_mass(rows);
+    kernels::row_stats(rows, inputs.stream());
+    anchor_max.download(region.data(), anchor_max.bytes(), inputs.stream());
+    if (!all) return;
+    all->resize(region.size());
+    max.download(all->data(), max.bytes(), inputs.stream());
+  };
+  run(block, &maxima.all, maxima.region);
+  run(0, nullptr, maxima.local);
+  return maxima;
+}
+
 }  // namespace anchor

@@ -13,4 +13,7 @@ void launch_mass(const CudaInputs& inputs, int first, int count, const MassGranu
 /// Exact attention mass of one query head on the device: two QK passes, sums in float32.
 MassMap cuda_mass_map(const CudaInputs& inputs, int head, const MassGranularity& granularity);
 
+/// Row maxima of one query head (Engine::row_maxima). q_start must be a multiple of the group.
+RowMaxima cuda_row_maxima(const CudaInputs& inputs, int head, std::int64_t block, std::int64_t group);
+
 }  // namespace anchor

@@ -32,6 +32,12 @@ class DevicePlan {
 };
 using PlanHandle = std::unique_ptr<DevicePlan>;
 
+/// The largest scaled score of every query row of a head: over all keys it sees, over the first `block` keys
+/// and its local window together, and over the local window alone.
+struct RowMaxima {
+  std::vector<float> all, region, local;  ///< [q_len]
+};
+
 /// Plans, executes and weighs KV groups on one device. Tools speak to an Engine and never ask which one it
 /// is.
 class Engine {
@@ -59,6 +65,9 @@ class Engine {
 
   /// Exact attention mass of one query head of the group.
   virtual MassMap mass(const Inputs& inputs, int head, const MassGranularity& granularity) = 0;
+
+  /// Row maxima of one query head; the local window begins one block before the row's group of `group` rows.
+  virtual RowMaxima row_maxima(const Inputs& inputs, int head, std::int64_t block, std::int64_t group) = 0;
 
   /// The exact curves of query heads of the group, from every entry's critical value and mass: handed to
   /// `use` one after the other, in the order of `heads`; a curve lives until the call returns. The method has

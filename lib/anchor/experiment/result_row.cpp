@@ -113,6 +113,7 @@ Json to_json(const ResultRow& row) {
   put(json, "out_rel_l2", row.out_rel_l2);
   put(json, "out_max_abs", row.out_max_abs);
   put(json, "out_mean_abs", row.out_mean_abs);
+  put(json, "sparsity", row.sparsity);
   if (row.target) json["target"] = target_json(*row.target);
   put(json, "value", row.value);
   if (row.curve) {

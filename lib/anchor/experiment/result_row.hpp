@@ -62,6 +62,7 @@ struct ResultRow {
   };
   std::optional<Stats> stats;
 
+  Json sparsity;    ///< an object (experiment/sparsity_stats.hpp); null = not asked for
   ScalarMap extra;  ///< further fields of one tool, at the top level
   ScalarMap env;
   std::vector<std::string> argv;

@@ -47,35 +47,39 @@ PlanStats& PlanStats::operator+=(const PlanStats& other) {
   return *this;
 }
 
-PlanStats plan_stats(const SparsePlan& plan, int head) {
+PlanStats plan_stats(const SparsePlan& plan, int head, std::int64_t g) {
   const Geometry& geometry = plan.geometry;
-  PlanStats stats{.causal_pairs = geometry.causal_pairs()};
-  for (std::int64_t g = 0; g < plan.groups(); ++g) {
-    const std::int64_t row = head * plan.groups() + g;
-    const auto blocks = plan.blocks[row];
-    const auto columns = plan.columns[row];
-    const std::int64_t begin = g * plan.group_rows();
-    const std::int64_t end = std::min(begin + plan.group_rows(), geometry.q_len);
-    const std::int64_t first = geometry.q_start + begin, last = geometry.q_start + end - 1;
-    for (const std::int32_t start : blocks) {
-      stats.visible_pairs += run_pairs(plan, head, first, last, start, plan.block_width(start));
-    }
-    for (const std::int32_t column : columns)
-      stats.stripe_pairs += run_pairs(plan, head, first, last, column, 1);
-
-    for (std::int64_t t = begin; t < end; t += plan.q_tile) {
-      const std::int64_t tile_rows = std::min<std::int64_t>(plan.q_tile, end - t);
-      const std::int64_t reach =
-          geometry.visible(t + tile_rows - 1);  // keys from here on are hidden from the tile
-      std::int64_t keys = std::lower_bound(columns.begin(), columns.end(), reach) - columns.begin();
-      const std::int64_t seen_blocks = std::lower_bound(blocks.begin(), blocks.end(), reach) - blocks.begin();
-      keys += seen_blocks * plan.kv_tile;
-      if (seen_blocks > 0)
-        keys += plan.block_width(blocks[seen_blocks - 1]) - plan.kv_tile;  // only the last is clipped
-      stats.work_pairs += tile_rows * keys;
-    }
+  const std::int64_t row = head * plan.groups() + g;
+  const auto blocks = plan.blocks[row];
+  const auto columns = plan.columns[row];
+  const std::int64_t begin = g * plan.group_rows();
+  const std::int64_t end = std::min(begin + plan.group_rows(), geometry.q_len);
+  const std::int64_t first = geometry.q_start + begin, last = geometry.q_start + end - 1;
+  PlanStats stats{.causal_pairs = geometry.rows(begin, end).causal_pairs()};
+  for (const std::int32_t start : blocks) {
+    stats.visible_pairs += run_pairs(plan, head, first, last, start, plan.block_width(start));
   }
+  for (const std::int32_t column : columns)
+    stats.stripe_pairs += run_pairs(plan, head, first, last, column, 1);
   stats.visible_pairs += stats.stripe_pairs;
+
+  for (std::int64_t t = begin; t < end; t += plan.q_tile) {
+    const std::int64_t tile_rows = std::min<std::int64_t>(plan.q_tile, end - t);
+    const std::int64_t reach =
+        geometry.visible(t + tile_rows - 1);  // keys from here on are hidden from the tile
+    std::int64_t keys = std::lower_bound(columns.begin(), columns.end(), reach) - columns.begin();
+    const std::int64_t seen_blocks = std::lower_bound(blocks.begin(), blocks.end(), reach) - blocks.begin();
+    keys += seen_blocks * plan.kv_tile;
+    if (seen_blocks > 0)
+      keys += plan.block_width(blocks[seen_blocks - 1]) - plan.kv_tile;  // only the last is clipped
+    stats.work_pairs += tile_rows * keys;
+  }
+  return stats;
+}
+
+PlanStats plan_stats(const SparsePlan& plan, int head) {
+  PlanStats stats;
+  for (std::int64_t g = 0; g < plan.groups(); ++g) stats += plan_stats(plan, head, g);
   return stats;
 }
 

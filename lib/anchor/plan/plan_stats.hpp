@@ -23,7 +23,8 @@ struct PlanStats {
   }
 };
 
-/// Statistics of one head of a plan.
+/// Statistics of one head of a plan, and of one group of its query rows.
 PlanStats plan_stats(const SparsePlan& plan, int head);
+PlanStats plan_stats(const SparsePlan& plan, int head, std::int64_t group);
 
 }  // namespace anchor
