@@ -169,10 +169,10 @@ void Job::compute(const GroupSelection& group, Engine& engine, const LoadedGroup
   };
   if (!loaded.error.empty()) return fail_rows(0, 1, loaded.error);
   std::unique_ptr<Inputs> inputs;
-  AttentionResult dense;
+  std::unique_ptr<DenseReference> dense;
   try {
     inputs = engine.upload(loaded.group);
-    dense = dense_attention(engine, *inputs);
+    dense = engine.dense_reference(*inputs);
   } catch (const Error& error) {
     if (error.kind() != ErrorKind::data) throw;
     return fail_rows(0, 1, error.what());
@@ -180,7 +180,7 @@ void Job::compute(const GroupSelection& group, Engine& engine, const LoadedGroup
   for (std::size_t n = 0; n < runs_.size(); ++n) {
     try {
       const PlanRequest asked = request(runs_[n], group);
-      const Replay result = replay(engine, *inputs, *runs_[n].method, asked, dense);
+      const Replay result = replay(engine, *inputs, *runs_[n].method, asked, *dense);
       const std::vector<Json> sparsity =
           options_.stats ? sparsity_json(engine, *inputs, *runs_[n].method, asked) : std::vector<Json>();
       for (std::size_t h = 0; h < group.heads.size(); ++h) {

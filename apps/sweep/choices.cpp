@@ -71,14 +71,14 @@ void ChoiceRows::compute(const cli::GroupSelection& group, const std::vector<Joi
   try {
     if (!loaded.error.empty()) fail("{}", loaded.error);
     const auto inputs = engine.upload(loaded.group);
-    const AttentionResult dense = dense_attention(engine, *inputs);
+    const auto dense = engine.dense_reference(*inputs);
     std::vector<int> locals;
     for (const int head : group.heads) locals.push_back(head - group.first_head);
     for (std::size_t n = 0; n < choices.size(); ++n) {
       const cli::MethodRun& run = request_.runs[choices[n].run];
       std::vector<double> knobs;
       for (std::size_t h = 0; h < locals.size(); ++h) knobs.push_back(*rows[h * choices.size() + n].value);
-      const auto replays = measure_heads(engine, *inputs, *run.method, run.params, locals, knobs, dense);
+      const auto replays = measure_heads(engine, *inputs, *run.method, run.params, locals, knobs, *dense);
       for (std::size_t h = 0; h < locals.size(); ++h) {
         ResultRow& row = rows[h * choices.size() + n];
         row.density = replays[h].stats.density();

@@ -159,9 +159,10 @@ void LayerSweep::compute(const cli::GroupSelection& group, std::size_t first, En
     const auto inputs = engine.upload(loaded.group);
     std::vector<int> locals;
     for (const int head : group.heads) locals.push_back(head - group.first_head);
+    std::unique_ptr<DenseReference> dense;
     for (std::size_t n = 0; n < runs.size(); ++n) {
       const cli::MethodRun& run = request_.runs[n];
-      GroupSweep swept = sweep_group(engine, *inputs, *run.method, run.params, request_.head, locals);
+      GroupSweep swept = sweep_group(engine, *inputs, *run.method, run.params, request_.head, locals, dense);
       for (std::size_t h = 0; h < locals.size(); ++h) {
         fill(runs[n], first + h, swept.heads[h], swept.plan_path);
         steps_[n][first + h] = std::move(swept.heads[h].steps);

@@ -6,36 +6,48 @@ namespace {
 
 constexpr int kThreads = 256;
 
-__device__ double block_sum(double x) {
+template <class Combine>
+__device__ double combine_block(double x, Combine combine) {
   __shared__ double warps[kThreads / 32];
-  for (int step = 16; step > 0; step /= 2) x += __shfl_xor_sync(~0u, x, step);
+  for (int step = 16; step > 0; step /= 2) x = combine(x, __shfl_xor_sync(~0u, x, step));
   __syncthreads();
   if (threadIdx.x % 32 == 0) warps[threadIdx.x / 32] = x;
   __syncthreads();
-  double sum = 0;
-  for (const double part : warps) sum += part;
-  return sum;
+  x = warps[0];
+  for (int n = 1; n < kThreads / 32; ++n) x = combine(x, warps[n]);
+  return x;
+}
+__device__ double block_sum(double x) {
+  return combine_block(x, [](double a, double b) { return a + b; });
 }
 
 /// Part x of head y: sums in an order fixed by the shapes.
 __global__ void __launch_bounds__(kThreads) compare_kernel(CompareParams p) {
   const std::int64_t head = blockIdx.y, first = blockIdx.x * std::int64_t{kThreads} + threadIdx.x;
   constexpr std::int64_t stride = std::int64_t{compare_parts} * kThreads;
-  const std::int64_t elements = p.rows * p.head_dim;
-  double difference = 0, dense = 0, recall = 0;
+  const std::int64_t elements = p.rows * p.head_dim, dense_row = head * p.dense_rows + p.first;
+  const float *out = p.out + head * elements, *dense_out = p.dense_out + dense_row * p.head_dim;
+  CompareSums sums{};
   for (std::int64_t n = first; n < elements; n += stride) {
-    const double expected = p.dense_out[head * elements + n], d = p.out[head * elements + n] - expected;
-    difference += d * d;
-    dense += expected * expected;
+    const float d = fabsf(out[n] - dense_out[n]);
+    const double wide = d, expected = dense_out[n];
+    sums.within_001 += d < 0.01f;
+    sums.within_0005 += d < 0.005f;
+    sums.abs += wide;
+    sums.max_abs = fmax(sums.max_abs, wide);
+    sums.squares += wide * wide;
+    sums.dense_squares += expected * expected;
   }
   for (std::int64_t n = first; n < p.rows; n += stride)
-    recall += static_cast<double>(expf(p.lse[head * p.rows + n] - p.dense_lse[head * p.rows + n]));
-  difference = block_sum(difference);
-  dense = block_sum(dense);
-  recall = block_sum(recall);
-  if (threadIdx.x > 0) return;
-  double* to = p.sums + (head * compare_parts + blockIdx.x) * 3;
-  to[0] = difference, to[1] = dense, to[2] = recall;
+    sums.recall += static_cast<double>(expf(p.lse[head * p.rows + n] - p.dense_lse[dense_row + n]));
+  sums.within_001 = block_sum(sums.within_001);
+  sums.within_0005 = block_sum(sums.within_0005);
+  sums.abs = block_sum(sums.abs);
+  sums.max_abs = combine_block(sums.max_abs, [](double a, double b) { return fmax(a, b); });
+  sums.squares = block_sum(sums.squares);
+  sums.dense_squares = block_sum(sums.dense_squares);
+  sums.recall = block_sum(sums.recall);
+  if (threadIdx.x == 0) p.sums[head * compare_parts + blockIdx.x] = sums;
 }
 
 }  // namespace

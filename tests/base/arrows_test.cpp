@@ -22,7 +22,7 @@ const std::map<std::string, Names> allowed = {
     {"attention", {"base", "data", "plan"}},
     {"mass", {"base", "plan", "attention"}},
     {"method", {"base", "plan", "attention", "mass"}},
-    {"engine", {"base", "data", "plan", "attention", "mass", "method"}},
+    {"engine", {"base", "data", "plan", "attention", "mass", "method", "metrics"}},
     {"sweep", {"base", "plan", "attention", "mass", "method", "engine"}},
     {"metrics", {"base", "plan"}},
     {"model", {"base", "data", "plan", "attention", "mass", "method", "engine"}},

@@ -62,16 +62,24 @@ TEST_CASE("every method's mass recall and density on the device are the CPU engi
     const AttentionResult dense_there = dense_attention(*device, *there),
                           dense_here = dense_attention(*host, *here);
     test::check_close(dense_there.lse, dense_here.lse, 1e-3);
+    const auto reference_there = device->dense_reference(*there),
+               reference_here = host->dense_reference(*here);
     for (const Sparse& sparse : sparse_methods()) {
       if (sparse.method.name == "anchor" && one.geometry.q_start % (128 * sparse.params.integer("step")) != 0)
         continue;
       CAPTURE(sparse.method.name);
       CAPTURE(one.geometry.q_len);
-      const Replay a = replay(*device, *there, sparse.method, {sparse.params, {}}, dense_there);
-      const Replay b = replay(*host, *here, sparse.method, {sparse.params, {}}, dense_here);
+      const Replay a = replay(*device, *there, sparse.method, {sparse.params, {}}, *reference_there);
+      const Replay b = replay(*host, *here, sparse.method, {sparse.params, {}}, *reference_here);
       for (std::size_t head = 0; head < a.heads.size(); ++head) {
         CHECK(std::abs(a.heads[head].recall.mean - b.heads[head].recall.mean) < 1e-3);
         CHECK(std::abs(a.heads[head].stats.density() - b.heads[head].stats.density()) < 2e-3);
+        CHECK(std::abs(a.heads[head].recall.min - b.heads[head].recall.min) < 0.05);
+        CHECK(std::abs(a.heads[head].difference.relative_l2() - b.heads[head].difference.relative_l2()) <
+              5e-3);
+        CHECK(std::abs(a.heads[head].difference.recall_001() - b.heads[head].difference.recall_001()) < 0.02);
+        CHECK(std::abs(a.heads[head].difference.max_abs() - b.heads[head].difference.max_abs()) <
+              0.05 * (1 + b.heads[head].difference.max_abs()));
       }
     }
   }

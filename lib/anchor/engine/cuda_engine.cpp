@@ -1,5 +1,6 @@
 #include "anchor/engine/cuda_engine.hpp"
 
+#include <algorithm>
 #include <cmath>
 
 #include "anchor/base/error.hpp"
@@ -11,6 +12,7 @@
 #include "anchor/engine/cuda_pipeline.hpp"
 #include "anchor/engine/cuda_plan.hpp"
 #include "anchor/kernels/compare.hpp"
+#include "anchor/metrics/recall.hpp"
 
 namespace anchor {
 namespace {
@@ -58,28 +60,81 @@ class CudaReference final : public DenseReference {
 
   Kept compare(const DevicePlan& plan) override {
     return guarded([&] {
-      execute_on_device(inputs_, dynamic_cast<const CudaPlan&>(plan), sparse_.out, sparse_.lse);
-      const Geometry& g = inputs_.geometry();
-      std::vector<double> sums(static_cast<std::size_t>(g.q_heads * kernels::compare_parts * 3));
-      const kernels::DeviceBuffer buffer(sums.size() * sizeof(double));
-      kernels::compare({g.q_heads, g.head_dim, g.q_len, sparse_.out.data<float>(), dense_.out.data<float>(),
-                        sparse_.lse.data<float>(), dense_.lse.data<float>(), buffer.data<double>()},
-                       inputs_.stream());
-      buffer.download(sums.data(), buffer.bytes(), inputs_.stream());
       Kept kept;
-      auto part = sums.begin();
-      for (int head = 0; head < g.q_heads; ++head) {
-        double difference = 0, dense = 0, recall = 0;
-        for (int n = 0; n < kernels::compare_parts; ++n, part += 3)
-          difference += part[0], dense += part[1], recall += part[2];
-        kept.mass_recall += recall / static_cast<double>(g.q_len) / g.q_heads;
-        kept.out_rel_l2 += (difference == 0 ? 0 : std::sqrt(difference / dense)) / g.q_heads;
+      const Geometry& g = inputs_.geometry();
+      for (const kernels::CompareSums& sums : compared(dynamic_cast<const CudaPlan&>(plan))) {
+        kept.mass_recall += sums.recall / static_cast<double>(g.q_len) / g.q_heads;
+        kept.out_rel_l2 += (sums.squares == 0 ? 0 : std::sqrt(sums.squares / sums.dense_squares)) / g.q_heads;
       }
       return kept;
     });
   }
 
+  std::vector<HeadComparison> compare_heads(const DevicePlan& handle, std::int64_t first) override {
+    return guarded([&] {
+      const auto& plan = dynamic_cast<const CudaPlan&>(handle);
+      const auto heads = static_cast<std::size_t>(plan.geometry.q_heads),
+                 rows = static_cast<std::size_t>(plan.geometry.q_len),
+                 all = static_cast<std::size_t>(inputs_.geometry().q_len);
+      const std::vector<kernels::CompareSums> sums = compared(plan);
+      const std::vector<double> sparse = lse_of(sparse_, heads * rows), dense = lse_of(dense_, heads * all);
+      std::vector<HeadComparison> made(heads);
+      for (std::size_t head = 0; head < heads; ++head) {
+        const kernels::CompareSums& sum = sums[head];
+        made[head].difference.add({.count = static_cast<std::int64_t>(rows) * plan.geometry.head_dim,
+                                   .within_001 = static_cast<std::int64_t>(sum.within_001),
+                                   .within_0005 = static_cast<std::int64_t>(sum.within_0005),
+                                   .abs = sum.abs,
+                                   .max_abs = sum.max_abs,
+                                   .squares = sum.squares,
+                                   .dense_squares = sum.dense_squares});
+        made[head].row_recall =
+            row_mass_recall(std::span(sparse).subspan(head * rows, rows),
+                            std::span(dense).subspan(head * all + static_cast<std::size_t>(first), rows));
+      }
+      return made;
+    });
+  }
+
  private:
+  /// Executes the plan and sums up each head.
+  std::vector<kernels::CompareSums> compared(const CudaPlan& plan) {
+    execute_on_device(inputs_, plan, sparse_.out, sparse_.lse);
+    const Geometry& g = plan.geometry;
+    std::vector<kernels::CompareSums> parts(static_cast<std::size_t>(g.q_heads * kernels::compare_parts));
+    const kernels::DeviceBuffer buffer(parts.size() * sizeof parts[0]);
+    kernels::compare({.heads = g.q_heads,
+                      .head_dim = g.head_dim,
+                      .rows = g.q_len,
+                      .dense_rows = inputs_.geometry().q_len,
+                      .first = plan.first,
+                      .out = sparse_.out.data<float>(),
+                      .dense_out = dense_.out.data<float>(),
+                      .lse = sparse_.lse.data<float>(),
+                      .dense_lse = dense_.lse.data<float>(),
+                      .sums = buffer.data<kernels::CompareSums>()},
+                     inputs_.stream());
+    buffer.download(parts.data(), buffer.bytes(), inputs_.stream());
+    std::vector<kernels::CompareSums> heads(static_cast<std::size_t>(g.q_heads));
+    for (std::size_t n = 0; n < parts.size(); ++n) {
+      kernels::CompareSums& head = heads[n / kernels::compare_parts];
+      head.within_001 += parts[n].within_001;
+      head.within_0005 += parts[n].within_0005;
+      head.abs += parts[n].abs;
+      head.max_abs = std::max(head.max_abs, parts[n].max_abs);
+      head.squares += parts[n].squares;
+      head.dense_squares += parts[n].dense_squares;
+      head.recall += parts[n].recall;
+    }
+    return heads;
+  }
+
+  std::vector<double> lse_of(const Attended& result, std::size_t count) const {
+    std::vector<float> lse(count);
+    result.lse.download(lse.data(), count * sizeof(float), inputs_.stream());
+    return {lse.begin(), lse.end()};
+  }
+
   const CudaInputs& inputs_;
   Attended dense_, sparse_;
 };

@@ -46,7 +46,8 @@ CudaInputs::CudaInputs(const Geometry& geometry, DType dtype, const kernels::Str
     : geometry_(geometry), dtype_(dtype), stream_(stream) {
   element_of(dtype_);
   const auto buffer = [&](std::int64_t heads, std::int64_t tokens) {
-    return kernels::DeviceBuffer(static_cast<std::size_t>(heads * tokens * geometry.head_dim) * size_of(dtype));
+    return kernels::DeviceBuffer(static_cast<std::size_t>(heads * tokens * geometry.head_dim) *
+                                 size_of(dtype));
   };
   q_ = buffer(geometry.q_heads, geometry.q_len);
   k_ = buffer(geometry.kv_heads, geometry.kv_len);

@@ -1,7 +1,6 @@
 #include "anchor/engine/dense_reference.hpp"
 
 #include "anchor/engine/engine.hpp"
-#include "anchor/metrics/difference.hpp"
 #include "anchor/metrics/recall.hpp"
 
 namespace anchor {
@@ -16,22 +15,29 @@ class HostReference final : public DenseReference {
   }
 
   Kept compare(const DevicePlan& plan) override {
-    const Geometry& g = inputs_.geometry();
-    const AttentionResult sparse = engine_.execute(inputs_, plan);
     Kept kept;
-    const auto rows = static_cast<std::size_t>(g.q_len),
-               elements = rows * static_cast<std::size_t>(g.head_dim);
-    for (std::size_t head = 0; head < static_cast<std::size_t>(g.q_heads); ++head) {
-      const auto lse = [&](const AttentionResult& r) { return std::span(r.lse).subspan(head * rows, rows); };
-      const auto out = [&](const AttentionResult& r) {
-        return std::span(r.out).subspan(head * elements, elements);
-      };
-      kept.mass_recall += recall_stats(row_mass_recall(lse(sparse), lse(dense_))).mean / g.q_heads;
-      OutputDifference difference;
-      difference.add(out(sparse), out(dense_));
-      kept.out_rel_l2 += difference.relative_l2() / g.q_heads;
+    const std::vector<HeadComparison> heads = compare_heads(plan, 0);
+    for (const HeadComparison& head : heads) {
+      kept.mass_recall += recall_stats(head.row_recall).mean / static_cast<double>(heads.size());
+      kept.out_rel_l2 += head.difference.relative_l2() / static_cast<double>(heads.size());
     }
     return kept;
+  }
+
+  std::vector<HeadComparison> compare_heads(const DevicePlan& plan, std::int64_t first) override {
+    const Geometry& g = inputs_.geometry();
+    const AttentionResult sparse = engine_.execute(inputs_, plan);
+    const auto heads = static_cast<std::size_t>(g.q_heads), all = static_cast<std::size_t>(g.q_len),
+               dim = static_cast<std::size_t>(g.head_dim), rows = sparse.lse.size() / heads;
+    std::vector<HeadComparison> compared(heads);
+    for (std::size_t head = 0; head < heads; ++head) {
+      const std::size_t at = head * all + static_cast<std::size_t>(first);
+      compared[head].difference.add(std::span(sparse.out).subspan(head * rows * dim, rows * dim),
+                                    std::span(dense_.out).subspan(at * dim, rows * dim));
+      compared[head].row_recall = row_mass_recall(std::span(sparse.lse).subspan(head * rows, rows),
+                                                  std::span(dense_.lse).subspan(at, rows));
+    }
+    return compared;
   }
 
  private:

@@ -1,6 +1,10 @@
 #pragma once
 
+#include <cstdint>
 #include <memory>
+#include <vector>
+
+#include "anchor/metrics/difference.hpp"
 
 namespace anchor {
 
@@ -14,6 +18,12 @@ struct Kept {
   double out_rel_l2 = 0;   ///< per head: norm of the output's difference over norm of the dense output
 };
 
+/// What a plan keeps of one head.
+struct HeadComparison {
+  OutputDifference difference;
+  std::vector<double> row_recall;  ///< mass recall of each of the plan's query rows
+};
+
 /// Dense attention of some inputs, kept where the engine computes, so that many plans can be compared with
 /// it.
 class DenseReference {
@@ -21,6 +31,8 @@ class DenseReference {
   virtual ~DenseReference() = default;
   /// Executes a plan of all query rows of the same inputs.
   virtual Kept compare(const DevicePlan& plan) = 0;
+  /// Executes a plan of query rows from `first` on and compares head by head.
+  virtual std::vector<HeadComparison> compare_heads(const DevicePlan& plan, std::int64_t first) = 0;
 };
 
 /// A reference in host memory, by what every engine has.

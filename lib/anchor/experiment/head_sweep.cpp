@@ -32,13 +32,14 @@ std::vector<double> even_knobs(const Curve& curve, int count) {
 class Sweep {
  public:
   Sweep(Engine& engine, const Inputs& inputs, const Method& method, const Params& params,
-        const SweepRequest& request, std::span<const int> heads)
+        const SweepRequest& request, std::span<const int> heads, std::unique_ptr<DenseReference>& dense)
       : engine_(engine),
         inputs_(inputs),
         method_(method),
         params_(params),
         request_(request),
-        heads_(heads) {}
+        heads_(heads),
+        dense_(dense) {}
 
   GroupSweep run() {
     method_.granularity ? exact() : on_grid();
@@ -75,11 +76,11 @@ class Sweep {
   }
 
   void measure() {
-    const AttentionResult dense = dense_attention(engine_, inputs_);
+    if (!dense_) dense_ = engine_.dense_reference(inputs_);
     const auto at = [&](auto knob_of) {
       std::vector<double> knobs;
       for (std::size_t h = 0; h < heads_.size(); ++h) knobs.push_back(knob_of(h));
-      return measure_heads(engine_, inputs_, method_, params_, heads_, knobs, dense);
+      return measure_heads(engine_, inputs_, method_, params_, heads_, knobs, *dense_);
     };
     if (request_.measure) {
       const auto found = at([&](std::size_t h) { return group_.heads[h].found.knob; });
@@ -98,6 +99,7 @@ class Sweep {
   const Params& params_;
   const SweepRequest& request_;
   std::span<const int> heads_;
+  std::unique_ptr<DenseReference>& dense_;
   GroupSweep group_;
   std::vector<std::vector<double>> knobs_;  ///< of the row curves, by head
 };
@@ -105,13 +107,14 @@ class Sweep {
 }  // namespace
 
 GroupSweep sweep_group(Engine& engine, const Inputs& inputs, const Method& method, const Params& params,
-                       const SweepRequest& request, std::span<const int> heads) {
-  return Sweep(engine, inputs, method, params, request, heads).run();
+                       const SweepRequest& request, std::span<const int> heads,
+                       std::unique_ptr<DenseReference>& dense) {
+  return Sweep(engine, inputs, method, params, request, heads, dense).run();
 }
 
 std::vector<HeadReplay> measure_heads(Engine& engine, const Inputs& inputs, const Method& method,
                                       const Params& params, std::span<const int> heads,
-                                      std::span<const double> knobs, const AttentionResult& dense) {
+                                      std::span<const double> knobs, DenseReference& dense) {
   // Heads that nobody asked for are planned along: at the knob of one that was asked for.
   PlanRequest request{params,
                       std::vector<double>(static_cast<std::size_t>(inputs.geometry().q_heads), knobs[0])};

@@ -43,13 +43,15 @@ struct GroupSweep {
   std::string plan_path;  ///< where critical values were computed, or plans made
 };
 
-/// Sweeps the given query heads (indices in the group).
+/// Sweeps the given query heads (indices in the group). `dense` is made when it is first needed, and serves
+/// further sweeps of the same inputs.
 GroupSweep sweep_group(Engine& engine, const Inputs& inputs, const Method& method, const Params& params,
-                       const SweepRequest& request, std::span<const int> heads);
+                       const SweepRequest& request, std::span<const int> heads,
+                       std::unique_ptr<DenseReference>& dense);
 
 /// Runs the plans of the given heads, each at a knob of its own.
 std::vector<HeadReplay> measure_heads(Engine& engine, const Inputs& inputs, const Method& method,
                                       const Params& params, std::span<const int> heads,
-                                      std::span<const double> knobs, const AttentionResult& dense);
+                                      std::span<const double> knobs, DenseReference& dense);
 
 }  // namespace anchor

@@ -75,11 +75,11 @@ std::vector<KnobCurve> knob_curves(Engine& engine, const Inputs& inputs, const M
     return curves;
   }
   curves.assign(heads.size(), {{}, false});
-  const AttentionResult dense = dense_attention(engine, inputs);
+  const auto dense = engine.dense_reference(inputs);
   for (const double knob : grid) {
     PlanRequest request{params, {}};
     request.params.set(method.knob, knob);
-    const Replay result = replay(engine, inputs, method, request, dense);
+    const Replay result = replay(engine, inputs, method, request, *dense);
     for (std::size_t n = 0; n < heads.size(); ++n) {
       const HeadReplay& head = result.heads[static_cast<std::size_t>(heads[n])];
       push(curves[n].points, knob, head.stats.density(), head.recall.mean);

@@ -3,6 +3,7 @@
 #include <string>
 #include <vector>
 
+#include "anchor/engine/dense_reference.hpp"
 #include "anchor/engine/engine.hpp"
 #include "anchor/metrics/difference.hpp"
 #include "anchor/metrics/recall.hpp"
@@ -23,12 +24,12 @@ struct Replay {
   std::string plan_path;          ///< where the plan was made
 };
 
-/// Dense attention of the whole group: what replays are compared with.
+/// Dense attention of the whole group, in host memory.
 AttentionResult dense_attention(Engine& engine, const Inputs& inputs);
 
 /// Plans, executes and compares. Row oracles run in ranges of query rows, so that no plan lists all of them
 /// at once.
 Replay replay(Engine& engine, const Inputs& inputs, const Method& method, const PlanRequest& request,
-              const AttentionResult& dense);
+              DenseReference& dense);
 
 }  // namespace anchor

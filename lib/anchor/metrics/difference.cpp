@@ -10,21 +10,32 @@ namespace anchor {
 void OutputDifference::add(std::span<const float> sparse, std::span<const float> dense) {
   if (sparse.size() != dense.size())
     fail("output difference compares {} elements with {}", sparse.size(), dense.size());
+  Sums sums{.count = static_cast<std::int64_t>(sparse.size())};
   for (std::size_t i = 0; i < sparse.size(); ++i) {
     const float difference = std::abs(sparse[i] - dense[i]);
-    within_001_ += difference < 0.01f;
-    within_0005_ += difference < 0.005f;
+    sums.within_001 += difference < 0.01f;
+    sums.within_0005 += difference < 0.005f;
     const double wide = difference, value = dense[i];
-    sum_abs_ += wide;
-    max_abs_ = std::max(max_abs_, wide);
-    sum_squares_ += wide * wide;
-    dense_squares_ += value * value;
+    sums.abs += wide;
+    sums.max_abs = std::max(sums.max_abs, wide);
+    sums.squares += wide * wide;
+    sums.dense_squares += value * value;
   }
-  count_ += static_cast<std::int64_t>(sparse.size());
+  add(sums);
+}
+
+void OutputDifference::add(const Sums& sums) {
+  sums_.count += sums.count;
+  sums_.within_001 += sums.within_001;
+  sums_.within_0005 += sums.within_0005;
+  sums_.abs += sums.abs;
+  sums_.max_abs = std::max(sums_.max_abs, sums.max_abs);
+  sums_.squares += sums.squares;
+  sums_.dense_squares += sums.dense_squares;
 }
 
 double OutputDifference::relative_l2() const {
-  return sum_squares_ == 0 ? 0 : std::sqrt(sum_squares_ / dense_squares_);
+  return sums_.squares == 0 ? 0 : std::sqrt(sums_.squares / sums_.dense_squares);
 }
 
 }  // namespace anchor

@@ -9,24 +9,32 @@ namespace anchor {
 /// a head can be compared as they are computed.
 class OutputDifference {
  public:
+  /// Sums over compared elements, d = |sparse - dense| in float.
+  struct Sums {
+    std::int64_t count = 0, within_001 = 0, within_0005 = 0;
+    double abs = 0, max_abs = 0, squares = 0, dense_squares = 0;
+  };
+
   /// Compares the next elements of both outputs (float32, unrounded, same order).
   void add(std::span<const float> sparse, std::span<const float> dense);
+  /// Adds elements that were compared elsewhere.
+  void add(const Sums& sums);
+  void add(const OutputDifference& other) { add(other.sums_); }
 
   /// Share of elements with |sparse - dense| < tolerance, strictly: AnchorAttention's "recall".
-  double recall_001() const { return share(within_001_); }    ///< tolerance 0.01
-  double recall_0005() const { return share(within_0005_); }  ///< tolerance 0.005
+  double recall_001() const { return share(sums_.within_001); }    ///< tolerance 0.01
+  double recall_0005() const { return share(sums_.within_0005); }  ///< tolerance 0.005
   /// Relative L2 error: norm of the difference over norm of the dense output. 0 if the outputs are equal.
   double relative_l2() const;
-  double max_abs() const { return max_abs_; }
-  double mean_abs() const { return count_ == 0 ? 0 : sum_abs_ / static_cast<double>(count_); }
+  double max_abs() const { return sums_.max_abs; }
+  double mean_abs() const { return sums_.count == 0 ? 0 : sums_.abs / static_cast<double>(sums_.count); }
 
  private:
   double share(std::int64_t within) const {
-    return count_ == 0 ? 0 : static_cast<double>(within) / static_cast<double>(count_);
+    return sums_.count == 0 ? 0 : static_cast<double>(within) / static_cast<double>(sums_.count);
   }
 
-  std::int64_t count_ = 0, within_001_ = 0, within_0005_ = 0;
-  double sum_abs_ = 0, max_abs_ = 0, sum_squares_ = 0, dense_squares_ = 0;
+  Sums sums_;
 };
 
 }  // namespace anchor
