@@ -79,7 +79,7 @@ void setup(CLI::App& app, Options& options) {
       "anchor-report bench.jsonl --svg bench.svg --figure bench");
   app.add_option("FILES", options.files, "Result rows (jsonl), and a dump whose heads can be opened")
       ->required()
-      ->type_name("FILE...");
+      ->type_name("FILE");
   app.add_option("--html", options.html, "The page to write")->type_name("FILE");
   CLI::Option* svg =
       app.add_option("--svg", options.svg, "A figure of the rows, for print")->type_name("FILE");
