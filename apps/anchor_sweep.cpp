@@ -1,3 +1,4 @@
+#include "sweep/cluster.hpp"
 #include "sweep/sweep.hpp"
 
 using namespace anchor;
@@ -8,6 +9,9 @@ int main(int argc, char** argv) {
       "anchor-sweep");
   sweep::Options options;
   options.argv.assign(argv, argv + argc);
+  app.require_subcommand(0, 1);
   sweep::setup(app, options);
-  return cli::run_main(argc, argv, app, [&] { return sweep::run(options); });
+  cli::Command command = [&] { return sweep::run(options); };
+  sweep::setup_cluster(app, command);
+  return cli::run_main(argc, argv, app, command);
 }

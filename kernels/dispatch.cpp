@@ -1,10 +1,13 @@
 // The only switch on operation, element type, head dimension and architecture.
 #include "dispatch.hpp"
 
+#include <algorithm>
+
 #include "anchor/kernels/launch.hpp"
 #include "anchor/kernels/mass.hpp"
 #include "anchor_layout.hpp"
 #include "check.hpp"
+#include "correction/mean_correction.hpp"
 #include "schedule.hpp"
 
 namespace anchor::kernels {
@@ -132,11 +135,12 @@ const char* unsupported(const SparseFwdParams& p, const DeviceInfo& device, Path
     return not_aligned;
   if (too_far(s, p.stride_kv_token)) return keys_too_far;
   if (!find(sparse_fwd_kernels, s, device, path)) return no_kernel;
-  return nullptr;
+  return p.plan.mean_correction ? mean_correction_unsupported(p) : nullptr;
 }
 
 std::size_t workspace_bytes(const SparseFwdParams& params) {
-  return schedule_bytes(params.shape, params.plan);
+  const std::size_t schedule = schedule_bytes(params.shape, params.plan);  // done when correction begins
+  return params.plan.mean_correction ? std::max(schedule, mean_correction_workspace(params)) : schedule;
 }
 
 void sparse_fwd(const SparseFwdParams& params, void* workspace, const Stream& stream, Path path) {
@@ -145,6 +149,7 @@ void sparse_fwd(const SparseFwdParams& params, void* workspace, const Stream& st
     throw CudaError(std::string("sparse_fwd: ") + reason, false);
   if (params.shape.q_len == 0) return;
   find(sparse_fwd_kernels, params.shape, device, path)->run(params, workspace, stream.handle());
+  if (params.plan.mean_correction) run_mean_correction(params, workspace, stream.handle());
 }
 
 const char* unsupported(const RowStatsParams& p, const DeviceInfo& device, Path path) {

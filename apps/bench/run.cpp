@@ -227,8 +227,7 @@ void Job::check(Entry& entry, const KvGroup& layer, const PlanRequest& request) 
   const SparsePlan plan = entry.pipeline->plan();
   ResultRow& row = entry.row;
   if (const std::string broken = validate(plan); !broken.empty()) fail("the plan is broken: {}", broken);
-  if (plan.mean_correction || plan.pv_skip)
-    fail("checks know no mean correction and no pv_skip: set correction=0 or pv=inf");
+  if (plan.pv_skip) fail("checks know no pv_skip: set pv=inf");
   entry.stats = layer_stats(plan);
   row.density = entry.stats.density();
   row.work_density = entry.stats.work_density();

@@ -56,11 +56,14 @@ std::vector<StreamItem> stream_items(const DumpReader& reader, const std::vector
   return items;
 }
 
-DumpStream::DumpStream(const CommonOptions& options, std::int64_t group_bytes) : options_(options) {
+DumpStream::DumpStream(const CommonOptions& options, std::int64_t group_bytes, bool in_order)
+    : options_(options) {
   set_threads(options.threads);
   const std::int64_t limit = options.memory_limit();
   const int per_device = limit == 0 || limit >= 3 * group_bytes ? 2 : 1;
-  engines_ = make_engines(options.device, per_device);
+  engines_ = make_engines(options.device, in_order ? 1 : per_device);
+  if (in_order && engines_.size() > 1)
+    fail_usage("--device {}: KV groups depend on each other here; name one device", options.device);
   const std::int64_t work = group_bytes * static_cast<std::int64_t>(engines_.size());
   if (limit > 0 && work > limit) {
     fail("{} devices need about {} MiB of host memory, --memory allows {} MiB", engines_.size(), work >> 20,

@@ -23,8 +23,9 @@ std::vector<StreamItem> stream_items(const DumpReader& reader, const std::vector
 /// shows the rates.
 class DumpStream {
  public:
-  /// `group_bytes`: host memory that work on the largest group needs (check_memory).
-  DumpStream(const CommonOptions& options, std::int64_t group_bytes);
+  /// `group_bytes`: host memory that work on the largest group needs (check_memory). `in_order`: one engine
+  /// computes one group after the other; a usage error if --device names several.
+  DumpStream(const CommonOptions& options, std::int64_t group_bytes, bool in_order = false);
 
   /// What all engines have in common.
   const Engine& engine() const { return *engines_[0]; }

@@ -18,6 +18,7 @@
 #include "cli/output.hpp"
 #include "cli/terminal.hpp"
 #include "cli/threshold_options.hpp"
+#include "recall/frontier.hpp"
 #include "recall/head_map_svg.hpp"
 #include "recall/sparsity.hpp"
 
@@ -47,8 +48,12 @@ class Job {
     } else {
       thresholds_ = read_thresholds(options.thresholds);
       runs_ = {cli::thresholds_run(*thresholds_, options.thresholds, options.method)};
+      states_.resize(1);
       for (const GroupSelection& group : groups_) request(runs_[0], group);  // every head is there
     }
+    states_.clear();
+    for (const MethodRun& run : runs_)
+      states_.push_back(run.method->model_state ? run.method->model_state(run.params) : nullptr);
     check(options, runs_.size());
     group_bytes_ = cli::check_memory(reader_, groups_, options.common.memory_limit());
   }
@@ -59,6 +64,9 @@ class Job {
  private:
   PlanRequest request(const MethodRun& run, const GroupSelection& group) const {
     PlanRequest made{run.params, {}};
+    made.layer = group.layer;
+    made.first_q_head = group.first_head;
+    made.state = states_[static_cast<std::size_t>(&run - runs_.data())];
     if (thresholds_) {
       const Geometry& g = reader_.layer(group.layer).geometry;
       made.knobs = cli::group_knobs(*thresholds_, options_.thresholds, group, g.q_heads / g.kv_heads,
@@ -82,6 +90,9 @@ class Job {
   DumpReader reader_;
   std::vector<GroupSelection> groups_;
   std::vector<MethodRun> runs_;
+  /// Of methods that carry patterns from head to head: one prompt's, so that groups run in order and none is
+  /// skipped.
+  std::vector<std::shared_ptr<ModelState>> states_;
   std::optional<Thresholds> thresholds_;
   std::int64_t group_bytes_ = 0;  ///< host memory for work on one group
   std::optional<cli::DumpStream> stream_;
@@ -221,7 +232,8 @@ void Job::emit(const Json& row, bool kept) {
 }
 
 int Job::run() {
-  stream_.emplace(options_.common, group_bytes_);
+  const bool in_order = std::any_of(states_.begin(), states_.end(), [](const auto& state) { return state; });
+  stream_.emplace(options_.common, group_bytes_, in_order);
   output_.emplace(options_.common, columns_for_eyes(), columns(runs_));
   output_->shorten({"mass_recall", cli::Selection::Order::least, "that keep least"});
   const std::vector<cli::StreamItem> items = cli::stream_items(reader_, groups_);
@@ -231,9 +243,10 @@ int Job::run() {
                  {.wanted =
                       [&](std::size_t n) {
                         rows[n] = templates(groups_[n]);
-                        return !std::all_of(rows[n].begin(), rows[n].end(), [&](const ResultRow& row) {
-                          return output_->finished(row.unit) != nullptr;
-                        });
+                        return in_order ||
+                               !std::all_of(rows[n].begin(), rows[n].end(), [&](const ResultRow& row) {
+                                 return output_->finished(row.unit) != nullptr;
+                               });
                       },
                   .compute = [&](std::size_t n, Engine& engine,
                                  const LoadedGroup& loaded) { compute(groups_[n], engine, loaded, rows[n]); },
@@ -427,12 +440,17 @@ anchor-recall dump.h5 --method anchor,streaming --layers 0-3 -o rows.jsonl)");
   app.add_option("--head-map", options.head_map,
                  "With --svg: one head's attention mass and what the plan keeps")
       ->type_name("LAYER:HEAD");
+  app.add_option(
+         "--pareto", options.pareto,
+         "Instead of single knobs: every method's recall over density, and the density that recalls need")
+      ->type_name("F.svg");
   cli::add_output(app, options.common);
   cli::add_device(app, options.common);
   cli::add_common(app, options.common);
 }
 
 int run(const Options& options) {
+  if (!options.pareto.empty()) return run_frontier(options);
   Job job(options);
   return options.head_map.empty() ? job.run() : job.draw_head_map();
 }

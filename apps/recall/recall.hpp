@@ -19,6 +19,7 @@ struct Options {
   bool heatmap = false;                ///< in the terminal (on by default on one)
   std::string svg;                     ///< file of the layer x head heatmap, or of the head map
   std::string head_map;                ///< L:H
+  std::string pareto;                  ///< file of the recall-density curves; empty = rows of single runs
   std::vector<std::string> argv;
 };
 

@@ -111,8 +111,14 @@ __global__ void __launch_bounds__(kThreads, 2) cells_kernel(PlannerInputs in, XA
   }
 }
 
+bool is_hopper() {
+  const DeviceInfo device = device_info(current_device());
+  return device.major == 9 && device.minor == 0;
+}
+
 template <Element element>
 void run_cells(const PlannerInputs& in, const XAttentionCells& cells, int heads, CUstream_st* stream) {
+  if (is_hopper()) return sm90::xattention_cells<element>(in, cells, heads, stream);
   const auto kernel = cells.per_block == 8    ? cells_kernel<element, 1>
                       : cells.per_block == 16 ? cells_kernel<element, 2>
                                               : cells_kernel<element, 4>;

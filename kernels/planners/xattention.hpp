@@ -1,6 +1,8 @@
 #pragma once
 
-#include <cstdint>
+#include "anchor/kernels/planners.hpp"
+
+struct CUstream_st;
 
 namespace anchor::kernels {
 
@@ -12,5 +14,11 @@ struct XAttentionCells {
   int first_head;         ///< of the chunk
   float* lse;             ///< [heads of the chunk, count, blocks]: log2 of the sum of 2^score over a block
 };
+
+/// The same product on a Hopper card.
+namespace sm90 {
+template <Element element>
+void xattention_cells(const PlannerInputs& inputs, const XAttentionCells& cells, int heads, CUstream_st* stream);
+}
 
 }  // namespace anchor::kernels

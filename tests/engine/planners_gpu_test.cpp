@@ -52,7 +52,7 @@ const std::vector<Planned>& planned() {
       {"flashprefill", {{"correction", "0"}}, "alpha", 0.7, 0.701, 0.699},
       {"flashprefill", {{"correction", "0"}, {"pack", "head"}, {"block", "64"}}, "alpha", 0.6, 0.601, 0.599},
       {"flashprefill", {{"correction", "0"}, {"score", "mean"}}, "alpha", 0.7, 0.701, 0.699},
-      {"flashprefill", {{"correction", "0"}}, "alpha", 0, 0, 0},
+      {"flashprefill", {}, "alpha", 0, 0, 0},
       {"sale", {}, "theta_h", 0.1, 0.14, 0.07},
       {"sale", {{"quant", "2"}, {"window", "256"}}, "theta_h", 0.05, 0.07, 0.035},
       {"sale", {}, "theta_h", 0, 0, 0},
@@ -166,9 +166,6 @@ TEST_CASE("planners of whole prefills refuse chunks, and options without kernels
   const Method& method = find_method("xattention");
   CHECK_THROWS_WITH_AS(engine->plan(method, {default_params(method), {}}, *inputs, 128, 600),
                        doctest::Contains("whole prefill"), Error);
-  const Method& flash = find_method("flashprefill");
-  CHECK_THROWS_WITH_AS(engine->plan(flash, {default_params(flash), {}}, *inputs, 0, 600),
-                       doctest::Contains("correction=0"), Error);
   const Method& sparge = find_method("spargeattn");
   CHECK_THROWS_WITH_AS(engine->plan(sparge, {params_of(sparge, {{"pv", "20"}}), {}}, *inputs, 0, 600),
                        doctest::Contains("pv=inf"), Error);

@@ -79,6 +79,7 @@ class BlockPlanner final : public CudaPlanner {
     plan_.groups = selection_.grid.tiles;
     plan_.block_offsets = lists_.offsets.data<std::int64_t>();
     plan_.blocks = lists_.items.data<std::int32_t>();
+    plan_.mean_correction = selection_.mean_correction;
     plan_.column_offsets = no_columns_.data<std::int64_t>();
   }
 

@@ -33,7 +33,8 @@ struct DeviceLists {
 /// How a method selects blocks.
 struct BlockSelection {
   kernels::BlockGrid grid;
-  int head_copies = 1;          ///< plan heads that share one head of the grid
+  int head_copies = 1;  ///< plan heads that share one head of the grid
+  bool mean_correction = false;
   kernels::DeviceBuffer knobs;  ///< kept for the launches
   std::size_t workspace_bytes = 0;
   std::function<void(std::uint32_t* bits, void* workspace, const kernels::Stream& stream)> select;

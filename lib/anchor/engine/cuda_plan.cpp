@@ -13,12 +13,12 @@ const T* CudaLists::keep(const std::vector<T>& values, const kernels::Stream& st
 }
 
 CudaLists::CudaLists(const SparsePlan& plan, const kernels::Stream& stream) {
-  check_mean_correction(plan.mean_correction);
   check_pv_skip(plan.pv_skip);
   params.q_tile = plan.q_tile;
   params.kv_tile = plan.kv_tile;
   params.tiles_per_row = plan.tiles_per_row;
   params.groups = plan.groups();
+  params.mean_correction = plan.mean_correction;
   params.block_offsets = keep(plan.blocks.offsets, stream);
   params.blocks = keep(plan.blocks.items, stream);
   params.column_offsets = keep(plan.columns.offsets, stream);
@@ -54,10 +54,6 @@ RowLists fetch_lists(const std::int64_t* offsets, const std::int32_t* items, std
 
 }  // namespace
 
-void check_mean_correction(bool wanted) {
-  if (wanted) fail("mean correction is not supported on a CUDA device; set correction=0 or use the CPU");
-}
-
 void check_pv_skip(std::optional<double> pv_skip) {
   // What pv_skip leaves out beyond 40 octaves is below the resolution of float sums: it may as well be added.
   if (pv_skip && *pv_skip < 40) fail("pv_skip is not supported on a CUDA device; set pv=inf or use the CPU");
@@ -68,7 +64,8 @@ SparsePlan download_plan(const kernels::PlanParams& params, const Geometry& geom
   SparsePlan plan{.geometry = geometry,
                   .q_tile = params.q_tile,
                   .kv_tile = params.kv_tile,
-                  .tiles_per_row = params.tiles_per_row};
+                  .tiles_per_row = params.tiles_per_row,
+                  .mean_correction = params.mean_correction};
   plan.blocks = fetch_lists(params.block_offsets, params.blocks, plan.rows(), stream);
   plan.columns = fetch_lists(params.column_offsets, params.columns, plan.rows(), stream);
   if (params.dup_offsets) plan.dup = fetch_lists(params.dup_offsets, params.dup, plan.rows(), stream);

@@ -19,9 +19,7 @@ struct CudaLists {
   std::vector<kernels::DeviceBuffer> buffers_;
 };
 
-/// Data errors for what the kernels do not compute: correction by means, and skipping of what is not
-/// negligible.
-void check_mean_correction(bool wanted);
+/// A data error for what the kernels do not compute: skipping of what is not negligible.
 void check_pv_skip(std::optional<double> pv_skip);
 
 /// The plan whose lists are on the device, read back.

@@ -1,5 +1,4 @@
 #include "anchor/engine/block_planner_cuda.hpp"
-#include "anchor/engine/cuda_plan.hpp"
 #include "anchor/method/flashprefill.hpp"
 
 namespace anchor {
@@ -8,7 +7,6 @@ namespace anchor {
 std::unique_ptr<CudaPlanner> make_flashprefill_planner(const PlanRequest& request, const CudaInputs& inputs,
                                                        std::int64_t begin, std::int64_t end) {
   const kernels::PlannerInputs in = planner_inputs("flashprefill", inputs, begin, end);
-  check_mean_correction(request.params.integer("correction") != 0);
   kernels::FlashPrefillParams params;
   params.block = static_cast<int>(request.params.integer("block"));
   params.packed_heads = flash_packed_heads(inputs.geometry(), request.params);
@@ -22,6 +20,7 @@ std::unique_ptr<CudaPlanner> make_flashprefill_planner(const PlanRequest& reques
   return make_block_planner(inputs, {.grid = {in.shape.q_heads / params.packed_heads, in.shape.q_len,
                                               params.block / params.packed_heads, params.block},
                                      .head_copies = params.packed_heads,
+                                     .mean_correction = request.params.integer("correction") != 0,
                                      .knobs = std::move(knobs),
                                      .workspace_bytes = kernels::workspace_bytes(in, params),
                                      .select = [in, params](auto* bits, void* workspace, const auto& stream) {

@@ -47,6 +47,27 @@ Visible visible_keys(const SparsePlan& plan, QueryRow at) {
   return visible;
 }
 
+/// The mean of stored rows [begin, begin + rows) as float64.
+std::vector<double> mean_row(const Tensor& tensor, std::int64_t head, std::int64_t begin, std::int64_t rows) {
+  std::vector<double> mean(static_cast<std::size_t>(tensor.shape[2]), 0);
+  for (std::int64_t r = begin; r < begin + rows; ++r) {
+    const std::vector<double> row = stored_row(tensor, head, r);
+    for (std::size_t c = 0; c < mean.size(); ++c) mean[c] += row[c] / static_cast<double>(rows);
+  }
+  return mean;
+}
+
+/// Starts of the blocks that count through their means in a row's output.
+std::vector<std::int64_t> mean_blocks(const SparsePlan& plan, QueryRow at) {
+  std::vector<std::int64_t> starts;
+  if (!plan.mean_correction) return starts;
+  const auto listed = plan.blocks[plan.row_of(at.head, at.row)];
+  const std::int64_t first = plan.geometry.q_start + at.row / plan.q_tile * plan.q_tile;
+  for (std::int64_t start = 0; start + plan.kv_tile <= first; start += plan.kv_tile)
+    if (!std::binary_search(listed.begin(), listed.end(), start)) starts.push_back(start);
+  return starts;
+}
+
 struct RowError {
   double out = 0, lse = 0;
 };
@@ -69,12 +90,21 @@ RowError row_error(const KvGroup& layer, const SparsePlan& plan, QueryRow at, st
   }
   double set_sum = 0, sum = 0;
   std::vector<double> mean(dim, 0), spread(dim, 0);
-  for (std::size_t n = 0; n < score.size(); ++n) {
-    const double p = std::exp(score[n] - top), weighted = p * visible.weight[n];
-    set_sum += p;
+  const auto add = [&](double weighted, const std::vector<double>& v) {
     sum += weighted;
-    const std::vector<double> v = stored_row(layer.v, kv_head, visible.keys[n]);
     for (std::size_t c = 0; c < dim; ++c) mean[c] += weighted * v[c], spread[c] += weighted * std::abs(v[c]);
+  };
+  for (std::size_t n = 0; n < score.size(); ++n) {
+    const double p = std::exp(score[n] - top);
+    set_sum += p;
+    add(p * visible.weight[n], stored_row(layer.v, kv_head, visible.keys[n]));
+  }
+  for (const std::int64_t start : mean_blocks(plan, at)) {
+    const std::vector<double> k = mean_row(layer.k, kv_head, start, plan.kv_tile);
+    double dot = 0;
+    for (std::size_t c = 0; c < dim; ++c) dot += q[c] * k[c];
+    add(plan.kv_tile * std::exp(dot * g.softmax_scale - top),
+        mean_row(layer.v, kv_head, start, plan.kv_tile));
   }
   RowError error;
   const auto share = [](double difference, double allowed) {

@@ -101,6 +101,7 @@ DevicePlanLists::DevicePlanLists(const SparsePlan& plan, const kernels::Stream& 
   params.kv_tile = plan.kv_tile;
   params.tiles_per_row = plan.tiles_per_row;
   params.groups = plan.groups();
+  params.mean_correction = plan.mean_correction;
   params.block_offsets = block_offsets.data<std::int64_t>();
   params.blocks = blocks.data<std::int32_t>();
   params.column_offsets = column_offsets.data<std::int64_t>();
@@ -120,7 +121,7 @@ AttentionResult device_attention(const AttentionInputs& inputs, const SparsePlan
                                  kernels::Path path, bool out_f32) {
   const Geometry& g = inputs.geometry;
   const kernels::Stream stream;
-  const DeviceInputs device(inputs, dtype, stream, &plan);
+  const DeviceInputs device(inputs, dtype, stream, plan.mean_correction ? nullptr : &plan);  // means read all keys
   const DevicePlanLists lists(plan, stream);
   const std::int64_t out_rows = g.q_len + kPaddingRows;
   const DType out_type = out_f32 ? DType::f32 : dtype;

@@ -1,0 +1,24 @@
+#pragma once
+
+#include "anchor/method/method.hpp"
+
+namespace anchor {
+
+/// The values of a method's knob on a scale that searches can halve: place 0 keeps least, place 1 most. Knobs
+/// that count tokens or blocks, and those without an upper bound (from 1e-6 on), are spaced evenly in their
+/// logarithm; thresholds on scores lie within [-64, 64].
+class KnobScale {
+ public:
+  /// A usage error if the method has no knob.
+  KnobScale(const Method& method, const Geometry& geometry);
+  double knob(double place) const;
+  /// `params` with the knob of a place, and with the method's second budget in the same proportion.
+  Params params_at(const Params& params, double place) const;
+
+ private:
+  const Method& method_;
+  bool whole_ = false, logarithmic_ = false;
+  double low_ = 0, high_ = 0;
+};
+
+}  // namespace anchor
