@@ -64,7 +64,7 @@ class Clusters(ToolTest):
         self.assertNotEqual([r["density"] for r in shared[4:]], [r["density"] for r in alone[4:]])
 
     def test_a_cut_of_nothing_shares_nothing(self):
-        dump, file = self.dump(layers=1, length=100), self.path("c.json")
+        dump, file = self.dump(layers=1, length=1000), self.path("c.json")
         self.assertEqual(run("anchor-sweep", "cluster", dump, "--cut", 0, "--out", file).returncode, 0)
         with open(file) as text:
             self.assertEqual(json.load(text)["shared_clusters"], [])
