@@ -5,6 +5,7 @@
 
 #include "anchor/attention/cpu_executor.hpp"
 #include "anchor/attention/reference.hpp"
+#include "anchor/base/dtype.hpp"
 #include "anchor/base/error.hpp"
 #include "anchor/method/method.hpp"
 #include "anchor/plan/plan_stats.hpp"
@@ -231,4 +232,58 @@ TEST_CASE("with blocks of one row, a query sees all that lies within theta of it
     const auto mine = weights_of(rows, 0, i), theirs = weights_of(oracle, 0, i);
     for (std::size_t j = 0; j < mine.size(); ++j) CHECK(mine[j] >= theirs[j]);
   }
+}
+
+TEST_CASE("rounding=official compares in log2 units with the released kernels' bfloat16 steps") {
+  auto inputs = random_inputs(square(300, 32), 21);
+  for (auto* values : {&inputs.q, &inputs.k})
+    for (float& x : *values) x = round_bf16(x);
+  constexpr std::int64_t b = 16, s = 64;
+  constexpr float log2e = 1.44269504f;
+  PlanRequest made = request(4.5, b, s / b);
+  made.params.set("rounding", "official");
+  const SparsePlan got = plan(inputs.view(), made);
+  CHECK(validate(got) == "");
+  const Geometry& g = inputs.geometry;
+  const auto sigma = static_cast<float>(g.softmax_scale);
+  const auto dot = [&](const std::vector<float>& q, std::int64_t j) {
+    float sum = 0;
+    for (int c = 0; c < g.head_dim; ++c)
+      sum += q[static_cast<std::size_t>(c)] * inputs.k[static_cast<std::size_t>(j * g.head_dim + c)];
+    return sum;
+  };
+  std::int64_t different = 0, compared = 0;
+  for (std::int64_t group = 1; group < got.groups(); ++group) {
+    std::vector<std::int32_t> expected;
+    std::vector<bool> on(300, false);
+    for (std::int64_t first = group * s; first < std::min(g.q_len, (group + 1) * s); first += b) {
+      const std::int64_t rows = std::min(b, g.q_len - first);
+      std::vector<float> mean(static_cast<std::size_t>(g.head_dim), 0);
+      float anchor = 0;
+      for (std::int64_t i = first; i < first + rows; ++i) {
+        std::vector<float> q(inputs.view().q_row(0, i), inputs.view().q_row(0, i) + g.head_dim);
+        for (std::size_t c = 0; c < q.size(); ++c) {
+          mean[c] += q[c] / static_cast<float>(rows);
+          q[c] = round_bf16(round_bf16(q[c] * round_bf16(sigma)) * round_bf16(log2e));
+        }
+        float top = -std::numeric_limits<float>::infinity();
+        for (std::int64_t j = 0; j <= i; ++j)
+          if (j < b || j >= group * s - b) top = std::max(top, dot(q, j));
+        anchor += top / static_cast<float>(rows);
+      }
+      for (float& x : mean) x = round_bf16(x);
+      for (std::int64_t j = b; j < group * s - b; ++j)
+        if (round_bf16(dot(mean, j) * (sigma * log2e)) + 4.5f * log2e >= round_bf16(anchor))
+          on[static_cast<std::size_t>(j)] = true;
+    }
+    const auto columns = got.columns[group];
+    for (std::int32_t j = 0; j < 300; ++j) {
+      const bool listed = std::binary_search(columns.begin(), columns.end(), j);
+      different += listed != on[static_cast<std::size_t>(j)];
+      compared += listed;
+    }
+  }
+  CHECK(compared > 50);
+  CHECK(different <= 2);  // sums in another order may step over a rounding boundary
+  CHECK_THROWS_AS(find_method("anchor").granularity(made.params, g), Error);
 }

@@ -1,6 +1,7 @@
 #include "anchor/engine/anchor_cuda.hpp"
 
 #include "anchor/engine/cuda_planner.hpp"
+#include "anchor/method/param_specs.hpp"
 
 namespace anchor {
 namespace {
@@ -116,7 +117,8 @@ class AnchorPlanner final : public CudaPlanner {
 
 std::optional<kernels::AnchorParams> anchor_params(const Params& given, const CudaInputs& inputs,
                                                    std::int64_t begin, std::int64_t end) {
-  if (given.choice("anchor") != "window") return std::nullopt;  // the ablations are planned on the CPU
+  // The ablations and the released rounding are planned on the CPU.
+  if (given.choice("anchor") != "window" || official_rounding(given)) return std::nullopt;
   kernels::AnchorParams params;
   params.shape = inputs.shape(begin, end);
   params.block = static_cast<int>(given.integer("block"));

@@ -2,11 +2,13 @@
 #include <limits>
 
 #include "anchor/base/aligned.hpp"
+#include "anchor/base/dtype.hpp"
 #include "anchor/base/error.hpp"
 #include "anchor/base/matrix_ops.hpp"
 #include "anchor/base/parallel.hpp"
 #include "anchor/method/anchor_windows.hpp"
 #include "anchor/method/method.hpp"
+#include "anchor/method/param_specs.hpp"
 
 // "AnchorAttention: Difference-Aware Sparse Attention with Stripe Granularity", arXiv 2505.23520.
 //
@@ -26,28 +28,38 @@ struct Windows : AnchorWindows {
                       params.choice("mode") == "v4",
                       params.choice("tail") == "dense" ||
                           (params.choice("tail") == "auto" && params.choice("mode") == "v4")),
-        anchor(params.choice("anchor")) {
+        anchor(params.choice("anchor")),
+        official(official_rounding(params)) {
     if (geometry.q_start % group != 0) {
       fail("anchor: a chunk must start at a multiple of the group ({} rows), not at {}", group,
            geometry.q_start);
     }
   }
   std::string anchor;
+  bool official;  ///< round as the released kernels do on bfloat16 inputs, scores in log2 units
 };
+
+constexpr float log2e = 1.44269504088896341f;
 
 /// Row anchors of query rows [row, row + rows) of one head: each row's largest score over the keys outside
 /// `hole` (over all causal keys where the anchor is global).
+/// Official: queries times sigma times log2 e, rounded each time, the constants too.
 std::vector<float> row_anchors(const AttentionInputs& head, std::int64_t row, std::int64_t rows,
-                               KeyRange hole) {
+                               KeyRange hole, bool official) {
   const Geometry& g = head.geometry;
+  const auto sigma = static_cast<float>(g.softmax_scale);
+  AlignedVector<float> q(head.q_row(0, row), head.q_row(0, row) + rows * g.head_dim);
+  if (official) {
+    for (float& x : q) x = round_bf16(round_bf16(x * round_bf16(sigma)) * round_bf16(log2e));
+  }
   std::vector<float> anchors(static_cast<std::size_t>(rows), -infinity);
   AlignedVector<float> score(static_cast<std::size_t>(rows * chunk_keys));
   const std::int64_t reach = g.visible(row + rows - 1);
   const auto visit = [&](KeyRange keys) {
     for (std::int64_t key = keys.begin; key < keys.end; key += chunk_keys) {
       const std::int64_t count = std::min(chunk_keys, keys.end - key);
-      matrix_ops().gemm_nt(rows, count, g.head_dim, static_cast<float>(g.softmax_scale), head.q_row(0, row),
-                           g.head_dim, head.k + key * g.head_dim, g.head_dim, score.data(), chunk_keys);
+      matrix_ops().gemm_nt(rows, count, g.head_dim, official ? 1.f : sigma, q.data(), g.head_dim,
+                           head.k + key * g.head_dim, g.head_dim, score.data(), chunk_keys);
       for (std::int64_t r = 0; r < rows; ++r) {
         const std::int64_t seen = std::clamp<std::int64_t>(g.visible(row + r) - key, 0, count);
         const float* s = score.data() + r * chunk_keys;
@@ -90,40 +102,67 @@ Pooled pool(const AttentionInputs& head, const Windows& windows, std::int64_t g)
     if (windows.anchor != "none") {
       const KeyRange hole = windows.anchor == "global" ? KeyRange{} : windows.hole(g);
       for (std::int64_t r = 0; r < rows; r += 128) {  // parts: a block may be long
-        for (const float a : row_anchors(head, row + r, std::min<std::int64_t>(128, rows - r), hole))
+        for (const float a :
+             row_anchors(head, row + r, std::min<std::int64_t>(128, rows - r), hole, windows.official))
           mean += static_cast<double>(a);
       }
       mean /= static_cast<double>(rows);
     }
     pooled.anchor.push_back(static_cast<float>(mean));
   }
+  if (windows.official) {
+    for (float& x : pooled.q) x = round_bf16(x);
+    for (float& x : pooled.anchor) x = round_bf16(x);
+  }
   return pooled;
+}
+
+/// Calls use(candidate, mean anchor, score) for every candidate key and pooled query of a group.
+template <class Use>
+void visit_scores(const AttentionInputs& head, const Windows& windows, std::int64_t g, const Use& use) {
+  const KeyRange keys = windows.candidates(g);
+  if (keys.size() == 0) return;
+  const Geometry& geometry = head.geometry;
+  const auto scale = static_cast<float>(geometry.softmax_scale) * (windows.official ? log2e : 1.f);
+  const Pooled pooled = pool(head, windows, g);
+  AlignedVector<float> score(static_cast<std::size_t>(pooled.count * chunk_keys));
+  for (std::int64_t key = keys.begin; key < keys.end; key += chunk_keys) {
+    const std::int64_t count = std::min(chunk_keys, keys.end - key);
+    matrix_ops().gemm_nt(pooled.count, count, geometry.head_dim, scale, pooled.q.data(), geometry.head_dim,
+                         head.k + key * geometry.head_dim, geometry.head_dim, score.data(), chunk_keys);
+    for (std::int64_t u = 0; u < pooled.count; ++u) {
+      const float anchor = pooled.anchor[static_cast<std::size_t>(u)];
+      for (std::int64_t n = 0; n < count; ++n)
+        use(static_cast<std::size_t>(key - keys.begin + n), anchor,
+            score[static_cast<std::size_t>(u * chunk_keys + n)]);
+    }
+  }
 }
 
 /// The critical theta of every candidate key of a group: t = min over the group's pooled queries of (anchor -
 /// score). The key is selected exactly when t <= theta, so plans and curves that read these numbers agree bit
 /// for bit (section 2.3: the minimum satisfies the inequality iff some pooled query does).
 std::vector<float> critical_theta(const AttentionInputs& head, const Windows& windows, std::int64_t g) {
-  const KeyRange keys = windows.candidates(g);
-  std::vector<float> critical(static_cast<std::size_t>(keys.size()), infinity);
-  if (keys.size() == 0) return critical;
-  const Geometry& geometry = head.geometry;
-  const Pooled pooled = pool(head, windows, g);
-  AlignedVector<float> score(static_cast<std::size_t>(pooled.count * chunk_keys));
-  for (std::int64_t key = keys.begin; key < keys.end; key += chunk_keys) {
-    const std::int64_t count = std::min(chunk_keys, keys.end - key);
-    matrix_ops().gemm_nt(pooled.count, count, geometry.head_dim, static_cast<float>(geometry.softmax_scale),
-                         pooled.q.data(), geometry.head_dim, head.k + key * geometry.head_dim,
-                         geometry.head_dim, score.data(), chunk_keys);
-    for (std::int64_t u = 0; u < pooled.count; ++u) {
-      const float anchor = pooled.anchor[static_cast<std::size_t>(u)];
-      for (std::int64_t n = 0; n < count; ++n) {
-        float& t = critical[static_cast<std::size_t>(key - keys.begin + n)];
-        t = std::min(t, anchor - score[static_cast<std::size_t>(u * chunk_keys + n)]);
-      }
-    }
-  }
+  std::vector<float> critical(static_cast<std::size_t>(windows.candidates(g).size()), infinity);
+  visit_scores(head, windows, g, [&](std::size_t n, float anchor, float score) {
+    critical[n] = std::min(critical[n], anchor - score);
+  });
   return critical;
+}
+
+/// Which candidates of a group are selected.
+std::vector<bool> selected_keys(const AttentionInputs& head, const Windows& windows, std::int64_t g,
+                                float theta) {
+  std::vector<bool> selected(static_cast<std::size_t>(windows.candidates(g).size()), false);
+  if (windows.official) {
+    visit_scores(head, windows, g, [&](std::size_t n, float anchor, float score) {
+      if (round_bf16(score) + theta * log2e >= anchor) selected[n] = true;
+    });
+    return selected;
+  }
+  const std::vector<float> critical = critical_theta(head, windows, g);
+  for (std::size_t n = 0; n < critical.size(); ++n) selected[n] = critical[n] <= theta;
+  return selected;
 }
 
 SparsePlan plan_anchor(const AttentionInputs& inputs, const PlanRequest& request) {
@@ -139,9 +178,9 @@ SparsePlan plan_anchor(const AttentionInputs& inputs, const PlanRequest& request
     const int head = static_cast<int>(row / plan.groups());
     const std::int64_t g = row % plan.groups();
     const auto theta = static_cast<float>(request.knob("theta", head));
-    const std::vector<float> critical = critical_theta(inputs.head(head), windows, g);
-    for (std::size_t n = 0; n < critical.size(); ++n) {
-      if (critical[n] <= theta)
+    const std::vector<bool> keys = selected_keys(inputs.head(head), windows, g, theta);
+    for (std::size_t n = 0; n < keys.size(); ++n) {
+      if (keys[n])
         selected[static_cast<std::size_t>(row)].push_back(
             static_cast<std::int32_t>(windows.candidates(g).begin + static_cast<std::int64_t>(n)));
     }
@@ -230,10 +269,12 @@ Method anchor_method() {
                  choice("tail", {"auto", "sparse", "dense"},
                         "partial last group; auto = sparse in clean, dense in v4"),
                  choice("anchor", {"window", "none", "global"},
-                        "row anchor: over initial block and local window; none: 0; global: over all keys")},
+                        "row anchor: over initial block and local window; none: 0; global: over all keys"),
+                 rounding_param("bfloat16 queries, anchors and scores, in log2 units")},
       .plan_cpu = plan_anchor,
       .granularity =
           [](const Params& params, const Geometry&) {
+            if (official_rounding(params)) fail_usage("anchor: exact curves need rounding=exact");
             return MassGranularity{.group_rows = params.integer("block") * params.integer("step")};
           },
       .critical_cpu = critical_anchor};

@@ -10,8 +10,8 @@ namespace anchor {
 namespace {
 
 constexpr double left = 56, top = 40, width = 560, height = 380, legend = 190, bottom = 46;
-constexpr std::array colors{"#1b6ca8", "#d1495b", "#2e8b57", "#edae49", "#7b4fa3", "#00798c", "#8c564b",
-                            "#e377c2", "#7f7f7f", "#bcbd22", "#17becf", "#003f5c", "#ff7c43", "#665191",
+constexpr std::array colors{"#1b6ca8", "#d1495b", "#2e8b57", "#edae49", "#7b4fa3", "#ff7c43", "#8c564b",
+                            "#e377c2", "#7f7f7f", "#bcbd22", "#17becf", "#003f5c", "#00798c", "#665191",
                             "#a05195", "#2f4b7c", "#f95d6a", "#488f31", "#de425b"};
 
 }  // namespace
@@ -21,12 +21,14 @@ std::string frontier_svg(const std::vector<FrontierLine>& lines, const std::stri
   for (const FrontierLine& line : lines)
     if (!line.density.empty() && line.density.front() > 0) least = std::min(least, line.density.front());
   least = std::max(least, 1e-3);
-  constexpr double lowest = 0.5;  // recalls below this are of no use to anybody
+  // Recalls on a logarithmic scale of what they lose: most methods differ between .9 and .99.
+  constexpr double most_lost = 0.5, least_lost = 0.002;
   const auto x = [&](double density) {
     return left + width * (1 - std::log(std::clamp(density, least, 1.)) / std::log(least));
   };
   const auto y = [&](double recall) {
-    return top + height * (1 - (std::clamp(recall, lowest, 1.) - lowest) / (1 - lowest));
+    const double lost = std::clamp(1 - recall, least_lost, most_lost);
+    return top + height * std::log(lost / least_lost) / std::log(most_lost / least_lost);
   };
   Svg svg(left + width + legend, top + height + bottom);
   svg.text(left, 22, title, Svg::Align::start, 14);
@@ -35,7 +37,7 @@ std::string frontier_svg(const std::vector<FrontierLine>& lines, const std::stri
     svg.path(fmt::format("M{:.1f} {:.1f}V{:.1f}", x(tick), top, top + height), "stroke:#e4e4e4");
     svg.text(x(tick), top + height + 16, fmt::format("{:g}%", 100 * tick), Svg::Align::middle);
   }
-  for (const double tick : {0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99}) {
+  for (const double tick : {0.5, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995}) {
     svg.path(fmt::format("M{:.1f} {:.1f}H{:.1f}", left, y(tick), left + width), "stroke:#e4e4e4");
     svg.text(left - 6, y(tick) + 4, fmt::format("{:g}", tick), Svg::Align::end);
   }
