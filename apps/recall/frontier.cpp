@@ -41,12 +41,12 @@ class Replayed {
         inputs_(inputs),
         heads_(std::move(heads)),
         scale_(*sweep.run.method, inputs.geometry()),
-        dense_(dense_attention(engine, inputs)) {}
+        dense_(engine.dense_reference(inputs)) {}
 
   CurvePoint at(double place) {
     check_interrupt();
     const Params params = scale_.params_at(sweep_.run.params, place);
-    const Replay result = replay(engine_, inputs_, *sweep_.run.method, {params, {}}, dense_);
+    const Replay result = replay(engine_, inputs_, *sweep_.run.method, {params, {}}, *dense_);
     plan_path = result.plan_path;
     CurvePoint point{params.real(sweep_.run.method->knob), 0, 0};
     for (const int head : heads_) {
@@ -65,7 +65,7 @@ class Replayed {
   const Inputs& inputs_;
   std::vector<int> heads_;
   KnobScale scale_;
-  AttentionResult dense_;
+  std::unique_ptr<DenseReference> dense_;
 };
 
 /// Halves the widest gap, in density or recall, between neighbouring places until there are enough of them.
