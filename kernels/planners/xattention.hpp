@@ -18,7 +18,8 @@ struct XAttentionCells {
 /// The same product on a Hopper card.
 namespace sm90 {
 template <Element element>
-void xattention_cells(const PlannerInputs& inputs, const XAttentionCells& cells, int heads, CUstream_st* stream);
+void xattention_cells(const PlannerInputs& inputs, const XAttentionCells& cells, int heads,
+                      CUstream_st* stream);
 }
 
 }  // namespace anchor::kernels

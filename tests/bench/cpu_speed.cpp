@@ -7,9 +7,9 @@
 
 #include "anchor/attention/cpu_executor.hpp"
 #include "anchor/base/matrix_ops.hpp"
+#include "anchor/mass/curve.hpp"
 #include "anchor/method/method.hpp"
 #include "anchor/plan/plan_stats.hpp"
-#include "anchor/mass/curve.hpp"
 #include "support/random.hpp"
 
 using namespace anchor;
@@ -41,8 +41,9 @@ int main(int argc, char** argv) {
     request.params.set("step", static_cast<double>(step));
     Curve curve;
     const double sweep_s = seconds([&] {
-      curve = exact_curve(anchor.critical_cpu(inputs, 0, request.params,
-                                              cpu_mass_map(inputs, anchor.granularity(request.params, inputs.geometry))));
+      curve = exact_curve(
+          anchor.critical_cpu(inputs, 0, request.params,
+                              cpu_mass_map(inputs, anchor.granularity(request.params, inputs.geometry))));
     });
     sweeps += fmt::format(R"({}{{"step":{},"thresholds":{},"s":{:.5f}}})", sweeps.empty() ? "" : ",", step,
                           curve.size(), sweep_s);

@@ -6,9 +6,9 @@
 #include "device/wgmma.cuh"
 #include "planners/xattention.hpp"
 
-// XAttention's product of cells on Hopper: 128 row cells x 256 column cells a block of threads, a product `stride *
-// head_dim` deep that streams through shared memory 64 elements at a time. One warpgroup copies, two multiply 64
-// rows each. The epilogue is that of planners/xattention.cu.
+// XAttention's product of cells on Hopper: 128 row cells x 256 column cells a block of threads, a product
+// `stride * head_dim` deep that streams through shared memory 64 elements at a time. One warpgroup copies,
+// two multiply 64 rows each. The epilogue is that of planners/xattention.cu.
 namespace anchor::kernels::sm90 {
 
 constexpr int cell_rows = 128, cell_columns = 256, cell_depth = 64, cell_stages = 4;
@@ -21,7 +21,8 @@ struct alignas(1024) CellsShared {
 
 /// d[64 x 128] += a[64 x 16] . b[16 x 128], both from shared memory by descriptor. Asynchronous.
 template <Element element>
-__device__ __forceinline__ void wgmma_shared(float (&d)[64], std::uint64_t a, std::uint64_t b, bool accumulate) {
+__device__ __forceinline__ void wgmma_shared(float (&d)[64], std::uint64_t a, std::uint64_t b,
+                                             bool accumulate) {
 #define ANCHOR_WGMMA_SS(TYPE)                                                                           \
   asm volatile(                                                                                         \
       "{\n.reg .pred p;\nsetp.ne.b32 p, %66, 0;\n"                                                      \
@@ -51,12 +52,13 @@ __device__ __forceinline__ void wgmma_shared(float (&d)[64], std::uint64_t a, st
 
 /// A producer thread's 16-byte column of every 16th row of an operand whose rows are cells.
 struct CellCopy {
-  const char* row;         ///< the thread's first cell, at the thread's column
+  const char* row;          ///< the thread's first cell, at the thread's column
   std::int64_t cell_bytes;  ///< from one cell to the next
-  unsigned target;         ///< in the stage
+  unsigned target;          ///< in the stage
   int first, stride, tokens;
 
-  __device__ CellCopy(const void* head, std::int64_t token_bytes, int first_cell, int cell_stride, int token_count)
+  __device__ CellCopy(const void* head, std::int64_t token_bytes, int first_cell, int cell_stride,
+                      int token_count)
       : cell_bytes(token_bytes * cell_stride), stride(cell_stride), tokens(token_count) {
     const int column = threadIdx.x % 8, in_tile = threadIdx.x / 8;
     first = first_cell + in_tile;
@@ -75,7 +77,8 @@ struct CellCopy {
 #pragma unroll
       for (int n = 0; n < rows / 16; ++n) {
         const bool valid = (first + n * 16) * stride + a < tokens;
-        copy16(stage + target + n * 16 * 128, valid ? from + n * 16 * cell_bytes : row - first * cell_bytes, valid);
+        copy16(stage + target + n * 16 * 128, valid ? from + n * 16 * cell_bytes : row - first * cell_bytes,
+               valid);
       }
     }
   }
@@ -83,8 +86,8 @@ struct CellCopy {
 
 /// log2 of the sums of 2^score over blocks of 8 `octets` columns, of a lane's two rows.
 template <int octets>
-__device__ __forceinline__ void store_cells(const XAttentionCells& cells, const float (&z)[64], int row, int column,
-                                            int local_head) {
+__device__ __forceinline__ void store_cells(const XAttentionCells& cells, const float (&z)[64], int row,
+                                            int column, int local_head) {
   const float scale = cells.scale * log2e;
   const int lane = threadIdx.x % 32;
 #pragma unroll
@@ -145,8 +148,8 @@ __global__ void __launch_bounds__(384, 1)
     lower_registers<40>();
     const int tokens = static_cast<int>(in.shape.kv_len), last = cells.stride - 1;
     const std::int64_t q_bytes = in.stride_q_token * 2, k_bytes = in.stride_kv_token * 2;
-    const CellCopy q(static_cast<const char*>(in.q) + head * in.stride_q_head * 2, q_bytes, first_row, cells.stride,
-                     tokens);
+    const CellCopy q(static_cast<const char*>(in.q) + head * in.stride_q_head * 2, q_bytes, first_row,
+                     cells.stride, tokens);
     const CellCopy k(static_cast<const char*>(in.k) + kv_head * in.stride_kv_head * 2, k_bytes, first_column,
                      cells.stride, tokens);
     int a = 0, part = 0;  // token of the query cell; the key cell runs backwards
@@ -155,7 +158,8 @@ __global__ void __launch_bounds__(384, 1)
     for (int step = 0; step < steps; ++step) {
       barrier_wait(shared_address(&s.empty[stage]), parity);
       q.copy<cell_rows>(shared_address(s.q[stage]), a, a * q_bytes + part * cell_depth * 2);
-      k.copy<cell_columns>(shared_address(s.k[stage]), last - a, (last - a) * k_bytes + part * cell_depth * 2);
+      k.copy<cell_columns>(shared_address(s.k[stage]), last - a,
+                           (last - a) * k_bytes + part * cell_depth * 2);
       barrier_arrive_after_copies(shared_address(&s.full[stage]));
       if (++part == per_token) part = 0, ++a;
       next();

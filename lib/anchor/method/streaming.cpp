@@ -50,9 +50,8 @@ Method window_method(std::string name, std::string title, std::string arxiv, dou
           .knob = "local",
           .params = {tokens("sink", sink, 0, "initial keys that every query keeps"),
                      tokens("local", local, 1, "nearest keys that a query keeps, itself included")},
-          .plan_cpu = [](const AttentionInputs& inputs, const PlanRequest& request) {
-            return window_plan(inputs, request, 0);
-          },
+          .plan_cpu = [](const AttentionInputs& inputs,
+                         const PlanRequest& request) { return window_plan(inputs, request, 0); },
           .plan_is_static = true};
 }
 

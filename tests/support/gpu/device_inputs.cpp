@@ -121,7 +121,8 @@ AttentionResult device_attention(const AttentionInputs& inputs, const SparsePlan
                                  kernels::Path path, bool out_f32) {
   const Geometry& g = inputs.geometry;
   const kernels::Stream stream;
-  const DeviceInputs device(inputs, dtype, stream, plan.mean_correction ? nullptr : &plan);  // means read all keys
+  const DeviceInputs device(inputs, dtype, stream,
+                            plan.mean_correction ? nullptr : &plan);  // means read all keys
   const DevicePlanLists lists(plan, stream);
   const std::int64_t out_rows = g.q_len + kPaddingRows;
   const DType out_type = out_f32 ? DType::f32 : dtype;

@@ -35,7 +35,8 @@ struct PlanParams {
   /// none.
   const std::int32_t* local = nullptr;  ///< [q_heads]
   std::int32_t sink = 0, dense_from = 0;
-  /// Whole blocks before a tile that it does not list count in `out` through their means: aligned blocks alone.
+  /// Whole blocks before a tile that it does not list count in `out` through their means: aligned blocks
+  /// alone.
   bool mean_correction = false;
 };
 
