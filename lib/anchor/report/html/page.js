@@ -35,6 +35,6 @@ document.body.append(make("header", {}, make("h1", {}, make("bdi", {}, title)), 
     if (!step || at < 0 || !tabs[at + step]) return;
     tabs[at + step].focus();
     select(pages[at + step][0]);
-  } }, ...tabs), main);
+  } }, ...tabs), main, make("footer", { class: "soft" }, "Made by ", make("code", {}, command(data.made.argv)), ` (version ${data.made.version}, commit ${data.made.git_sha}); About has the commands behind every row.`));
 show();
 document.documentElement.dataset.ready = "1";
