@@ -200,17 +200,7 @@ void Job::compute(const GroupSelection& group, Engine& engine, const LoadedGroup
         row.plan_path = result.plan_path;
         if (options_.stats)
           row.sparsity = sparsity[static_cast<std::size_t>(group.heads[h] - group.first_head)];
-        row.density = head.stats.density();
-        row.work_density = head.stats.work_density();
-        row.stripe_density = head.stats.stripe_density();
-        row.mass_recall = head.recall.mean;
-        row.mass_recall_p05 = head.recall.p05;
-        row.mass_recall_min = head.recall.min;
-        row.output_recall_001 = head.difference.recall_001();
-        row.output_recall_0005 = head.difference.recall_0005();
-        row.out_rel_l2 = head.difference.relative_l2();
-        row.out_max_abs = head.difference.max_abs();
-        row.out_mean_abs = head.difference.mean_abs();
+        fill_measured(row, head);
       }
     } catch (const Error& error) {
       if (error.kind() != ErrorKind::data) throw;

@@ -81,8 +81,6 @@ void ChoiceRows::compute(const cli::GroupSelection& group, const std::vector<Joi
       const auto replays = measure_heads(engine, *inputs, *run.method, run.params, locals, knobs, *dense);
       for (std::size_t h = 0; h < locals.size(); ++h) {
         ResultRow& row = rows[h * choices.size() + n];
-        row.density = replays[h].stats.density();
-        row.mass_recall = replays[h].recall.mean;
         fill_measured(row, replays[h]);
       }
     }

@@ -25,18 +25,6 @@ CurvePoints measured_points(const std::vector<MeasuredPoint>& measured) {
 
 }  // namespace
 
-void fill_measured(ResultRow& row, const HeadReplay& replay) {
-  row.work_density = replay.stats.work_density();
-  row.stripe_density = replay.stats.stripe_density();
-  row.mass_recall_p05 = replay.recall.p05;
-  row.mass_recall_min = replay.recall.min;
-  row.output_recall_001 = replay.difference.recall_001();
-  row.output_recall_0005 = replay.difference.recall_0005();
-  row.out_rel_l2 = replay.difference.relative_l2();
-  row.out_max_abs = replay.difference.max_abs();
-  row.out_mean_abs = replay.difference.mean_abs();
-}
-
 ResultRow LayerSweep::template_row(const DumpReader& reader, const Engine& engine, int layer, int head,
                                    const cli::MethodRun& run, const char* kind) const {
   ResultRow row = cli::head_row(reader, layer, head);
@@ -128,11 +116,11 @@ bool LayerSweep::finished(const cli::Output& output) const {
 
 void LayerSweep::fill(LayerRows& rows, std::size_t at, HeadSweep& head, const std::string& plan_path) {
   ResultRow& row = rows.heads[at];
+  if (head.measured) fill_measured(row, *head.measured);
   row.value = head.found.knob;
-  row.density = head.found.density;
+  row.density = head.found.density;  // the curve's, with or without a replay
   row.mass_recall = head.found.mass_recall;
   row.plan_path = plan_path;
-  if (head.measured) fill_measured(row, *head.measured);
   if (head.shown) rows.curves[at].curve = curve_points(*head.shown);
   if (!rows.row_curves.empty()) rows.row_curves[at].curve = measured_points(head.row_curve);
   if (!rows.frontiers.empty()) rows.frontiers[at].curve = curve_points({head.frontier, true});

@@ -50,7 +50,4 @@ int run_fit(const Options& options, const Request& request);
 /// A sweep row's parameters: all but the knob, which is what is looked for.
 ScalarMap fixed_params(const cli::MethodRun& run);
 
-/// A replay's numbers in a result row.
-void fill_measured(ResultRow& row, const HeadReplay& replay);
-
 }  // namespace anchor::sweep

@@ -40,4 +40,18 @@ Replay replay(Engine& engine, const Inputs& inputs, const Method& method, const 
   return result;
 }
 
+void fill_measured(ResultRow& row, const HeadReplay& replay) {
+  row.density = replay.stats.density();
+  row.work_density = replay.stats.work_density();
+  row.stripe_density = replay.stats.stripe_density();
+  row.mass_recall = replay.recall.mean;
+  row.mass_recall_p05 = replay.recall.p05;
+  row.mass_recall_min = replay.recall.min;
+  row.output_recall_001 = replay.difference.recall_001();
+  row.output_recall_0005 = replay.difference.recall_0005();
+  row.out_rel_l2 = replay.difference.relative_l2();
+  row.out_max_abs = replay.difference.max_abs();
+  row.out_mean_abs = replay.difference.mean_abs();
+}
+
 }  // namespace anchor

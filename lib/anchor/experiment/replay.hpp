@@ -5,6 +5,7 @@
 
 #include "anchor/engine/dense_reference.hpp"
 #include "anchor/engine/engine.hpp"
+#include "anchor/experiment/result_row.hpp"
 #include "anchor/metrics/difference.hpp"
 #include "anchor/metrics/recall.hpp"
 #include "anchor/plan/plan_stats.hpp"
@@ -31,5 +32,8 @@ AttentionResult dense_attention(Engine& engine, const Inputs& inputs);
 /// at once.
 Replay replay(Engine& engine, const Inputs& inputs, const Method& method, const PlanRequest& request,
               DenseReference& dense);
+
+/// Density, recall and difference of a head in its result row.
+void fill_measured(ResultRow& row, const HeadReplay& replay);
 
 }  // namespace anchor
