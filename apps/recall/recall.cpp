@@ -30,12 +30,6 @@ using cli::MethodRun;
 
 void check(const Options& options, std::size_t runs);
 
-void write_file(const std::string& path, const std::string& text) {
-  OutputFile file(path);
-  file.write(text);
-  file.commit();
-}
-
 /// All runs over all selected groups of one dump.
 class Job {
  public:
@@ -360,7 +354,7 @@ void Job::draw_heatmaps() const {
       fmt::print(output_->markdown() ? stdout : stderr, "\n{}{}",
                  terminal_heatmap(shown, cli::terminal_colors(), width), layer_lines(n, width));
     }
-    if (!options_.svg.empty()) write_file(options_.svg, svg_heatmap(map));
+    if (!options_.svg.empty()) write_text_file(options_.svg, svg_heatmap(map));
   }
 }
 

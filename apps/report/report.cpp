@@ -57,12 +57,8 @@ std::optional<cli::MethodRun> run_of(const Json& row) {
   return run;
 }
 
-void write_figure(const Options& options, std::span<const Json> rows) {
-  OutputFile file(options.svg);
-  file.write(svg_chart(options.figure == "pareto"   ? pareto_figure(rows)
-                       : options.figure == "curves" ? curves_figure(rows)
-                                                    : bench_figure(rows)));
-  file.commit();
+Chart figure(const std::string& name, std::span<const Json> rows) {
+  return name == "pareto" ? pareto_figure(rows) : name == "curves" ? curves_figure(rows) : bench_figure(rows);
 }
 
 bool asks_for_method(const cli::MethodOptions& options) {
@@ -118,7 +114,7 @@ int run(const Options& options) {
       if (!options.svg.empty()) rows.push_back(std::move(row));
     });
   }
-  if (!options.svg.empty()) write_figure(options, rows);
+  if (!options.svg.empty()) write_text_file(options.svg, svg_chart(figure(options.figure, rows)));
   if (options.html.empty()) return 0;
   OutputFile file(options.html);
   if (dump.empty()) {

@@ -265,9 +265,7 @@ void Fit::write_thresholds() const {
   made.target = request_.target;
   for (const std::size_t n : sets_[0].fitted) made.calibrated_on.push_back(paths_[n]);
   made.layers = threshold_layers(fitted_);
-  OutputFile file(options_.thresholds_out);
-  file.write(thresholds_text(made));
-  file.commit();
+  write_text_file(options_.thresholds_out, thresholds_text(made));
 }
 
 int Fit::run() {

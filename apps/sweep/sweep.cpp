@@ -283,9 +283,7 @@ void Job::write_thresholds() const {
   if (options_.budget) made.target = {"density", made.target.statistic, *options_.budget};
   made.calibrated_on = {reader_.path()};
   made.layers = threshold_layers(allocated ? findings_[0].choices.back().heads : findings_[0].heads);
-  OutputFile file(options_.thresholds_out);
-  file.write(thresholds_text(made));
-  file.commit();
+  write_text_file(options_.thresholds_out, thresholds_text(made));
 }
 
 /// Names the heads that cannot reach the target; how many there are.

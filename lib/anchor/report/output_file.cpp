@@ -29,4 +29,10 @@ void OutputFile::commit() {
   file_.reset();
 }
 
+void write_text_file(const std::string& path, std::string_view text) {
+  OutputFile file(path);
+  file.write(text);
+  file.commit();
+}
+
 }  // namespace anchor

@@ -25,4 +25,7 @@ class OutputFile {
   std::unique_ptr<std::FILE, int (*)(std::FILE*)> file_;
 };
 
+/// Writes the whole file at once.
+void write_text_file(const std::string& path, std::string_view text);
+
 }  // namespace anchor
