@@ -58,6 +58,17 @@ bool DeviceLists::grow(const kernels::Stream& stream) {
   return true;
 }
 
+kernels::PlanParams plan_of(const DeviceLists& blocks, const DeviceLists& columns, int q_tile, int kv_tile,
+                            std::int64_t groups) {
+  return {.q_tile = q_tile,
+          .kv_tile = kv_tile,
+          .groups = groups,
+          .block_offsets = blocks.offsets.data<std::int64_t>(),
+          .blocks = blocks.items.data<std::int32_t>(),
+          .column_offsets = columns.offsets.data<std::int64_t>(),
+          .columns = columns.items.data<std::int32_t>()};
+}
+
 namespace {
 
 class BlockPlanner final : public CudaPlanner {
@@ -70,17 +81,13 @@ class BlockPlanner final : public CudaPlanner {
                             kernels::block_lists_workspace(selection_.grid, selection_.head_copies))),
         lists_(selection_.grid.rows() * selection_.head_copies,
                selection_.grid.rows() * selection_.head_copies * (selection_.grid.blocks / 8 + 1)),
-        no_columns_(static_cast<std::size_t>(lists_.rows + 1) * sizeof(std::int64_t)) {
-    no_columns_.fill(0, stream_);
+        no_columns_(lists_.rows, 0) {
+    no_columns_.offsets.fill(0, stream_);
     run(nullptr);
     if (lists_.grow(stream_)) run(nullptr);
-    plan_.q_tile = selection_.grid.q_tile;
-    plan_.kv_tile = selection_.grid.kv_tile;
-    plan_.groups = selection_.grid.tiles;
-    plan_.block_offsets = lists_.offsets.data<std::int64_t>();
-    plan_.blocks = lists_.items.data<std::int32_t>();
+    const kernels::BlockGrid& grid = selection_.grid;
+    plan_ = plan_of(lists_, no_columns_, grid.q_tile, grid.kv_tile, grid.tiles);
     plan_.mean_correction = selection_.mean_correction;
-    plan_.column_offsets = no_columns_.data<std::int64_t>();
   }
 
   void run(StageEvents* stages) override {
@@ -96,8 +103,7 @@ class BlockPlanner final : public CudaPlanner {
   const kernels::Stream& stream_;
   BlockSelection selection_;
   kernels::DeviceBuffer bits_, workspace_;
-  DeviceLists lists_;
-  kernels::DeviceBuffer no_columns_;
+  DeviceLists lists_, no_columns_;
   kernels::PlanParams plan_;
 };
 

@@ -30,6 +30,10 @@ struct DeviceLists {
   kernels::DeviceBuffer offsets, items;
 };
 
+/// The plan whose rows list these blocks and columns; the lists keep the memory.
+kernels::PlanParams plan_of(const DeviceLists& blocks, const DeviceLists& columns, int q_tile, int kv_tile,
+                            std::int64_t groups);
+
 /// How a method selects blocks.
 struct BlockSelection {
   kernels::BlockGrid grid;

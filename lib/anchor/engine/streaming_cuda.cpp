@@ -19,12 +19,7 @@ class WindowPlanner final : public CudaPlanner {
     run(nullptr);
     const bool blocks_grew = blocks_.grow(stream_), columns_grew = columns_.grow(stream_);
     if (blocks_grew || columns_grew) run(nullptr);
-    plan_.q_tile = plan_.kv_tile = tile;
-    plan_.groups = rows_ / params.q_heads;
-    plan_.block_offsets = blocks_.offsets.data<std::int64_t>();
-    plan_.blocks = blocks_.items.data<std::int32_t>();
-    plan_.column_offsets = columns_.offsets.data<std::int64_t>();
-    plan_.columns = columns_.items.data<std::int32_t>();
+    plan_ = plan_of(blocks_, columns_, tile, tile, rows_ / params.q_heads);
     plan_.local = params_.local;
     plan_.sink = static_cast<std::int32_t>(params_.sink);
     plan_.dense_from = static_cast<std::int32_t>(params_.dense_from);
