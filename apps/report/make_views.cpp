@@ -6,8 +6,9 @@
 #include "anchor/base/error.hpp"
 #include "anchor/base/parallel.hpp"
 #include "anchor/experiment/knob_curve.hpp"
-#include "anchor/experiment/replay.hpp"
 #include "anchor/metrics/kept_map.hpp"
+#include "anchor/metrics/recall.hpp"
+#include "anchor/plan/plan_stats.hpp"
 #include "cli/progress.hpp"
 
 namespace anchor::report {
@@ -59,10 +60,10 @@ class Group {
         heads_(heads) {}
 
   void fill() {
-    const AttentionResult dense = dense_attention(engine_, inputs_);
+    const auto dense = engine_.dense_reference(inputs_);
     for (std::size_t h = 0; h < heads_.size(); ++h) describe(h);
     const std::size_t count = heads_[0].knob.size();
-    for (std::size_t level = 0; level < count; ++level) replay_level(level, dense);
+    for (std::size_t level = 0; level < count; ++level) replay_level(level, *dense);
     for (std::size_t h = 0; h < heads_.size(); ++h) finish(h);
   }
 
@@ -95,7 +96,7 @@ class Group {
     }
   }
 
-  void replay_level(std::size_t level, const AttentionResult& dense) {
+  void replay_level(std::size_t level, DenseReference& dense) {
     const Geometry& g = inputs_.geometry();
     PlanRequest request{run_.params, {}};
     if (run_.method->granularity) {
@@ -114,18 +115,14 @@ class Group {
     const std::int64_t chunk = run_.method->rows_per_plan == 0 ? g.q_len : run_.method->rows_per_plan;
     for (std::int64_t begin = 0; begin < g.q_len; begin += chunk) {
       check_interrupt();
-      const std::int64_t end = std::min(begin + chunk, g.q_len), count = end - begin;
+      const std::int64_t end = std::min(begin + chunk, g.q_len);
       const PlanHandle plan = engine_.plan(*run_.method, request, inputs_, begin, end);
       const SparsePlan host = plan->to_host();
-      const AttentionResult sparse = engine_.execute(inputs_, *plan);
+      const std::vector<HeadComparison> compared = dense.compare_heads(*plan, begin);
       for (std::size_t h = 0; h < heads_.size(); ++h) {
         kept[h].add(host, local(h), begin);
         stats[h] += plan_stats(host, local(h));
-        const auto shares = row_mass_recall(
-            std::span(sparse.lse)
-                .subspan(static_cast<std::size_t>(local(h) * count), static_cast<std::size_t>(count)),
-            std::span(dense.lse).subspan(static_cast<std::size_t>(local(h) * g.q_len + begin),
-                                         static_cast<std::size_t>(count)));
+        const std::vector<double>& shares = compared[static_cast<std::size_t>(local(h))].row_recall;
         rows[h].insert(rows[h].end(), shares.begin(), shares.end());
         if (static_cast<int>(level) == heads_[h].stripe_level) count_lists(host, h);
       }

@@ -8,11 +8,8 @@ namespace {
 
 class HostReference final : public DenseReference {
  public:
-  HostReference(Engine& engine, const Inputs& inputs) : engine_(engine), inputs_(inputs) {
-    const Method& method = find_method("dense");
-    const PlanRequest request{default_params(method), {}};
-    dense_ = engine.execute(inputs, *engine.plan(method, request, inputs, 0, inputs.geometry().q_len));
-  }
+  HostReference(Engine& engine, const Inputs& inputs)
+      : engine_(engine), inputs_(inputs), dense_(dense_attention(engine, inputs)) {}
 
   Kept compare(const DevicePlan& plan) override {
     Kept kept;
@@ -47,6 +44,12 @@ class HostReference final : public DenseReference {
 };
 
 }  // namespace
+
+AttentionResult dense_attention(Engine& engine, const Inputs& inputs) {
+  const Method& method = find_method("dense");
+  const PlanRequest request{default_params(method), {}};
+  return engine.execute(inputs, *engine.plan(method, request, inputs, 0, inputs.geometry().q_len));
+}
 
 std::unique_ptr<DenseReference> host_dense_reference(Engine& engine, const Inputs& inputs) {
   return std::make_unique<HostReference>(engine, inputs);

@@ -11,6 +11,7 @@ namespace anchor {
 class DevicePlan;
 class Engine;
 class Inputs;
+struct AttentionResult;
 
 /// What a plan keeps of a layer: means over its heads.
 struct Kept {
@@ -34,6 +35,9 @@ class DenseReference {
   /// Executes a plan of query rows from `first` on and compares head by head.
   virtual std::vector<HeadComparison> compare_heads(const DevicePlan& plan, std::int64_t first) = 0;
 };
+
+/// Dense attention of all query rows, in host memory.
+AttentionResult dense_attention(Engine& engine, const Inputs& inputs);
 
 /// A reference in host memory, by what every engine has.
 std::unique_ptr<DenseReference> host_dense_reference(Engine& engine, const Inputs& inputs);

@@ -6,12 +6,6 @@
 
 namespace anchor {
 
-AttentionResult dense_attention(Engine& engine, const Inputs& inputs) {
-  const Method& dense = find_method("dense");
-  const PlanRequest request{default_params(dense), {}};
-  return engine.execute(inputs, *engine.plan(dense, request, inputs, 0, inputs.geometry().q_len));
-}
-
 Replay replay(Engine& engine, const Inputs& inputs, const Method& method, const PlanRequest& request,
               DenseReference& dense) {
   const Geometry& geometry = inputs.geometry();

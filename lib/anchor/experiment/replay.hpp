@@ -25,9 +25,6 @@ struct Replay {
   std::string plan_path;          ///< where the plan was made
 };
 
-/// Dense attention of the whole group, in host memory.
-AttentionResult dense_attention(Engine& engine, const Inputs& inputs);
-
 /// Plans, executes and compares. Row oracles run in ranges of query rows, so that no plan lists all of them
 /// at once.
 Replay replay(Engine& engine, const Inputs& inputs, const Method& method, const PlanRequest& request,
