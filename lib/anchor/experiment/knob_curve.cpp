@@ -112,8 +112,9 @@ KnobCurve curve_from_json(const Json& curve, bool exact) {
     };
     push(read.points, number("knob"), number("density"), number("mass_recall"));
   }
-  read.points.descending =
-      exact && read.size() > 0 && read.points.knob[0] > 0 && std::isinf(read.points.knob[0]);
+  const std::vector<double>& knob = read.points.knob;
+  // An exact curve of one point says where it starts.
+  read.points.descending = !knob.empty() && (knob.back() < knob.front() || (exact && knob[0] == HUGE_VAL));
   return read;
 }
 

@@ -36,7 +36,7 @@ std::vector<KnobCurve> knob_curves(Engine& engine, const Inputs& inputs, const M
                                    const Params& params, std::span<const double> grid,
                                    std::span<const int> heads);
 
-/// As a result row holds it, ordered by density; and back.
+/// As a result row holds it, ordered by density; and back, descending if its knobs fall.
 CurvePoints curve_points(const KnobCurve& curve);
 KnobCurve curve_from_json(const Json& curve, bool exact);
 

@@ -5,7 +5,7 @@
 #include <set>
 
 #include "anchor/base/error.hpp"
-#include "anchor/mass/curve.hpp"
+#include "anchor/experiment/knob_curve.hpp"
 
 namespace anchor {
 namespace {
@@ -46,16 +46,7 @@ CurveSets head_curves(std::span<const Json> rows) {
   CurveSets sets;
   for (const Json& row : rows) {
     if (!usable(row, "curve", "head") || !row.contains("curve")) continue;
-    Curve curve;
-    const Json& points = row["curve"];
-    for (std::size_t n = 0; n < points["knob"].size(); ++n) {
-      const auto at = [&](const char* name) { return number_from_json(points[name][n]).value_or(0); };
-      curve.knob.push_back(at("knob"));
-      curve.density.push_back(at("density"));
-      curve.mass_recall.push_back(at("mass_recall"));
-    }
-    curve.descending = curve.size() > 1 && curve.knob.back() < curve.knob.front();
-    named(sets, setting(row)).push_back(std::move(curve));
+    named(sets, setting(row)).push_back(curve_from_json(row["curve"], false).points);
   }
   return sets;
 }

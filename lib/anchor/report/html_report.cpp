@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <set>
 
+#include "anchor/experiment/knob_curve.hpp"
 #include "anchor/report/base64.hpp"
 #include "anchor/report/color_map.hpp"
 #include "anchor/report/html_assets.hpp"
@@ -99,18 +100,6 @@ Json run_json(const Run& run) {
   }
   if (!errors.empty()) json["errors"] = errors;
   return json;
-}
-
-Json curve_json(const Json& row) {
-  Curve curve;
-  const Json& points = row["curve"];
-  for (std::size_t n = 0; n < points["knob"].size(); ++n) {
-    curve.knob.push_back(number_from_json(points["knob"][n]).value_or(0));
-    curve.density.push_back(number_from_json(points["density"][n]).value_or(0));
-    curve.mass_recall.push_back(number_from_json(points["mass_recall"][n]).value_or(0));
-  }
-  curve.descending = curve.size() > 1 && curve.knob.back() < curve.knob.front();
-  return packed_curve(thin_to(curve, curve_points_kept));
 }
 
 /// A row without what its command already says.
@@ -211,7 +200,7 @@ std::string HtmlReport::render(const std::vector<std::string>& argv) const {
                                   {"params", row.value("params", Json::object())},
                                   {"heads", Json::array()}});
       }
-      Json curve = curve_json(row);
+      Json curve = packed_curve(thin_to(curve_from_json(row["curve"], false).points, curve_points_kept));
       curve["layer"] = row["dump"]["layer"];
       curve["head"] = row["dump"]["head"];
       data["curves"][it->second]["heads"].push_back(curve);
