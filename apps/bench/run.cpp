@@ -178,10 +178,8 @@ std::vector<Entry> Job::entries(const LayerTask& task) const {
 void Job::prepare(Entry& entry, const KvGroup& layer, const Inputs& inputs, const LayerTask& task) {
   const Wanted& wanted = *entry.wanted;
   PlanRequest request{wanted.params, {}};
-  if (thresholds_ && !wanted.baseline) {
-    for (const int head : source_.heads())
-      request.knobs.push_back(thresholds_->value_of(task.layer, head, options_.thresholds));
-  }
+  if (thresholds_ && !wanted.baseline)
+    thresholds_->apply(*wanted.method, task.layer, source_.heads(), options_.thresholds, request);
   try {
     if (wanted.stripe_density) {
       const FoundKnob found = knob_for_stripe_density(*engine_, inputs, layer, *wanted.method, wanted.params,

@@ -14,11 +14,8 @@ MethodRun thresholds_run(const Thresholds& thresholds, const std::string& path,
   try {
     run.method = &find_method(thresholds.method);
     run.params = default_params(*run.method);
-    for (const auto& [name, value] : thresholds.params) {
-      const double* number = std::get_if<double>(&value);
-      set_param(*run.method, run.params, name,
-                number ? format_number(*number) : std::get<std::string>(value));
-    }
+    for (const auto& [name, value] : thresholds.params)
+      set_param(*run.method, run.params, name, scalar_text(value));
   } catch (const Error& error) {
     fail("{}: {}", path, error.what());
   }
@@ -43,15 +40,6 @@ MethodRun thresholds_run(const Thresholds& thresholds, const std::string& path,
   }
   resolve_methods(flags);  // a flag that the method does not have
   return run;
-}
-
-std::vector<double> group_knobs(const Thresholds& thresholds, const std::string& path,
-                                const GroupSelection& group, int q_heads, double other) {
-  std::vector<double> knobs(static_cast<std::size_t>(q_heads), other);
-  for (const int head : group.heads) {
-    knobs[static_cast<std::size_t>(head - group.first_head)] = thresholds.value_of(group.layer, head, path);
-  }
-  return knobs;
 }
 
 }  // namespace anchor::cli

@@ -120,13 +120,17 @@ std::optional<MethodAttention> chosen_attention(const Options& options, const Ll
   }
   const Thresholds thresholds = read_thresholds(options.thresholds);
   const cli::MethodRun run = cli::thresholds_run(thresholds, options.thresholds, options.method);
-  const auto knobs = [thresholds, path = options.thresholds, heads = config.q_heads](int layer) {
-    std::vector<double> values;
-    for (int head = 0; head < heads; ++head) values.push_back(thresholds.value_of(layer, head, path));
-    return values;
+  std::vector<int> heads(static_cast<std::size_t>(config.q_heads));
+  std::iota(heads.begin(), heads.end(), 0);
+  const auto choose = [thresholds, heads, path = options.thresholds,
+                       method = run.method](PlanRequest& request) {
+    thresholds.apply(*method, request.layer, heads, path, request);
   };
-  for (int layer = 0; layer < config.layers; ++layer) knobs(layer);  // every head is there
-  return MethodAttention(*run.method, run.params, knobs);
+  for (int layer = 0; layer < config.layers; ++layer) {  // every head is there
+    PlanRequest trial{.params = run.params, .layer = layer};
+    choose(trial);
+  }
+  return MethodAttention(*run.method, run.params, choose);
 }
 
 double mean(std::span<const double> values) {

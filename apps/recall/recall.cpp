@@ -63,8 +63,9 @@ class Job {
     made.state = states_[static_cast<std::size_t>(&run - runs_.data())];
     if (thresholds_) {
       const Geometry& g = reader_.layer(group.layer).geometry;
-      made.knobs = cli::group_knobs(*thresholds_, options_.thresholds, group, g.q_heads / g.kv_heads,
-                                    run.params.real(run.method->knob));
+      std::vector<int> heads(static_cast<std::size_t>(g.q_heads / g.kv_heads), -1);
+      for (const int head : group.heads) heads[static_cast<std::size_t>(head - group.first_head)] = head;
+      thresholds_->apply(*run.method, group.layer, heads, options_.thresholds, made);
     }
     return made;
   }
@@ -145,10 +146,10 @@ std::vector<ResultRow> Job::templates(const GroupSelection& group) const {
       ResultRow row = cli::head_row(reader_, group.layer, head);
       row.kind = "recall";
       row.method = run.method->name;
-      row.params = cli::row_params(run.params);
-      if (!run.method->knob.empty()) {
-        row.params[run.method->knob] = request(run, group).knob(run.method->knob, head - group.first_head);
-      }
+      const PlanRequest asked = request(run, group);
+      row.params = cli::row_params(asked.of(head - group.first_head));
+      if (!run.method->knob.empty())
+        row.params[run.method->knob] = asked.knob(run.method->knob, head - group.first_head);
       row.device = stream_->engine().device();
       row.path = stream_->engine().path();
       row.argv = options_.argv;

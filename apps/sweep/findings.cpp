@@ -148,6 +148,7 @@ std::vector<Thresholds::Layer> threshold_layers(const std::vector<HeadPoint>& he
     layer.value.push_back(head.value);
     layer.mass_recall.push_back(head.recall);
     layer.density.push_back(head.density);
+    for (const auto& [name, value] : head.params) layer.params[name].push_back(value);
   }
   std::vector<Thresholds::Layer> ordered;
   for (auto& [number, layer] : layers) ordered.push_back(std::move(layer));
@@ -166,9 +167,7 @@ std::vector<std::string> run_names(const std::vector<cli::MethodRun>& runs) {
         return other.method == run.method && found != theirs.end() && found->second != value;
       });
       if (!differs) continue;
-      const auto* amount = std::get_if<double>(&value);
-      name += fmt::format("{}{}={}", name.empty() ? "" : " ", key,
-                          amount ? format_number(*amount) : std::get<std::string>(value));
+      name += fmt::format("{}{}={}", name.empty() ? "" : " ", key, scalar_text(value));
     }
     const bool alone =
         std::all_of(runs.begin(), runs.end(), [&](const auto& other) { return other.method == run.method; });

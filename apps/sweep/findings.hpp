@@ -17,6 +17,7 @@ struct HeadPoint {
   double value = 0, density = 0, recall = 0;
   std::optional<double> p05, out_rel_l2;  ///< where the plan was run
   bool wins = false;                      ///< of several runs
+  ScalarMap params = {};                  ///< that were chosen for this head
 
   static HeadPoint of(const Json& row);
 };

@@ -1,15 +1,18 @@
 #include <algorithm>
 #include <bit>
+#include <limits>
 #include <mutex>
 #include <optional>
 
 #include "anchor/base/error.hpp"
+#include "anchor/data/checksum.hpp"
 #include "anchor/experiment/grid.hpp"
 #include "anchor/experiment/thresholds.hpp"
 #include "cli/dump_stream.hpp"
 #include "cli/output.hpp"
 #include "sweep/findings.hpp"
 #include "sweep/fit_set.hpp"
+#include "sweep/head_variant.hpp"
 
 namespace anchor::sweep {
 namespace {
@@ -19,11 +22,15 @@ using cli::GroupSelection;
 /// Fits every head's knob on several dumps and looks what it keeps on others. A KV group is done at a time,
 /// on all dumps. The fitted knob is the least that reaches the target on the mean of the fitted dumps'
 /// curves, or with
-/// --worst on each of them; then --margin is added.
+/// --worst on each of them; then --margin is added. With --choose it is fitted under several values of a
+/// parameter, and the cheapest of them becomes the head's.
 class Fit {
  public:
   Fit(const Options& options, const Request& request)
-      : options_(options), request_(request), run_(request.runs[0]) {
+      : options_(options),
+        request_(request),
+        run_(request.runs[0]),
+        variants_(head_variants(options.choose, run_)) {
     for (const std::string& path : split_list(options.fit, "--fit")) open(path);
     const std::size_t fitted = dumps_.size();
     if (!options.check.empty()) {
@@ -46,7 +53,7 @@ class Fit {
   /// A KV group on its way: rows by head, set and checked dump, and the curves of its heads by dump.
   struct Group {
     std::vector<ResultRow> rows;
-    std::vector<std::vector<KnobCurve>> curves;
+    std::vector<std::vector<std::vector<KnobCurve>>> curves;  ///< by variant, dump and head
     std::string error;
   };
 
@@ -59,7 +66,7 @@ class Fit {
   Group group_of(const GroupSelection& selection) const;
   void compute(const GroupSelection& selection, Engine& engine, const LoadedGroup& loaded, std::size_t dump,
                Group& group) const;
-  double fit(const FitSet& set, const Group& group, std::size_t head) const;
+  double fit(const FitSet& set, const std::vector<std::vector<KnobCurve>>& by_dump, std::size_t head) const;
   void fill(Group& group) const;
   void emit(const Group& group);
   void write_thresholds() const;
@@ -67,6 +74,7 @@ class Fit {
   const Options& options_;
   const Request& request_;
   const cli::MethodRun& run_;
+  std::vector<HeadVariant> variants_;
   std::vector<std::string> paths_;
   std::vector<std::unique_ptr<DumpReader>> dumps_;  ///< those of --fit, then those of --check
   std::vector<FitSet> sets_;
@@ -100,8 +108,13 @@ Fit::Group Fit::group_of(const GroupSelection& selection) const {
   for (const double knob : request_.head.grid) content.push_back(std::bit_cast<std::uint64_t>(knob));
   content.push_back(std::bit_cast<std::uint64_t>(options_.margin));
   content.push_back(options_.worst);
+  if (!options_.choose.empty()) {
+    Checksum choose;
+    choose.add(std::as_bytes(std::span(options_.choose)));
+    content.push_back(choose.value());
+  }
   Group group;
-  group.curves.resize(dumps_.size());
+  group.curves.assign(variants_.size(), std::vector<std::vector<KnobCurve>>(dumps_.size()));
   for (const int head : selection.heads) {
     for (const FitSet& set : sets_) {
       for (const std::size_t n : set.checked) {
@@ -134,7 +147,10 @@ void Fit::compute(const GroupSelection& selection, Engine& engine, const LoadedG
     const auto inputs = engine.upload(loaded.group);
     std::vector<int> heads;
     for (const int head : selection.heads) heads.push_back(head - selection.first_head);
-    group.curves[dump] = knob_curves(engine, *inputs, *run_.method, run_.params, request_.head.grid, heads);
+    for (std::size_t v = 0; v < variants_.size(); ++v) {
+      group.curves[v][dump] =
+          knob_curves(engine, *inputs, *run_.method, variants_[v].params, request_.head.grid, heads);
+    }
   } catch (const Error& error) {
     if (error.kind() != ErrorKind::data) throw;
     const std::lock_guard lock(error_mutex_);
@@ -142,9 +158,10 @@ void Fit::compute(const GroupSelection& selection, Engine& engine, const LoadedG
   }
 }
 
-double Fit::fit(const FitSet& set, const Group& group, std::size_t head) const {
+double Fit::fit(const FitSet& set, const std::vector<std::vector<KnobCurve>>& by_dump,
+                std::size_t head) const {
   std::vector<KnobCurve> curves;
-  for (const std::size_t n : set.fitted) curves.push_back(group.curves[n][head]);
+  for (const std::size_t n : set.fitted) curves.push_back(by_dump[n][head]);
   const auto knob = [&](const KnobCurve& curve) {
     return curve.points.knob[curve.least(request_.target.value).value_or(curve.densest())];
   };
@@ -172,12 +189,24 @@ void Fit::fill(Group& group) const {
     return;
   }
   std::size_t at = 0;
-  for (std::size_t head = 0; head < group.curves[0].size(); ++head) {
+  for (std::size_t head = 0; head < group.curves[0][0].size(); ++head) {
     for (const FitSet& set : sets_) {
-      const double value = fit(set, group, head);
+      double value = 0, least = std::numeric_limits<double>::infinity();
+      std::size_t chosen = 0;
+      for (std::size_t v = 0; v < variants_.size(); ++v) {
+        const double knob = fit(set, group.curves[v], head);
+        double cost = variants_[v].cost;
+        for (const std::size_t n : set.fitted) {
+          const KnobCurve& curve = group.curves[v][n][head];
+          cost += curve.points.density[curve.at(knob)] / static_cast<double>(set.fitted.size());
+        }
+        if (cost < least) least = cost, value = knob, chosen = v;
+      }
       for (const std::size_t n : set.checked) {
         ResultRow& row = group.rows[at++];
-        const CurvePoint point = group.curves[n][head].points.point(group.curves[n][head].at(value));
+        const KnobCurve& curve = group.curves[chosen][n][head];
+        const CurvePoint point = curve.points.point(curve.at(value));
+        for (const auto& [name, choice] : variants_[chosen].choice) row.params[name] = choice;
         row.value = value;
         row.density = point.density;
         row.mass_recall = point.mass_recall;
@@ -210,6 +239,8 @@ void Fit::emit(const Group& group) {
         const HeadPoint point = HeadPoint::of(json);
         const auto count = static_cast<double>(sets_[s].fitted.size());
         mean.layer = point.layer, mean.head = point.head, mean.value = point.value;
+        for (const auto& [name, value] : variants_[0].choice)
+          mean.params[name] = scalar_from_json(json["params"][name]);
         mean.density += point.density / count;
         mean.recall += point.recall / count;
         least = std::min(least, point.recall);
@@ -250,7 +281,7 @@ void Fit::fit_heads() {
                     [&](std::size_t n) {
                       if (n % dumps + 1 < dumps) return;
                       Group& group = groups[n / dumps];
-                      if (!group.error.empty() || !group.curves[0].empty()) fill(group);
+                      if (!group.error.empty() || !group.curves[0][0].empty()) fill(group);
                       emit(group);
                       group = {};
                     }});
@@ -271,6 +302,7 @@ void Fit::write_thresholds() const {
 int Fit::run() {
   std::vector<Column> eye{{"dump.layer", -1, "layer"}, {"dump.head", -1, "head"}, {"role"}};
   if (sets_.size() > 1) eye.push_back({"fitted_on"});
+  for (const auto& [name, value] : variants_[0].choice) eye.push_back({"params." + name, -1, name});
   for (const Column& column : {Column{"value", 4, run_.method->knob}, Column{"density", 4},
                                Column{"mass_recall", 4}, Column{"dump.path", -1, "dump"}}) {
     eye.push_back(column);

@@ -123,6 +123,10 @@ anchor-sweep --fit prose.h5,code.h5 --check needles.h5 --step 4 --margin 1)");
                "With --fit: look at each dump with the knobs fitted on the others");
   app.add_option("--margin", options.margin, "With --fit: add this to every fitted knob (its own units)")
       ->type_name("X");
+  app.add_option(
+         "--choose", options.choose,
+         "With --fit: choose this parameter head by head, for least density; @X: as if it kept X more")
+      ->type_name("NAME=A,B@X");
   cli::add_output(app, options.common);
   cli::add_device(app, options.common);
   cli::add_common(app, options.common);
@@ -146,8 +150,8 @@ void check_flags(const Options& options, std::size_t runs) {
     fail_usage("--floor and --budget need --allocate layer or --allocate model");
   const bool several = options.matrix || options.leave_one_out;
   if (options.fit.empty()) {
-    if (!options.check.empty() || options.margin != 0 || options.worst || several)
-      fail_usage("--check, --margin, --worst, --matrix and --leave-one-out need --fit");
+    if (!options.check.empty() || options.margin != 0 || options.worst || several || !options.choose.empty())
+      fail_usage("--check, --margin, --worst, --choose, --matrix and --leave-one-out need --fit");
     if (options.dump.path.empty())
       fail_usage("which dump? anchor-sweep DUMP, or --fit A.h5,B.h5 --check C.h5");
     return;

@@ -28,6 +28,7 @@ struct Options {
   bool matrix = false, leave_one_out = false;
   double margin = 0;   ///< added to fitted knobs
   bool worst = false;  ///< fit every dump instead of their mean
+  std::string choose;  ///< a parameter to choose head by head
   std::vector<std::string> argv;
 };
 

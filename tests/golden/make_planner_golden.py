@@ -37,6 +37,8 @@ CASES = {
     "block-oracle": [(600, 32, 1, 1, 1, {"mass": 0.8, "block": 32}),
                      (601, 32, 1, 1, 2, {"mass": 0.6, "block": 64, "force_diagonal": 0})],
     "stripe-oracle": [(500, 32, 2, 1, 1, {"mass": 0.7, "block": 16, "step": 4})],
+    "stripes": [(600, 32, 3, 1, 1, {"theta": 3, "block": 32}), (517, 32, 2, 1, 2, {"theta": 4, "block": 64, "score": "rows"}),
+                (300, 32, 1, 1, 3, {"theta": 2.5, "block": 16, "sink": 0, "score": "rows"})],
     "xattention": [(1000, 32, 2, 1, 1, {"tau": 0.7, "block": 64}),
                    (777, 32, 2, 1, 2, {"tau": 0.8, "stride": 8, "block": 64}),
                    (640, 32, 1, 1, 3, {"tau": 0.6, "stride": 4, "block": 32}),

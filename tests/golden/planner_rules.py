@@ -423,6 +423,20 @@ def block_oracle(p, h, mass=0.95, block=128, force_diagonal=1):
     return as_keys(grid, block, p.n)
 
 
+def stripes(p, h, theta=7, block=128, sink=4, score="pooled", correction=1):
+    q, k = p.head(h)
+    sets = []
+    for start, end in tiles(p.n, block):
+        s = p.sigma * q[start:end] @ k[:end].T
+        s[:, start:][np.triu(np.ones((end - start, end - start), bool), 1)] = -np.inf
+        region = np.r_[0:min(sink, start), start:end]
+        lse = np.log(np.exp(s[:, region]).sum(1))
+        weight = s[:, :start] - lse[:, None]  # ln, by row
+        ln = np.log(np.exp(weight).mean(0)) if score == "rows" else weight.mean(0)
+        sets.append({int(j) for j in region} | {int(j) for j in np.flatnonzero(-ln <= theta)})
+    return sets, block
+
+
 def stripe_oracle(p, h, mass=0.95, block=128, step=16):
     q, k = p.head(h)
     w = causal_probabilities(q, k, p.sigma)

@@ -55,10 +55,10 @@ TEST_CASE(
     return model.mean_nll(tokens, hidden);
   };
   const double full = nll(dense);
-  const auto with = [&](const char* theta, MethodAttention::KnobsOfLayer knobs) {
+  const auto with = [&](const char* theta, MethodAttention::ChooseHeads choose) {
     MethodAttention attention(find_method("anchor"),
                               params_of("anchor", {{"block", "16"}, {"step", "1"}, {"theta", theta}}),
-                              std::move(knobs));
+                              std::move(choose));
     const double found =
         nll([&](int layer, const AttentionInputs& in) { return attention.attend(layer, in); });
     return std::pair(found, attention.stats().density());
@@ -70,6 +70,6 @@ TEST_CASE(
   CHECK(region.second < 0.5);
   CHECK(std::abs(region.first - full) > 1e-4);
   const auto by_head =
-      with("0", [](int layer) { return std::vector<double>(4, layer == 1 ? -INFINITY : INFINITY); });
+      with("0", [](PlanRequest& made) { made.knobs.assign(4, made.layer == 1 ? -INFINITY : INFINITY); });
   CHECK(by_head.second == doctest::Approx((2 + region.second) / 3).epsilon(1e-9));
 }

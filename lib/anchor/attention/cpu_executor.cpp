@@ -87,25 +87,26 @@ class Tile {
     if (!far) step(inputs_.values(head_) + begin * dim_, count);
   }
 
-  /// Blocks [0, before) that the row does not list, each as `block` copies of its mean. lse stays as it is.
-  void add_means(std::span<const std::int32_t> listed, std::int64_t before, const float* mean_k,
-                 const float* mean_v) {
-    const std::int64_t block = plan_.kv_tile;
+  /// The keys of blocks [0, before) that the row does not list, as copies of their blocks' means. lse stays
+  /// as it is.
+  void add_means(std::int64_t before, const float* mean_k, const float* mean_v) {
     std::vector<std::int32_t> pruned;
+    std::vector<float> copies;  // ln of how many
     for (std::int64_t n = 0; n < before; ++n) {
-      if (!std::binary_search(listed.begin(), listed.end(), static_cast<std::int32_t>(n * block)))
-        pruned.push_back(static_cast<std::int32_t>(n));
+      const std::int64_t left = plan_.unlisted(plan_.row_of(head_, begin_), n * plan_.kv_tile);
+      if (left == 0) continue;
+      pruned.push_back(static_cast<std::int32_t>(n));
+      copies.push_back(static_cast<float>(std::log(static_cast<double>(left))));
     }
     set_max_ = max_;
     set_sum_ = sum_;
-    const auto copies = static_cast<float>(std::log(static_cast<double>(block)));
     for (std::size_t at = 0; at < pruned.size(); at += chunk_keys) {
       const auto part = std::span(pruned).subspan(at, std::min<std::size_t>(chunk_keys, pruned.size() - at));
       gather(part, mean_k, mean_v);
       score(gathered_k_.data(), std::ssize(part));
       for (std::int64_t r = 0; r < rows_; ++r) {
-        for (std::int64_t n = 0; n < std::ssize(part); ++n)
-          score_[static_cast<std::size_t>(r * chunk_keys + n)] += copies;
+        for (std::size_t n = 0; n < part.size(); ++n)
+          score_[static_cast<std::size_t>(r * chunk_keys) + n] += copies[at + n];
       }
       step(gathered_v_.data(), std::ssize(part));
     }
@@ -254,7 +255,7 @@ void run_tile(const AttentionInputs& inputs, const SparsePlan& plan, const std::
   tile.add_columns(upto(plan.columns[row]));
   if (plan.mean_correction) {
     const Means& mean = means[static_cast<std::size_t>(g.kv_head(head))];
-    tile.add_means(blocks, (g.q_start + begin) / plan.kv_tile, mean.k.data(), mean.v.data());
+    tile.add_means((g.q_start + begin) / plan.kv_tile, mean.k.data(), mean.v.data());
   }
   if (plan.dup.rows() > 0) tile.add_duplicates(upto(plan.dup[row]));
   tile.store(result);

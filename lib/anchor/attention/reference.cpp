@@ -73,18 +73,20 @@ struct Term {
   double in_lse, in_out;
 };
 
-/// Mean keys and values of the blocks that a tile prunes.
+/// Mean keys and values of the blocks that a tile does not list whole, and how many of their keys it leaves.
 struct PrunedMeans {
   std::vector<std::vector<float>> k, v;
+  std::vector<double> copies;
 };
 
 PrunedMeans pruned_means(const AttentionInputs& inputs, const SparsePlan& plan, int head,
                          std::int64_t begin) {
   PrunedMeans means;
   const std::int64_t block = plan.kv_tile, dim = plan.geometry.head_dim;
-  const auto listed = plan.blocks[plan.row_of(head, begin)];
   for (std::int64_t start = 0; start + block <= plan.geometry.q_start + begin; start += block) {
-    if (std::find(listed.begin(), listed.end(), start) != listed.end()) continue;
+    const std::int64_t left = plan.unlisted(plan.row_of(head, begin), start);
+    if (left == 0) continue;
+    means.copies.push_back(static_cast<double>(left));
     means.k.push_back(mean_row(inputs.keys(head) + start * dim, block, dim));
     means.v.push_back(mean_row(inputs.values(head) + start * dim, block, dim));
   }
@@ -120,7 +122,6 @@ void run_tile(const AttentionInputs& inputs, const SparsePlan& plan, int head, s
   if (plan.pv_skip) drop_far_blocks(inputs, plan, head, begin, end, weights);
   PrunedMeans means;
   if (plan.mean_correction) means = pruned_means(inputs, plan, head, begin);
-  const double copies = std::log(static_cast<double>(plan.kv_tile));
   for (std::int64_t i = begin; i < end; ++i) {
     const float* q = inputs.q_row(head, i);
     std::vector<Term> terms;
@@ -130,8 +131,10 @@ void run_tile(const AttentionInputs& inputs, const SparsePlan& plan, int head, s
       terms.push_back({dot(q, inputs.keys(head) + j * dim, dim) * g.softmax_scale,
                        inputs.values(head) + j * dim, 1, weight});
     }
-    for (std::size_t n = 0; n < means.k.size(); ++n)
-      terms.push_back({dot(q, means.k[n].data(), dim) * g.softmax_scale + copies, means.v[n].data(), 0, 1});
+    for (std::size_t n = 0; n < means.k.size(); ++n) {
+      const double score = dot(q, means.k[n].data(), dim) * g.softmax_scale;
+      terms.push_back({score + std::log(means.copies[n]), means.v[n].data(), 0, 1});
+    }
     store_row(terms, head * g.q_len + i, dim, result);
   }
 }

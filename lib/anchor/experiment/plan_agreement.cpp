@@ -22,7 +22,7 @@ PlanAgreement row_agreement(const KvGroup& layer, const SparsePlan& plan, std::i
   const std::int64_t begin = row % plan.groups() * plan.group_rows();
   const HeadChunk chunk(layer, head, begin, std::min(begin + plan.group_rows(), plan.geometry.q_len));
   const auto planned = [&](double slack) {
-    PlanRequest one{request.params, {}};
+    PlanRequest one{request.of(head), {}};
     if (!method.knob.empty()) one.params.set(method.knob, request.knob(method.knob, head) + slack);
     return method.plan_cpu(chunk.view(), one);
   };
@@ -76,6 +76,8 @@ GroupAgreement group_agreement(const KvGroup& layer, const SparsePlan& plan, con
   PlanRequest own = request;
   if (!own.knobs.empty())
     own.knobs.assign(request.knobs.begin() + first, request.knobs.begin() + first + ratio);
+  if (!own.head_params.empty())
+    own.head_params.assign(request.head_params.begin() + first, request.head_params.begin() + first + ratio);
   const SparsePlan expected = method.plan_cpu(FloatGroup(group).view(), own);
   GroupAgreement sum;
   for (std::int64_t row = 0; row < expected.rows(); ++row) {

@@ -71,16 +71,25 @@ std::optional<double> number_from_json(const Json& value) {
   return std::nullopt;
 }
 
+Json scalar_json(const Scalar& value) {
+  const double* number = std::get_if<double>(&value);
+  return number ? json_number(*number) : Json(std::get<std::string>(value));
+}
+
+Scalar scalar_from_json(const Json& value) {
+  const auto number = number_from_json(value);
+  return number ? Scalar(*number) : Scalar(value.get<std::string>());
+}
+
 Json scalars_json(const ScalarMap& map) {
   Json object = Json::object();
-  for (const auto& [key, value] : map) {
-    if (const double* number = std::get_if<double>(&value)) {
-      object[key] = json_number(*number);
-    } else {
-      object[key] = std::get<std::string>(value);
-    }
-  }
+  for (const auto& [key, value] : map) object[key] = scalar_json(value);
   return object;
+}
+
+std::string scalar_text(const Scalar& value) {
+  const double* number = std::get_if<double>(&value);
+  return number ? format_number(*number) : std::get<std::string>(value);
 }
 
 Json target_json(const Target& target) {

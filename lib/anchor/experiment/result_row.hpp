@@ -78,7 +78,12 @@ Json json_number(double value);
 /// Reads such a number back; empty if the value is neither.
 std::optional<double> number_from_json(const Json& value);
 
+Json scalar_json(const Scalar& value);
 Json scalars_json(const ScalarMap& map);
+/// Such a value read back: a number, or else a string.
+Scalar scalar_from_json(const Json& value);
+/// A parameter's value as the command line writes it.
+std::string scalar_text(const Scalar& value);
 Json target_json(const Target& target);
 
 /// Identity of a row, 16 hex digits: XXH3 of what determines it (schema, kind, the contents of its data,

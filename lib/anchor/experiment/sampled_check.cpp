@@ -57,15 +57,20 @@ std::vector<double> mean_row(const Tensor& tensor, std::int64_t head, std::int64
   return mean;
 }
 
-/// Starts of the blocks that count through their means in a row's output.
-std::vector<std::int64_t> mean_blocks(const SparsePlan& plan, QueryRow at) {
-  std::vector<std::int64_t> starts;
-  if (!plan.mean_correction) return starts;
-  const auto listed = plan.blocks[plan.row_of(at.head, at.row)];
+/// Keys that count through the mean of the block at `start` in a row's output.
+struct Unlisted {
+  std::int64_t start, keys;
+};
+
+std::vector<Unlisted> unlisted_keys(const SparsePlan& plan, QueryRow at) {
+  std::vector<Unlisted> found;
+  if (!plan.mean_correction) return found;
   const std::int64_t first = plan.geometry.q_start + at.row / plan.q_tile * plan.q_tile;
-  for (std::int64_t start = 0; start + plan.kv_tile <= first; start += plan.kv_tile)
-    if (!std::binary_search(listed.begin(), listed.end(), start)) starts.push_back(start);
-  return starts;
+  for (std::int64_t start = 0; start + plan.kv_tile <= first; start += plan.kv_tile) {
+    const std::int64_t keys = plan.unlisted(plan.row_of(at.head, at.row), start);
+    if (keys > 0) found.push_back({start, keys});
+  }
+  return found;
 }
 
 struct RowError {
@@ -99,11 +104,11 @@ RowError row_error(const KvGroup& layer, const SparsePlan& plan, QueryRow at, st
     set_sum += p;
     add(p * visible.weight[n], stored_row(layer.v, kv_head, visible.keys[n]));
   }
-  for (const std::int64_t start : mean_blocks(plan, at)) {
+  for (const auto& [start, keys] : unlisted_keys(plan, at)) {
     const std::vector<double> k = mean_row(layer.k, kv_head, start, plan.kv_tile);
     double dot = 0;
     for (std::size_t c = 0; c < dim; ++c) dot += q[c] * k[c];
-    add(plan.kv_tile * std::exp(dot * g.softmax_scale - top),
+    add(static_cast<double>(keys) * std::exp(dot * g.softmax_scale - top),
         mean_row(layer.v, kv_head, start, plan.kv_tile));
   }
   RowError error;

@@ -39,6 +39,24 @@ std::vector<double> numbers_field(const Json& object, const char* name, const st
   return values;
 }
 
+Scalar read_scalar(const Json& value, const std::string& name, const std::string& path) {
+  if (const auto number = number_from_json(value)) return *number;
+  if (!value.is_string()) fail("{}: parameter \"{}\" is neither a number nor a string", path, name);
+  return value.get<std::string>();
+}
+
+/// Parameters by head: lists as long as that of the heads.
+std::map<std::string, std::vector<Scalar>> read_params(const Json& json, std::size_t heads,
+                                                       const std::string& path) {
+  std::map<std::string, std::vector<Scalar>> params;
+  for (const auto& [name, list] : json.items()) {
+    if (!list.is_array() || list.size() != heads)
+      fail("{}: parameter \"{}\" of a layer is not a list of one value per head", path, name);
+    for (const Json& value : list) params[name].push_back(read_scalar(value, name, path));
+  }
+  return params;
+}
+
 Thresholds::Layer read_layer(const Json& json, const std::string& path) {
   Thresholds::Layer layer;
   const std::optional<double> number = number_from_json(field(json, "layer", path));
@@ -50,6 +68,7 @@ Thresholds::Layer read_layer(const Json& json, const std::string& path) {
     fail("{}: layer {} lists {} heads and {} values", path, layer.layer, layer.heads.size(),
          layer.value.size());
   }
+  if (json.contains("params")) layer.params = read_params(json["params"], layer.heads.size(), path);
   if (json.contains("mass_recall")) layer.mass_recall = numbers_field(json, "mass_recall", path);
   if (json.contains("density")) layer.density = numbers_field(json, "density", path);
   return layer;
@@ -57,14 +76,29 @@ Thresholds::Layer read_layer(const Json& json, const std::string& path) {
 
 }  // namespace
 
-double Thresholds::value_of(int layer, int head, const std::string& path) const {
-  for (const Layer& entry : layers) {
-    if (entry.layer != layer) continue;
-    const auto it = std::find(entry.heads.begin(), entry.heads.end(), head);
-    if (it != entry.heads.end()) return entry.value[static_cast<std::size_t>(it - entry.heads.begin())];
-    fail("{}: has no threshold for layer {} head {}", path, layer, head);
+void Thresholds::apply(const Method& of, int layer, std::span<const int> asked, const std::string& path,
+                       PlanRequest& request) const {
+  const auto entry =
+      std::find_if(layers.begin(), layers.end(), [&](const Layer& each) { return each.layer == layer; });
+  if (entry == layers.end()) fail("{}: has no thresholds for layer {}", path, layer);
+  request.knobs.assign(asked.size(), request.params.real(knob));
+  if (!entry->params.empty()) request.head_params.assign(asked.size(), request.params);
+  for (std::size_t n = 0; n < asked.size(); ++n) {
+    if (asked[n] < 0) continue;
+    const auto it = std::find(entry->heads.begin(), entry->heads.end(), asked[n]);
+    if (it == entry->heads.end()) fail("{}: has no threshold for layer {} head {}", path, layer, asked[n]);
+    const auto at = static_cast<std::size_t>(it - entry->heads.begin());
+    request.knobs[n] = entry->value[at];
+    for (const auto& [name, values] : entry->params) {
+      if (std::ranges::find(of.head_params, name) == of.head_params.end())
+        fail("{}: {} has no parameter \"{}\" of single heads", path, of.name, name);
+      try {
+        set_param(of, request.head_params[n], name, scalar_text(values[at]));
+      } catch (const Error& error) {
+        fail("{}: {}", path, error.what());
+      }
+    }
   }
-  fail("{}: has no thresholds for layer {}", path, layer);
 }
 
 Thresholds read_thresholds(const std::string& path) {
@@ -83,13 +117,7 @@ Thresholds read_thresholds(const std::string& path) {
   thresholds.method = text_field(json, "method", path);
   thresholds.knob = text_field(json, "knob", path);
   for (const auto& [name, value] : field(json, "params", path).items()) {
-    if (const auto number = number_from_json(value)) {
-      thresholds.params[name] = *number;
-    } else if (value.is_string()) {
-      thresholds.params[name] = value.get<std::string>();
-    } else {
-      fail("{}: parameter \"{}\" is neither a number nor a string", path, name);
-    }
+    thresholds.params[name] = read_scalar(value, name, path);
   }
   if (json.contains("model") && json["model"].is_string())
     thresholds.model = json["model"].get<std::string>();
@@ -112,7 +140,9 @@ Thresholds read_thresholds(const std::string& path) {
 std::string thresholds_text(const Thresholds& thresholds) {
   Json json;
   json["format"] = "anchor-thresholds";
-  json["format_version"] = "1.0";
+  const bool by_head =
+      std::ranges::any_of(thresholds.layers, [](const auto& each) { return !each.params.empty(); });
+  json["format_version"] = by_head ? "1.1" : "1.0";  // 1.0 wherever an older reader understands all of it
   json["method"] = thresholds.method;
   json["knob"] = thresholds.knob;
   json["params"] = scalars_json(thresholds.params);
@@ -128,6 +158,9 @@ std::string thresholds_text(const Thresholds& thresholds) {
                               {"value", std::move(values)},
                               {"mass_recall", layer.mass_recall},
                               {"density", layer.density}});
+    for (const auto& [name, list] : layer.params) {
+      for (const Scalar& value : list) json["layers"].back()["params"][name].push_back(scalar_json(value));
+    }
   }
   const ToolInfo& tool = tool_info();
   json["provenance"] = {{"version", tool.version},

@@ -1,14 +1,17 @@
 #pragma once
 
-#include <optional>
+#include <map>
+#include <span>
 #include <string>
 #include <vector>
 
 #include "anchor/experiment/result_row.hpp"
+#include "anchor/method/method.hpp"
 
 namespace anchor {
 
-/// One knob value per head, and what it reached where it was calibrated: format "anchor-thresholds" 1.0.
+/// One knob value per head, and what it reached where it was calibrated: format "anchor-thresholds" 1.0,
+/// or 1.1 where heads also have parameters of their own.
 struct Thresholds {
   struct Layer {
     int layer = 0;
@@ -16,6 +19,8 @@ struct Thresholds {
     std::vector<double>
         value;  ///< one per listed head; -infinity (null in the file): the forced entries suffice
     std::vector<double> mass_recall, density;
+    /// Parameters that were chosen head by head: one value per listed head each. 1.1.
+    std::map<std::string, std::vector<Scalar>> params = {};
   };
 
   std::string method, knob;
@@ -25,8 +30,11 @@ struct Thresholds {
   std::vector<std::string> calibrated_on;  ///< dump paths
   std::vector<Layer> layers;
 
-  /// The value of one head; a data error naming `path` if the file lacks it.
-  double value_of(int layer, int head, const std::string& path) const;
+  /// Gives a request for some heads of a layer (model indices, or -1 for a head that nobody asked for, which
+  /// keeps the request's parameters) their knobs and parameters. A data error names `path` and the head that
+  /// the file lacks.
+  void apply(const Method& of, int layer, std::span<const int> heads, const std::string& path,
+             PlanRequest& request) const;
 };
 
 /// Reads and checks a thresholds file. Data errors name the file and the broken field.

@@ -32,6 +32,14 @@ struct PlanRequest {
   int layer = 0;         ///< of the inputs
   int first_q_head = 0;  ///< model index of the inputs' first query head
 
+  /// Parameters of every query head where a calibration chose some of them by head (Method::head_params), or
+  /// empty: `params` for all.
+  std::vector<Params> head_params = {};
+
+  /// The parameters of one head, apart from the knob.
+  const Params& of(int head) const {
+    return head_params.empty() ? params : head_params[static_cast<std::size_t>(head)];
+  }
   /// The knob of one head.
   double knob(std::string_view knob_name, int head) const {
     return knobs.empty() ? params.real(knob_name) : knobs[static_cast<std::size_t>(head)];
@@ -48,6 +56,7 @@ struct Method {
   std::vector<ParamSpec> params;
   bool knob_descends = false;      ///< a larger knob keeps less
   std::string second_budget = {};  ///< a parameter that searches for a target scale together with the knob
+  std::vector<std::string> head_params = {};  ///< parameters that a thresholds file may choose head by head
 
   /// Plans all heads of the inputs. Deterministic; independent of V and of the thread count.
   std::function<SparsePlan(const AttentionInputs&, const PlanRequest&)> plan_cpu;

@@ -14,6 +14,7 @@ Method streaming_method();
 Method a_shape_method();
 Method tri_shape_method();
 Method anchor_method();
+Method stripes_method();
 Method vertical_slash_method();
 Method vertical_slash_blocks_method();
 Method block_sparse_method();
@@ -36,6 +37,7 @@ std::span<const Method> methods() {
       a_shape_method(),
       tri_shape_method(),
       anchor_method(),
+      stripes_method(),
       vertical_slash_method(),
       vertical_slash_blocks_method(),
       block_sparse_method(),

@@ -7,17 +7,16 @@
 
 namespace anchor {
 
-MethodAttention::MethodAttention(const Method& method, Params params, KnobsOfLayer knobs)
+MethodAttention::MethodAttention(const Method& method, Params params, ChooseHeads choose)
     : method_(&method),
       params_(std::move(params)),
-      knobs_(std::move(knobs)),
+      choose_(std::move(choose)),
       state_(method.model_state ? method.model_state(params_) : nullptr) {}
 
 PlanRequest MethodAttention::request(int layer) const {
-  return {.params = params_,
-          .knobs = knobs_ ? knobs_(layer) : std::vector<double>(),
-          .state = state_,
-          .layer = layer};
+  PlanRequest made{.params = params_, .knobs = {}, .state = state_, .layer = layer};
+  if (choose_) choose_(made);
+  return made;
 }
 
 void MethodAttention::count(const SparsePlan& plan) {

@@ -14,10 +14,10 @@ namespace anchor {
 /// its plans kept.
 class MethodAttention {
  public:
-  /// The knob values of a layer's query heads; empty = the knob of the parameters for all.
-  using KnobsOfLayer = std::function<std::vector<double>(int layer)>;
+  /// Gives the request of a layer the knobs and parameters of its heads; empty = the same for all.
+  using ChooseHeads = std::function<void(PlanRequest& request)>;
 
-  MethodAttention(const Method& method, Params params, KnobsOfLayer knobs);
+  MethodAttention(const Method& method, Params params, ChooseHeads choose);
 
   const Method& method() const { return *method_; }
   PlanRequest request(int layer) const;
@@ -31,7 +31,7 @@ class MethodAttention {
  private:
   const Method* method_;
   Params params_;
-  KnobsOfLayer knobs_;
+  ChooseHeads choose_;
   std::shared_ptr<ModelState> state_;
   PlanStats stats_;
 };

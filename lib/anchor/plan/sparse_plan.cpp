@@ -1,5 +1,7 @@
 #include "anchor/plan/sparse_plan.hpp"
 
+#include <algorithm>
+
 namespace anchor {
 
 void append_run(SparsePlan& plan, std::int64_t begin, std::int64_t end, std::int64_t hidden_from) {
@@ -12,6 +14,14 @@ void append_run(SparsePlan& plan, std::int64_t begin, std::int64_t end, std::int
       for (std::int64_t j = begin; j < end; ++j) plan.columns.items.push_back(static_cast<std::int32_t>(j));
     }
   }
+}
+
+std::int64_t SparsePlan::unlisted(std::int64_t row, std::int64_t start) const {
+  const auto listed = blocks[row];
+  if (std::binary_search(listed.begin(), listed.end(), start)) return 0;
+  const auto single = columns[row];
+  const auto first = std::lower_bound(single.begin(), single.end(), start);
+  return kv_tile - (std::lower_bound(first, single.end(), start + kv_tile) - first);
 }
 
 SparsePlan dense_plan(const Geometry& geometry, int tile) {

@@ -40,9 +40,9 @@ struct SparsePlan {
   /// code. No rows at all = nothing is doubled.
   RowLists dup;
 
-  /// Blocks that a row does not list still count through their means (FlashPrefill): an aligned block of
-  /// kv_tile keys that lies wholly before the tile's first query acts in `out` like kv_tile copies of its
-  /// mean key and mean value. lse stays that of the listed keys.
+  /// Keys that a row does not list still count through the means of their blocks (FlashPrefill, stripes): the
+  /// unlisted keys of an aligned block of kv_tile keys that lies wholly before the tile's first query act in
+  /// `out` like as many copies of the block's mean key and mean value. lse stays that of the listed keys.
   bool mean_correction = false;
 
   /// A tile leaves a block out if, for every row, all its scores lie at least this far (in log2 units) below
@@ -62,6 +62,8 @@ struct SparsePlan {
   std::int64_t group_end(std::int64_t g) const {
     return geometry.visible(std::min(geometry.q_len, (g + 1) * group_rows()) - 1);
   }
+  /// With mean correction: how many keys of the aligned block at key `start` a plan row does not list.
+  std::int64_t unlisted(std::int64_t row, std::int64_t start) const;
   /// Length of the block that starts at key `start`.
   std::int64_t block_width(std::int64_t start) const {
     return std::min<std::int64_t>(kv_tile, geometry.kv_len - start);

@@ -81,12 +81,12 @@ std::string check_row(const SparsePlan& plan, std::int64_t row) {
   return {};
 }
 
-/// Mean correction, skipping and packing work on blocks alone.
+/// Mean correction and skipping work on rows of one tile, skipping on blocks alone.
 std::string check_options(const SparsePlan& plan) {
   if ((plan.mean_correction || plan.pv_skip) &&
-      (!plan.columns.items.empty() || plan.dup.rows() > 0 || plan.window || plan.tiles_per_row > 1)) {
-    return "mean correction and pv_skip work on rows of one tile with blocks alone";
-  }
+      (plan.dup.rows() > 0 || plan.window || plan.tiles_per_row > 1))
+    return "mean correction and pv_skip work on rows of one tile, without window or dup";
+  if (plan.pv_skip && !plan.columns.items.empty()) return "pv_skip works on blocks alone";
   if (plan.mean_correction) {
     for (const std::int32_t start : plan.blocks.items) {
       if (start % plan.kv_tile != 0)

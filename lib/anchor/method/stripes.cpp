@@ -1,0 +1,204 @@
+#include <cmath>
+#include <limits>
+
+#include "anchor/base/aligned.hpp"
+#include "anchor/base/error.hpp"
+#include "anchor/base/matrix_ops.hpp"
+#include "anchor/base/parallel.hpp"
+#include "anchor/method/anchor_windows.hpp"
+#include "anchor/method/method.hpp"
+#include "anchor/method/param_specs.hpp"
+
+// Our own method; README.md explains it. Every tile of query rows keeps a
+// small region, its own keys and the first few. A key before the tile becomes a stripe of it when its weight
+// beside the region, exp(score - lse of the row's region) averaged over the tile's rows, is at least
+// exp(-theta): the arithmetic mean needs every row's score (score=rows), the geometric mean one product with
+// the mean query (score=pooled; never larger). What stays out counts through block means.
+namespace anchor {
+namespace {
+
+constexpr float infinity = std::numeric_limits<float>::infinity();
+constexpr std::int64_t chunk_keys = 512;
+
+/// One tile of query rows of one head and its candidates: keys [sink, start).
+class StripeTile {
+ public:
+  StripeTile(const AttentionInputs& head, const Params& params, std::int64_t tile)
+      : head_(head), block_(params.integer("block")), row_(tile * block_) {
+    const Geometry& g = head.geometry;
+    if (g.q_start % block_ != 0) {
+      fail("stripes: a chunk must start at a multiple of the block ({} rows), not at {}", block_, g.q_start);
+    }
+    rows_ = std::min(block_, g.q_len - row_);
+    const std::int64_t start = g.q_start + row_;
+    candidates_ = {std::min(params.integer("sink"), start), start};
+    by_rows_ = params.choice("score") == "rows";
+  }
+
+  std::int64_t rows() const { return rows_; }
+  KeyRange candidates() const { return candidates_; }
+
+  /// -ln of every candidate's weight: it is kept exactly when this is at most theta.
+  std::vector<float> critical() const {
+    std::vector<float> critical(static_cast<std::size_t>(candidates_.size()));
+    const std::vector<float> lse = region_lse();
+    AlignedVector<float> mean = mean_query();
+    double mean_lse = 0;
+    for (const float x : lse) mean_lse += static_cast<double>(x) / static_cast<double>(rows_);
+    AlignedVector<float> score(static_cast<std::size_t>((by_rows_ ? rows_ : 1) * chunk_keys));
+    AlignedVector<float> sum(static_cast<std::size_t>(chunk_keys));
+    for (std::int64_t key = candidates_.begin; key < candidates_.end; key += chunk_keys) {
+      const std::int64_t count = std::min(chunk_keys, candidates_.end - key);
+      float* out = critical.data() + (key - candidates_.begin);
+      if (!by_rows_) {
+        scores(mean.data(), 1, key, count, score.data());
+        for (std::int64_t n = 0; n < count; ++n)
+          out[n] = static_cast<float>(mean_lse) - score[static_cast<std::size_t>(n)];
+        continue;
+      }
+      scores(head_.q_row(0, row_), rows_, key, count, score.data());
+      matrix_ops().exp_rows(rows_, count, score.data(), chunk_keys, lse.data());
+      std::fill(sum.begin(), sum.end(), 0.f);
+      matrix_ops().add_columns(rows_, count, score.data(), chunk_keys, sum.data());
+      for (std::int64_t n = 0; n < count; ++n) {
+        const float weight = sum[static_cast<std::size_t>(n)] / static_cast<float>(rows_);
+        out[n] = std::max(-std::log(weight), std::numeric_limits<float>::lowest());
+      }
+    }
+    return critical;
+  }
+
+ private:
+  void scores(const float* q, std::int64_t rows, std::int64_t key, std::int64_t keys, float* out) const {
+    const Geometry& g = head_.geometry;
+    matrix_ops().gemm_nt(rows, keys, g.head_dim, static_cast<float>(g.softmax_scale), q, g.head_dim,
+                         head_.k + key * g.head_dim, g.head_dim, out, chunk_keys);
+  }
+
+  /// ln of sum exp(score) of every row over the keys that its tile keeps anyway.
+  std::vector<float> region_lse() const {
+    std::vector<float> max(static_cast<std::size_t>(rows_), -infinity), shrink(max.size());
+    std::vector<double> sum(max.size(), 0);
+    AlignedVector<float> score(static_cast<std::size_t>(rows_ * chunk_keys));
+    const auto add = [&](std::int64_t begin, std::int64_t end) {
+      for (std::int64_t key = begin; key < end; key += chunk_keys) {
+        const std::int64_t count = std::min(chunk_keys, end - key);
+        scores(head_.q_row(0, row_), rows_, key, count, score.data());
+        for (std::int64_t r = 0; r < rows_; ++r) {
+          const std::int64_t seen =
+              std::clamp<std::int64_t>(head_.geometry.visible(row_ + r) - key, 0, count);
+          std::fill(score.begin() + r * chunk_keys + seen, score.begin() + r * chunk_keys + count, -infinity);
+        }
+        matrix_ops().softmax_step(rows_, count, score.data(), chunk_keys, max.data(), sum.data(),
+                                  shrink.data());
+      }
+    };
+    add(0, candidates_.begin);
+    add(candidates_.end, head_.geometry.visible(row_ + rows_ - 1));
+    std::vector<float> lse;
+    for (std::size_t r = 0; r < max.size(); ++r)
+      lse.push_back(static_cast<float>(static_cast<double>(max[r]) + std::log(sum[r])));
+    return lse;
+  }
+
+  AlignedVector<float> mean_query() const {
+    const std::int64_t dim = head_.geometry.head_dim;
+    std::vector<double> sum(static_cast<std::size_t>(dim), 0);
+    for (std::int64_t r = 0; r < rows_; ++r) {
+      for (std::int64_t c = 0; c < dim; ++c)
+        sum[static_cast<std::size_t>(c)] += static_cast<double>(head_.q_row(0, row_ + r)[c]);
+    }
+    AlignedVector<float> mean;
+    for (const double x : sum) mean.push_back(static_cast<float>(x / static_cast<double>(rows_)));
+    return mean;
+  }
+
+  const AttentionInputs& head_;
+  std::int64_t block_, row_, rows_ = 0;
+  KeyRange candidates_;
+  bool by_rows_ = false;
+};
+
+SparsePlan plan_stripes(const AttentionInputs& inputs, const PlanRequest& request) {
+  const auto block = static_cast<int>(request.params.integer("block"));
+  SparsePlan plan{.geometry = inputs.geometry,
+                  .q_tile = block,
+                  .kv_tile = block,
+                  .mean_correction = request.params.integer("correction") != 0};
+  std::vector<std::vector<std::int32_t>> kept(static_cast<std::size_t>(plan.rows()));
+  parallel_for(plan.rows(), [&](std::int64_t task) {
+    const std::int64_t row = plan.rows() - 1 - task;  // late tiles have the most candidates
+    const int head = static_cast<int>(row / plan.groups());
+    const AttentionInputs alone = inputs.head(head);
+    const StripeTile tile(alone, request.of(head), row % plan.groups());
+    const auto theta = static_cast<float>(request.knob("theta", head));
+    const std::vector<float> critical = tile.critical();
+    for (std::size_t n = 0; n < critical.size(); ++n) {
+      if (critical[n] <= theta)
+        kept[static_cast<std::size_t>(row)].push_back(
+            static_cast<std::int32_t>(tile.candidates().begin + static_cast<std::int64_t>(n)));
+    }
+  });
+  for (std::int64_t row = 0; row < plan.rows(); ++row) {
+    const std::int64_t g = row % plan.groups(), start = plan.geometry.q_start + g * plan.group_rows();
+    const std::int64_t sink = std::min(request.params.integer("sink"), start);
+    for (std::int64_t j = 0; j < sink; ++j) plan.columns.items.push_back(static_cast<std::int32_t>(j));
+    auto& columns = kept[static_cast<std::size_t>(row)];
+    plan.columns.items.insert(plan.columns.items.end(), columns.begin(), columns.end());
+    columns = {};
+    append_run(plan, start, plan.group_end(g), plan.group_end(g));
+    plan.blocks.end_row();
+    plan.columns.end_row();
+  }
+  return plan;
+}
+
+CriticalItems critical_stripes(const AttentionInputs& inputs, int q_head, const Params& params,
+                               const MassMap& mass) {
+  const AttentionInputs head = inputs.head(q_head);
+  const Geometry& geometry = head.geometry;
+  CriticalItems items{.causal_pairs = geometry.causal_pairs(), .query_rows = geometry.q_len};
+  items.forced_pairs = items.causal_pairs;
+  items.forced_mass = static_cast<double>(geometry.q_len);
+  std::vector<std::vector<float>> critical(static_cast<std::size_t>(mass.groups()));
+  parallel_for(mass.groups(), [&](std::int64_t g) {
+    critical[static_cast<std::size_t>(g)] = StripeTile(head, params, g).critical();
+  });
+  for (std::int64_t g = 0; g < mass.groups(); ++g) {
+    const StripeTile tile(head, params, g);
+    const KeyRange keys = tile.candidates();
+    for (std::int64_t j = keys.begin; j < keys.end; ++j) {  // all rows of the tile see them
+      const float m = mass.column_row(g)[j];
+      items.forced_pairs -= tile.rows();
+      items.forced_mass -= static_cast<double>(m);
+      items.knob.push_back(critical[static_cast<std::size_t>(g)][static_cast<std::size_t>(j - keys.begin)]);
+      items.pairs.push_back(static_cast<std::int32_t>(tile.rows()));
+      items.mass.push_back(m);
+    }
+  }
+  return items;
+}
+
+}  // namespace
+
+Method stripes_method() {
+  constexpr double unbounded = std::numeric_limits<double>::infinity();
+  return {
+      .name = "stripes",
+      .title = "Stripes by their weight beside the local region, calibrated head by head",
+      .knob = "theta",
+      .params = {real_param("theta", 7, -unbounded, unbounded,
+                            "least weight of a stripe, as -ln; natural-log units"),
+                 integer_param("block", 128, 1, 1 << 20, "query rows per tile, which share one list"),
+                 tokens_param("sink", 4, 0, "first keys that every query keeps"),
+                 choice_param("score", {"pooled", "rows"},
+                              "weights from the mean query, or from every row's scores"),
+                 integer_param("correction", 1, 0, 1, "1: keys left out count through block means")},
+      .head_params = {"score"},
+      .plan_cpu = plan_stripes,
+      .granularity = [](const Params& params,
+                        const Geometry&) { return MassGranularity{.group_rows = params.integer("block")}; },
+      .critical_cpu = critical_stripes};
+}
+
+}  // namespace anchor

@@ -1,0 +1,167 @@
+#include <doctest/doctest.h>
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+
+#include "anchor/attention/cpu_executor.hpp"
+#include "anchor/attention/reference.hpp"
+#include "anchor/base/error.hpp"
+#include "anchor/method/method.hpp"
+#include "anchor/plan/plan_stats.hpp"
+#include "support/close.hpp"
+#include "support/random.hpp"
+
+using namespace anchor;
+using test::check_close;
+using test::random_inputs;
+using test::square;
+
+namespace {
+
+constexpr double infinity = std::numeric_limits<double>::infinity();
+
+PlanRequest request(double theta, const std::string& score, int block = 16, int sink = 4) {
+  PlanRequest made{default_params(find_method("stripes")), {}};
+  made.params.set("theta", theta);
+  made.params.set("block", double(block));
+  made.params.set("sink", double(sink));
+  made.params.set("score", score);
+  return made;
+}
+
+SparsePlan plan(const AttentionInputs& inputs, const PlanRequest& asked) {
+  SparsePlan made = find_method("stripes").plan_cpu(inputs, asked);
+  REQUIRE(validate(made) == "");
+  return made;
+}
+
+double score_of(const AttentionInputs& in, int head, std::int64_t i, std::int64_t j) {
+  double dot = 0;
+  for (int c = 0; c < in.geometry.head_dim; ++c)
+    dot += double{in.q_row(head, i)[c]} * double{in.keys(head)[j * in.geometry.head_dim + c]};
+  return dot * in.geometry.softmax_scale;
+}
+
+/// -ln of a key's weight beside the region, from the definition in double.
+double critical(const AttentionInputs& in, int head, std::int64_t begin, std::int64_t end, std::int64_t sink,
+                std::int64_t j, bool by_rows) {
+  double arithmetic = 0, geometric = 0;
+  for (std::int64_t i = begin; i < end; ++i) {
+    double region = 0;
+    for (std::int64_t k = 0; k < in.geometry.visible(i); ++k)
+      if (k < sink || k >= in.geometry.q_start + begin) region += std::exp(score_of(in, head, i, k));
+    const double weight = std::exp(score_of(in, head, i, j)) / region;
+    arithmetic += weight / double(end - begin);
+    geometric += std::log(weight) / double(end - begin);
+  }
+  return by_rows ? -std::log(arithmetic) : -geometric;
+}
+
+}  // namespace
+
+TEST_CASE("stripes: the plan holds the region and exactly the keys of enough weight") {
+  for (const std::int64_t length : {1, 15, 16, 17, 100, 131}) {
+    for (const std::int64_t q_start : {0, 32}) {
+      if (q_start >= length) continue;
+      const auto random = random_inputs(square(length, 16, 4, 2, q_start), unsigned(length), 3);
+      const AttentionInputs in = random.view();
+      for (const char* score : {"pooled", "rows"}) {
+        for (const double theta : {2., 4., 6.}) {
+          const SparsePlan made = plan(in, request(theta, score));
+          for (std::int64_t row = 0; row < made.rows(); ++row) {
+            const int head = int(row / made.groups());
+            const std::int64_t begin = row % made.groups() * 16,
+                               end = std::min(begin + 16, random.geometry.q_len);
+            const std::int64_t start = q_start + begin;
+            CHECK(std::ranges::equal(made.blocks[row], std::vector<std::int32_t>{std::int32_t(start)}));
+            const auto columns = made.columns[row];
+            for (std::int64_t j = 0; j < start; ++j) {
+              const bool listed = std::ranges::binary_search(columns, std::int32_t(j));
+              if (j < 4) {
+                CHECK(listed);
+                continue;
+              }
+              const double exact = critical(in, head, begin, end, 4, j, *score == 'r');
+              if (std::abs(exact - theta) > 1e-4) CHECK(listed == (exact <= theta));  // float scores
+            }
+          }
+        }
+      }
+    }
+  }
+}
+
+TEST_CASE("stripes: theta nests plans from the region alone to dense attention, which means leave alone") {
+  const auto random = random_inputs(square(200, 32, 2, 1), 5, 3);
+  const AttentionInputs in = random.view();
+  for (const char* score : {"pooled", "rows"}) {
+    std::int64_t before = 0;
+    for (const double theta : {-infinity, 0., 2., 4., 8., infinity}) {
+      const std::int64_t pairs = plan_stats(plan(in, request(theta, score)), 1).visible_pairs;
+      CHECK(pairs >= before);
+      before = pairs;
+    }
+    CHECK(before == random.geometry.causal_pairs());
+    const SparsePlan region = plan(in, request(-infinity, score));
+    CHECK(region.columns[region.groups() - 1].size() == 4);
+    check_close(cpu_attention(in, plan(in, request(infinity, score))).out, reference_attention(in).out, 2e-5);
+  }
+}
+
+TEST_CASE("stripes: a pooled weight is a geometric mean, so rows keep at least as much at equal theta") {
+  const auto random = random_inputs(square(300, 16, 2, 1), 7, 3);
+  for (const double theta : {1., 3., 5.}) {
+    const SparsePlan pooled = plan(random.view(), request(theta, "pooled"));
+    const SparsePlan rows = plan(random.view(), request(theta + 1e-4, "rows"));
+    for (std::int64_t row = 0; row < rows.rows(); ++row)
+      CHECK(std::ranges::includes(rows.columns[row], pooled.columns[row]));
+    CHECK(rows.columns.items.size() > pooled.columns.items.size());
+  }
+}
+
+TEST_CASE("stripes: every head may have a score and a theta of its own") {
+  const auto random = random_inputs(square(150, 16, 4, 2), 9, 3);
+  PlanRequest mixed = request(0, "pooled");
+  mixed.knobs = {3, 4, infinity, 3};
+  mixed.head_params.assign(4, mixed.params);
+  mixed.head_params[1].set("score", std::string("rows"));
+  mixed.head_params[3].set("score", std::string("rows"));
+  const SparsePlan all = plan(random.view(), mixed);
+  for (int head = 0; head < 4; ++head) {
+    const SparsePlan alone =
+        plan(random.view(), request(mixed.knobs[std::size_t(head)], head % 2 == 1 ? "rows" : "pooled"));
+    for (std::int64_t g = 0; g < all.groups(); ++g)
+      CHECK(
+          std::ranges::equal(all.columns[all.row_of(head, g * 16)], alone.columns[all.row_of(head, g * 16)]));
+  }
+}
+
+TEST_CASE("mean correction of single columns: executors agree, and blocks of equal keys lose nothing") {
+  for (const std::int64_t length : {40, 200, 333}) {
+    auto random = random_inputs(square(length, 32, 4, 2, length > 100 ? 64 : 0), unsigned(length), 2);
+    const AttentionInputs in = random.view();
+    const SparsePlan made = plan(in, request(2.5, "rows"));
+    REQUIRE(made.mean_correction);
+    const AttentionResult expected = reference_attention(in, made), actual = cpu_attention(in, made);
+    check_close(actual.out, expected.out, 2e-5);
+    check_close(actual.lse, expected.lse, 2e-5);
+    check_close(actual.lse_corrected, expected.lse_corrected, 2e-5);
+    // Whatever the plan lists, equal keys and values in a block are their own means.
+    for (auto* x : {&random.k, &random.v}) {
+      for (std::size_t row = 0; row < x->size() / 32; ++row) {
+        const std::size_t in_head = row % std::size_t(length), first = row - in_head % 16;
+        std::copy_n(x->begin() + std::ptrdiff_t(first * 32), 32, x->begin() + std::ptrdiff_t(row * 32));
+      }
+    }
+    check_close(reference_attention(in, plan(in, request(2.5, "rows"))).out, reference_attention(in).out,
+                2e-6);
+    check_close(cpu_attention(in, plan(in, request(-infinity, "pooled"))).out, reference_attention(in).out,
+                2e-5);
+  }
+}
+
+TEST_CASE("stripes: a chunk that starts inside a tile is refused") {
+  const auto random = random_inputs(square(100, 16, 1, 1, 20));
+  CHECK_THROWS_AS(find_method("stripes").plan_cpu(random.view(), request(3, "pooled")), Error);
+}
