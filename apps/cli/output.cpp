@@ -82,8 +82,7 @@ void Output::show_held() {
   constexpr std::size_t full_table = 40, selected = 12;
   if (held_.size() > full_table) {
     const auto key = [&](const Json& row) {
-      const Json* value = find_field(row, selection_->field);
-      const double number = value == nullptr ? NAN : number_from_json(*value).value_or(NAN);
+      const double number = field_number(row, selection_->field);
       if (std::isnan(number)) return -HUGE_VAL;  // failed rows come first
       return selection_->order == Selection::Order::least ? number : -number;
     };

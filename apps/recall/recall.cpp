@@ -341,9 +341,7 @@ void Job::draw_heatmaps() const {
     std::map<std::pair<int, int>, double> values;
     for (std::size_t at = n; at < done_.size(); at += runs_.size()) {
       const int layer = done_[at]["dump"]["layer"].get<int>(), head = done_[at]["dump"]["head"].get<int>();
-      const Json* value = find_field(done_[at], options_.metric);
-      const std::optional<double> number = value == nullptr ? std::nullopt : number_from_json(*value);
-      values[{layer, head}] = number.value_or(std::numeric_limits<double>::quiet_NaN());
+      values[{layer, head}] = field_number(done_[at], options_.metric);
     }
     map.set_values(values);
     const bool share = options_.metric.find("recall") != std::string::npos;

@@ -1,7 +1,6 @@
 #include "anchor/report/figures.hpp"
 
 #include <algorithm>
-#include <cmath>
 #include <set>
 
 #include "anchor/base/error.hpp"
@@ -17,23 +16,14 @@ T& named(std::vector<std::pair<std::string, T>>& list, const std::string& name) 
   return found != list.end() ? found->second : list.emplace_back(name, T{}).second;
 }
 
-std::string text(const Json& row, const std::string& path) {
-  const Json* value = find_field(row, path);
-  return value != nullptr && value->is_string() ? value->get<std::string>() : "";
-}
-
-double number(const Json& row, const std::string& path) {
-  const Json* value = find_field(row, path);
-  return value == nullptr ? NAN : number_from_json(*value).value_or(NAN);
-}
-
 bool usable(const Json& row, std::string_view kind, std::string_view scope) {
-  return text(row, "kind") == kind && text(row, "scope") == scope && text(row, "status") == "ok";
+  return field_text(row, "kind") == kind && field_text(row, "scope") == scope &&
+         field_text(row, "status") == "ok";
 }
 
 /// "anchor block=128 step=4": what tells settings apart.
 std::string setting(const Json& row) {
-  std::string name = text(row, "method");
+  std::string name = field_text(row, "method");
   if (!row.contains("params")) return name;
   for (const auto& [key, value] : row["params"].items())
     name += fmt::format(" {}={}", key, value.is_string() ? value.get<std::string>() : value.dump());
@@ -76,9 +66,9 @@ Chart pareto_figure(std::span<const Json> rows) {
   std::vector<std::pair<std::string, std::vector<std::pair<std::string, Sum>>>> methods;
   for (const Json& row : rows) {
     if (!usable(row, "recall", "head")) continue;
-    Sum& sum = named(named(methods, text(row, "method")), setting(row));
-    sum.density += number(row, "density");
-    sum.recall += number(row, "mass_recall");
+    Sum& sum = named(named(methods, field_text(row, "method")), setting(row));
+    sum.density += field_number(row, "density");
+    sum.recall += field_number(row, "mass_recall");
     ++sum.heads;
   }
   for (const auto& [method, settings] : methods) {
@@ -126,25 +116,27 @@ Chart bench_figure(std::span<const Json> rows) {
   std::vector<std::pair<std::string, std::vector<const Json*>>> lines;
   std::set<double> lengths;
   for (const Json& row : rows) {
-    if (text(row, "kind") != "bench" || text(row, "status") != "ok" || !row.contains("stats")) continue;
-    std::string name = text(row, "method");
+    if (field_text(row, "kind") != "bench" || field_text(row, "status") != "ok" || !row.contains("stats"))
+      continue;
+    std::string name = field_text(row, "method");
     if (find_field(row, "params.step") != nullptr) name += " step " + find_field(row, "params.step")->dump();
     const Json& g = row["geometry"];
     if (const Json* target = find_field(row, "target"); target != nullptr)
-      name += fmt::format(" at {} {}", text(*target, "metric"), (*target)["value"].dump());
+      name += fmt::format(" at {} {}", field_text(*target, "metric"), (*target)["value"].dump());
     name += fmt::format(", {}/{} heads of {}, {}", g["q_heads"].dump(), g["kv_heads"].dump(),
-                        g["head_dim"].dump(), text(row, "geometry.dtype"));
+                        g["head_dim"].dump(), field_text(row, "geometry.dtype"));
     named(lines, name).push_back(&row);
-    lengths.insert(number(row, "geometry.kv_len"));
+    lengths.insert(field_number(row, "geometry.kv_len"));
   }
   if (lines.empty()) fail("a figure of timings needs bench rows");
   for (auto& [name, line] : lines) {
-    std::sort(line.begin(), line.end(),
-              [](auto* a, auto* b) { return number(*a, "geometry.kv_len") < number(*b, "geometry.kv_len"); });
+    std::sort(line.begin(), line.end(), [](auto* a, auto* b) {
+      return field_number(*a, "geometry.kv_len") < field_number(*b, "geometry.kv_len");
+    });
     Chart::Series series{.name = name, .x = {}, .y = {}, .low = {}, .high = {}, .dots = true};
     for (const Json* row : line) {
-      series.x.push_back(number(*row, "geometry.kv_len"));
-      series.y.push_back(number(*row, "stats.median_ns") / 1e6);
+      series.x.push_back(field_number(*row, "geometry.kv_len"));
+      series.y.push_back(field_number(*row, "stats.median_ns") / 1e6);
       series.low.push_back((*row)["stats"]["ci95_ns"][0].get<double>() / 1e6);
       series.high.push_back((*row)["stats"]["ci95_ns"][1].get<double>() / 1e6);
     }

@@ -22,16 +22,10 @@ bool is_provenance(const std::string& name) {
          name == "t";
 }
 
-/// A string field, or nothing.
-std::string text(const Json& row, const std::string& path) {
-  const Json* value = find_field(row, path);
-  return value != nullptr && value->is_string() ? value->get<std::string>() : "";
-}
-
 /// Which dump a row is about: its path, or the name of what was generated.
 std::string dump_of(const Json& row) {
-  const std::string path = text(row, "dump.path");
-  return path.empty() ? text(row, "dump.model") : path;
+  const std::string path = field_text(row, "dump.path");
+  return path.empty() ? field_text(row, "dump.model") : path;
 }
 
 /// Head rows of one kind, method and command: a value of every metric per head.
@@ -52,8 +46,8 @@ Json run_json(const Run& run) {
   Json json{{"kind", first["kind"]},
             {"method", first["method"]},
             {"dump", dump_of(first)},
-            {"model", text(first, "dump.model")},
-            {"path", text(first, "path")}};
+            {"model", field_text(first, "dump.model")},
+            {"path", field_text(first, "path")}};
   for (const char* name : {"geometry", "target", "fitted_on", "role"}) {
     if (first.contains(name)) json[name] = first[name];
   }
@@ -80,8 +74,8 @@ Json run_json(const Run& run) {
     const int layer = (*row)["dump"]["layer"].get<int>(), head = (*row)["dump"]["head"].get<int>();
     places.push_back(layer);
     places.push_back(head);
-    if (text(*row, "status") != "ok") {
-      errors[fmt::format("{}:{}", layer, head)] = text(*row, "error");
+    if (field_text(*row, "status") != "ok") {
+      errors[fmt::format("{}:{}", layer, head)] = field_text(*row, "error");
       continue;
     }
     for (const auto& [name, value] : row->items()) {
@@ -160,7 +154,7 @@ std::string policy_hash(std::string_view hex_digest) {
 }  // namespace
 
 void HtmlReport::row(const Json& row) {
-  const std::string unit = text(row, "unit");
+  const std::string unit = field_text(row, "unit");
   const auto [it, fresh] =
       units_.emplace(unit.empty() ? fmt::format("#{}", rows_.size()) : unit, rows_.size());
   if (fresh) {
@@ -186,16 +180,16 @@ std::string HtmlReport::render(const std::vector<std::string>& argv) const {
   std::map<std::string, std::size_t> curve_sets;
   std::vector<std::string> order;
   for (const Json& row : rows_) {
-    const std::string kind = text(row, "kind"), scope = text(row, "scope");
+    const std::string kind = field_text(row, "kind"), scope = field_text(row, "scope");
     if (kind == "bench") {
       data["bench"].push_back(bare(row));
     } else if (kind == "curve") {
       if (scope != "head" || !row.contains("curve")) continue;
-      const std::string key = dump_of(row) + text(row, "method") + row.value("params", Json()).dump();
+      const std::string key = dump_of(row) + field_text(row, "method") + row.value("params", Json()).dump();
       const auto [it, fresh] = curve_sets.emplace(key, data["curves"].size());
       if (fresh) {
         data["curves"].push_back({{"dump", dump_of(row)},
-                                  {"model", text(row, "dump.model")},
+                                  {"model", field_text(row, "dump.model")},
                                   {"method", row["method"]},
                                   {"params", row.value("params", Json::object())},
                                   {"heads", Json::array()}});
@@ -205,9 +199,10 @@ std::string HtmlReport::render(const std::vector<std::string>& argv) const {
       curve["head"] = row["dump"]["head"];
       data["curves"][it->second]["heads"].push_back(curve);
     } else if (scope == "head") {
-      const std::string key = kind + dump_of(row) + text(row, "method") + row.value("argv", Json()).dump() +
-                              row.value("target", Json()).dump() + text(row, "path") + text(row, "role") +
-                              text(row, "fitted_on");
+      const std::string key = kind + dump_of(row) + field_text(row, "method") +
+                              row.value("argv", Json()).dump() + row.value("target", Json()).dump() +
+                              field_text(row, "path") + field_text(row, "role") +
+                              field_text(row, "fitted_on");
       if (!runs.contains(key)) order.push_back(key);
       runs[key].rows.push_back(&row);
     } else {

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cmath>
 
 namespace anchor {
 namespace {
@@ -30,6 +31,16 @@ const Json* find_field(const Json& row, const std::string& path) {
   if (dot == std::string::npos) return nullptr;
   const auto it = row.find(path.substr(0, dot));
   return it == row.end() ? nullptr : find_field(*it, path.substr(dot + 1));
+}
+
+std::string field_text(const Json& row, const std::string& path) {
+  const Json* value = find_field(row, path);
+  return value != nullptr && value->is_string() ? value->get<std::string>() : "";
+}
+
+double field_number(const Json& row, const std::string& path) {
+  const Json* value = find_field(row, path);
+  return value == nullptr ? NAN : number_from_json(*value).value_or(NAN);
 }
 
 std::string markdown_table(std::span<const Json> rows, std::span<const Column> columns,

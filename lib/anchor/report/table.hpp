@@ -19,6 +19,8 @@ struct Column {
 
 /// The field of that path, or nullptr. A name that itself holds a dot (output_recall_0.01) is found first.
 const Json* find_field(const Json& row, const std::string& path);
+std::string field_text(const Json& row, const std::string& path);  ///< empty unless it is a string
+double field_number(const Json& row, const std::string& path);     ///< NaN unless it is a number
 
 /// A Markdown table whose columns are padded, so that it reads as well in a terminal. With `max_width` > 0
 /// the last columns are left out until it fits; numbers stand right-aligned.
