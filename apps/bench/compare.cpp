@@ -20,10 +20,9 @@ std::vector<Json> read_rows(const std::string& path) {
   if (!in) fail("{}: cannot read", path);
   std::vector<Json> rows;
   for (std::string line; std::getline(in, line);) {
-    const Json row = Json::parse(line, nullptr, false);
-    if (!row.is_object() || row.value("schema", "") != "anchor-result/1")
-      fail("{}: line {} is not a result row", path, rows.size() + 1);
-    rows.push_back(row);
+    std::optional<Json> row = parse_row(line);
+    if (!row) fail("{}: line {} is not a result row", path, rows.size() + 1);
+    rows.push_back(std::move(*row));
   }
   return rows;
 }

@@ -65,6 +65,12 @@ Json json_number(double value) {
   return std::isnan(value) ? "nan" : format_number(value);
 }
 
+std::optional<Json> parse_row(std::string_view line) {
+  Json row = Json::parse(line, nullptr, false);
+  const bool ours = row.is_object() && row.contains("schema") && row["schema"] == schema;
+  return ours ? std::optional(std::move(row)) : std::nullopt;
+}
+
 std::optional<double> number_from_json(const Json& value) {
   if (value.is_number()) return value.get<double>();
   if (value.is_string()) return parse_number(value.get_ref<const std::string&>());

@@ -6,6 +6,7 @@
 #include <optional>
 #include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "anchor/base/geometry.hpp"
@@ -72,6 +73,8 @@ struct ResultRow {
 /// The row as JSON in the schema's field order, stamped with the build and the present time. Numbers keep
 /// full precision; infinities are the strings "inf" and "-inf".
 Json to_json(const ResultRow& row);
+/// The row of one line of a jsonl file; empty unless it is JSON of this schema.
+std::optional<Json> parse_row(std::string_view line);
 
 /// A number as rows store it: whole numbers as integers, infinities as strings.
 Json json_number(double value);

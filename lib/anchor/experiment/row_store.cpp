@@ -20,13 +20,13 @@ std::uintmax_t read_rows(const std::string& path, std::map<std::string, Json>& f
     ++number;
     const bool torn = in.eof();  // no newline at its end
     if (torn) break;
-    const Json row = Json::parse(line, nullptr, false);
-    if (!row.is_object() || row.value("schema", "") != "anchor-result/1") {
+    const std::optional<Json> row = parse_row(line);
+    if (!row) {
       fail("{}: line {} is not a result row; --resume continues only a file that this tool wrote", path,
            number);
     }
     whole += line.size() + 1;
-    if (row.value("status", "") != "error") finished[row.value("unit", "")] = row;
+    if (row->value("status", "") != "error") finished[row->value("unit", "")] = *row;
   }
   return whole;
 }
