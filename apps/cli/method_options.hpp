@@ -35,6 +35,10 @@ void add_method(CLI::App& app, MethodOptions& options, const std::vector<std::st
 /// --set for the same parameter, a bare --set KEY with several methods.
 std::vector<MethodRun> resolve_methods(const MethodOptions& options);
 
+/// "step=4" for runs of one method that differ in step; the methods' names for several methods. The knob does
+/// not count.
+std::vector<std::string> run_names(const std::vector<MethodRun>& runs);
+
 /// A hint for people when `region`, the density of what the method keeps whatever its knob, is more than
 /// half: then a smaller group leaves the knob more to choose. Empty otherwise, and for methods without groups
 /// (no parameter step).

@@ -14,6 +14,7 @@ namespace {
 bool reads(Audience audience, const std::string& format) {
   switch (audience) {
     case Audience::everyone:
+    case Audience::files:
       return true;
     case Audience::programs:
       return format != "md";
@@ -69,7 +70,7 @@ void Output::row(const Json& row, Audience audience, bool kept) {
   for (File& file : files_) {
     if (reads(audience, file.format)) file.writer->row(row);
   }
-  if (!reads(audience, format_)) return;
+  if (!reads(audience, format_) || (audience == Audience::files && markdown())) return;
   selection_ ? held_.push_back(row) : stdout_->row(row);
 }
 

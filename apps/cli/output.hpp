@@ -15,6 +15,7 @@ namespace anchor::cli {
 /// Who gets a row: the bulkier, the fewer.
 enum class Audience {
   everyone,
+  files,     ///< all but stdout's table: the tool prints its own
   programs,  ///< all but tables for eyes
   json,      ///< jsonl and json: what has no place in a table, such as curves
   store,     ///< jsonl files only: intermediate results that --resume needs

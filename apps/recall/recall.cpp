@@ -425,8 +425,14 @@ anchor-recall dump.h5 --method anchor,streaming --layers 0-3 -o rows.jsonl)");
       ->type_name("LAYER:HEAD");
   app.add_option(
          "--pareto", options.pareto,
-         "Instead of single knobs: every method's recall over density, and the density that recalls need")
+         "Instead of single knobs: every method's recall over density, and the density that mean recalls "
+         "and output errors need, with one knob for all heads, one per head, or recall allocated")
       ->type_name("F.svg");
+  app.add_option("--measure", options.measure,
+                 "With --pareto: none = no plans of methods with exact curves are run, and no errors known")
+      ->check(CLI::IsMember({"all", "none"}))
+      ->capture_default_str()
+      ->type_name("WHICH");
   cli::add_output(app, options.common);
   cli::add_device(app, options.common);
   cli::add_common(app, options.common);

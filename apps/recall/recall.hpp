@@ -20,6 +20,7 @@ struct Options {
   std::string svg;                     ///< file of the layer x head heatmap, or of the head map
   std::string head_map;                ///< L:H
   std::string pareto;                  ///< file of the recall-density curves; empty = rows of single runs
+  std::string measure = "all";         ///< with --pareto: none or all
   std::vector<std::string> argv;
 };
 

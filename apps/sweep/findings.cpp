@@ -155,30 +155,8 @@ std::vector<Thresholds::Layer> threshold_layers(const std::vector<HeadPoint>& he
   return ordered;
 }
 
-std::vector<std::string> run_names(const std::vector<cli::MethodRun>& runs) {
-  std::vector<std::string> names;
-  for (const cli::MethodRun& run : runs) {
-    std::string name;
-    const ScalarMap mine = fixed_params(run);
-    for (const auto& [key, value] : mine) {
-      const bool differs = std::any_of(runs.begin(), runs.end(), [&](const cli::MethodRun& other) {
-        const ScalarMap theirs = fixed_params(other);
-        const auto found = theirs.find(key);
-        return other.method == run.method && found != theirs.end() && found->second != value;
-      });
-      if (!differs) continue;
-      name += fmt::format("{}{}={}", name.empty() ? "" : " ", key, scalar_text(value));
-    }
-    const bool alone =
-        std::all_of(runs.begin(), runs.end(), [&](const auto& other) { return other.method == run.method; });
-    if (!alone || name.empty()) name = run.method->name + (name.empty() ? "" : " " + name);
-    names.push_back(name);
-  }
-  return names;
-}
-
 void print_summary(const Request& request, const std::vector<Findings>& findings) {
-  const std::vector<std::string> names = run_names(request.runs);
+  const std::vector<std::string> names = cli::run_names(request.runs);
   print_targets(request, findings, names);
   if (findings.size() > 1) print_winners(findings, names);
   for (std::size_t n = 0; n < findings.size() && !request.head.grid.empty(); ++n)

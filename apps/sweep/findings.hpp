@@ -46,9 +46,6 @@ struct Findings {
 /// The heads' knobs by layer.
 std::vector<Thresholds::Layer> threshold_layers(const std::vector<HeadPoint>& heads);
 
-/// "step=4" for runs of one method that differ in step; the methods' names for several methods.
-std::vector<std::string> run_names(const std::vector<cli::MethodRun>& runs);
-
 /// The tables for people that follow the rows.
 void print_summary(const Request& request, const std::vector<Findings>& findings);
 

@@ -304,7 +304,7 @@ double Job::note_unreached() const {
 /// What each head's knob costs, on a terminal.
 void Job::draw_heatmaps() const {
   const int width = std::min(cli::terminal_width(), 120);
-  const std::vector<std::string> names = run_names(request_.runs);
+  const std::vector<std::string> names = cli::run_names(request_.runs);
   for (std::size_t n = 0; n < findings_.size(); ++n) {
     std::map<std::pair<int, int>, double> values;
     for (const HeadPoint& head : findings_[n].heads) values[{head.layer, head.head}] = head.density;

@@ -3,66 +3,216 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
+#include <numeric>
+#include <span>
 
 #include "anchor/report/svg.hpp"
 
 namespace anchor {
 namespace {
 
-constexpr double left = 56, top = 40, width = 560, height = 380, legend = 190, bottom = 46;
-constexpr std::array colors{"#1b6ca8", "#d1495b", "#2e8b57", "#edae49", "#7b4fa3", "#ff7c43", "#8c564b",
-                            "#e377c2", "#7f7f7f", "#bcbd22", "#17becf", "#003f5c", "#00798c", "#665191",
-                            "#a05195", "#2f4b7c", "#f95d6a", "#488f31", "#de425b"};
+constexpr double left = 72, top = 56, width = 370, height = 430, bottom = 54;
+constexpr double names = 172;  // room for them on the right of a panel
+constexpr double least_density = 0.002;
+// Okabe and Ito's colours for colour-blind eyes
+constexpr std::array colors{"#0072b2", "#d55e00", "#009e73", "#cc79a7",
+                            "#e69f00", "#56b4e9", "#8c6bb1", "#999933"};
+
+struct Point {
+  double x, y;
+};
+
+/// What is lost, from much on the left to little on the right, over a range that all methods cross.
+struct Scale {
+  double most, least, from;
+  double pixel(double lost) const {
+    return from + width * std::log(most / std::max(lost, least / 10)) / std::log(most / least);
+  }
+};
+
+/// A line's points between the panel's edges.
+std::vector<Point> visible(const std::vector<Point>& points, double from, bool step) {
+  std::vector<Point> shown;
+  const double to = from + width;
+  for (std::size_t n = 0; n < points.size(); ++n) {
+    const Point point = points[n];
+    const auto cross = [&](double edge) {  // on the way from the previous point
+      const Point before = points[n - 1];
+      return Point{edge,
+                   step ? point.y : std::lerp(before.y, point.y, (edge - before.x) / (point.x - before.x))};
+    };
+    if (point.x < from) continue;
+    if (n > 0 && points[n - 1].x < from) shown.push_back(cross(from));
+    if (point.x >= to) {
+      if (n > 0 && points[n - 1].x < to) shown.push_back(cross(to));
+      break;
+    }
+    shown.push_back(point);
+  }
+  return shown;
+}
+
+std::string path_data(const std::vector<Point>& points, bool step) {
+  std::string data;
+  Point last{-10, -10};
+  for (std::size_t n = 0; n < points.size(); ++n) {
+    const Point point = points[n];
+    if (n > 0 && n + 1 < points.size() && std::abs(point.x - last.x) < 0.7 &&
+        std::abs(point.y - last.y) < 0.7)
+      continue;
+    data += n == 0 ? fmt::format("M{:.1f} {:.1f}", point.x, point.y)
+            : step ? fmt::format("V{:.1f}H{:.1f}", point.y, point.x)
+                   : fmt::format("L{:.1f} {:.1f}", point.x, point.y);
+    last = point;
+  }
+  return data;
+}
+
+/// Heights for names near the given ones, so that none covers another: those that would are moved together
+/// around their mean (isotonic regression by pooling adjacent violators), within the panel.
+std::vector<double> spread(const std::vector<double>& wanted) {
+  constexpr double gap = 16;
+  std::vector<std::size_t> order(wanted.size());
+  std::iota(order.begin(), order.end(), std::size_t{0});
+  std::stable_sort(order.begin(), order.end(), [&](auto a, auto b) { return wanted[a] < wanted[b]; });
+  struct Pool {
+    double sum, count;
+    double mean() const { return sum / count; }
+  };
+  std::vector<Pool> pools;  // of heights less the room that the names above need
+  for (std::size_t n = 0; n < order.size(); ++n) {
+    pools.push_back({wanted[order[n]] - gap * static_cast<double>(n), 1});
+    while (pools.size() > 1 && pools[pools.size() - 2].mean() > pools.back().mean()) {
+      const Pool last = pools.back();
+      pools.pop_back();
+      pools.back() = {pools.back().sum + last.sum, pools.back().count + last.count};
+    }
+  }
+  std::vector<double> placed(wanted.size());
+  const double lowest = top + height - gap * static_cast<double>(std::ssize(wanted) - 1);
+  std::size_t n = 0;
+  for (const Pool& pool : pools) {
+    for (double in_pool = 0; in_pool < pool.count; ++in_pool, ++n)
+      placed[order[n]] = std::max(top, std::min(pool.mean(), lowest)) + gap * static_cast<double>(n);
+  }
+  return placed;
+}
+
+class Panel {
+ public:
+  Panel(Svg& svg, Scale scale, double least) : svg_(svg), scale_(scale), least_(least) {}
+
+  void axes(const std::string& words, std::span<const double> ticks, bool of_recall) const {
+    for (const double tick : ticks) {
+      const double x = scale_.pixel(of_recall ? 1 - tick : tick);
+      svg_.path(fmt::format("M{:.1f} {:.1f}V{:.1f}", x, top, top + height), "stroke:#e4e4e4");
+      svg_.text(x, top + height + 18, fmt::format("{:g}", tick), Svg::Align::middle, 12);
+    }
+    for (const double tick : {0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.}) {
+      if (tick < least_) continue;
+      svg_.path(fmt::format("M{:.1f} {:.1f}H{:.1f}", scale_.from, y(tick), scale_.from + width),
+                "stroke:#e4e4e4");
+      svg_.text(scale_.from - 7, y(tick) + 4, fmt::format("{:g} %", 100 * tick), Svg::Align::end, 12);
+    }
+    svg_.text(scale_.from + width / 2, top + height + 38, words, Svg::Align::middle, 13);
+  }
+
+  void add(const std::string& name, const std::vector<double>& density, const std::vector<double>& lost,
+           bool step, bool dots, const std::string& color, const std::string& dashes) {
+    std::vector<Point> all;
+    for (std::size_t n = 0; n < density.size(); ++n)
+      all.push_back({scale_.pixel(lost[n]), y(std::max(density[n], least_))});
+    const std::vector<Point> points = visible(all, scale_.from, step);
+    if (points.empty()) return;
+    svg_.path(path_data(points, step),
+              "fill:none;shape-rendering:auto;stroke-width:1.8;stroke:" + color + dashes);
+    std::string marks;
+    const auto mark = [&](Point at) {
+      marks += fmt::format("M{:.1f} {:.1f}m-2.5 0a2.5 2.5 0 1 0 5 0a2.5 2.5 0 1 0 -5 0", at.x, at.y);
+    };
+    if (dots) {
+      for (const Point& point : points)
+        if (point.x > scale_.from && point.x < scale_.from + width) mark(point);
+    } else if (points.front().x > scale_.from + 1) {
+      mark(points.front());  // sparser it cannot be
+    }
+    svg_.path(marks, "shape-rendering:auto;fill:" + color);
+    ends_.push_back({name, color, points.back()});
+  }
+
+  /// The lines' names; after the last line.
+  void name_lines() const {
+    std::vector<double> heights;
+    for (const End& end : ends_) heights.push_back(end.at.y);
+    const std::vector<double> placed = spread(heights);
+    const double x = scale_.from + width;
+    for (std::size_t n = 0; n < ends_.size(); ++n) {
+      const Point at = ends_[n].at;
+      svg_.path(fmt::format("M{:.1f} {:.1f}H{:.1f}L{:.1f} {:.1f}h4", at.x, at.y, x + 2, x + 14, placed[n]),
+                "fill:none;shape-rendering:auto;stroke-width:1;stroke:" + ends_[n].color);
+      svg_.text(x + 21, placed[n] + 4, ends_[n].name, Svg::Align::start, 13);
+    }
+  }
+
+ private:
+  struct End {
+    std::string name, color;
+    Point at;
+  };
+  double y(double density) const { return top + height * std::log(density) / std::log(least_); }
+
+  Svg& svg_;
+  Scale scale_;
+  double least_;
+  std::vector<End> ends_;
+};
+
+/// The density that a line needs to lose no more than that.
+double needed(const FrontierLine& line, double recall) {
+  const auto at = std::find_if(line.mass_recall.begin(), line.mass_recall.end(),
+                               [&](double one) { return one >= recall; });
+  return at == line.mass_recall.end() ? 1
+                                      : line.density[static_cast<std::size_t>(at - line.mass_recall.begin())];
+}
 
 }  // namespace
 
 std::string frontier_svg(const std::vector<FrontierLine>& lines, const std::string& title) {
-  double least = 0.1;  // densities from here on are shown
-  for (const FrontierLine& line : lines)
-    if (!line.density.empty() && line.density.front() > 0) least = std::min(least, line.density.front());
-  least = std::max(least, 1e-3);
-  // Recalls on a logarithmic scale of what they lose: most methods differ between .9 and .99.
-  constexpr double most_lost = 0.5, least_lost = 0.002;
-  const auto x = [&](double density) {
-    return left + width * (1 - std::log(std::clamp(density, least, 1.)) / std::log(least));
-  };
-  const auto y = [&](double recall) {
-    const double lost = std::clamp(1 - recall, least_lost, most_lost);
-    return top + height * std::log(lost / least_lost) / std::log(most_lost / least_lost);
-  };
-  Svg svg(left + width + legend, top + height + bottom);
-  svg.text(left, 22, title, Svg::Align::start, 14);
-  for (const double tick : {0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.}) {
-    if (tick < least) continue;
-    svg.path(fmt::format("M{:.1f} {:.1f}V{:.1f}", x(tick), top, top + height), "stroke:#e4e4e4");
-    svg.text(x(tick), top + height + 16, fmt::format("{:g}%", 100 * tick), Svg::Align::middle);
+  constexpr double most_lost = 0.3, least_lost = 0.003, most_error = 0.5, least_error = 0.01;
+  std::vector<const FrontierLine*> order;
+  for (const FrontierLine& line : lines) order.push_back(&line);
+  std::stable_sort(order.begin(), order.end(), [](const FrontierLine* a, const FrontierLine* b) {
+    return needed(*a, 0.99) < needed(*b, 0.99);  // neighbours then differ in colour
+  });
+  double least = 0.2;
+  for (const FrontierLine& line : lines) least = std::min(least, needed(line, 1 - most_lost));
+  least = std::max(0.9 * least, least_density);
+
+  const bool errors = std::any_of(lines.begin(), lines.end(),
+                                  [](const FrontierLine& line) { return !line.error_density.empty(); });
+  const double second = left + width + names + 50;
+  Svg svg(errors ? second + width + names : left + width + names, top + height + bottom);
+  svg.text(left, 24, title, Svg::Align::start, 16);
+  svg.text(left, 43,
+           "Lower is better. Solid: exact at every knob. Dashed, and dots on the right: plans that were run.",
+           Svg::Align::start, 12);
+  svg.text(15, top + height / 2, "density: kept pairs / causal pairs", Svg::Align::middle, 13, -90);
+  Panel recall(svg, {most_lost, least_lost, left}, least),
+      error(svg, {most_error, least_error, second}, least);
+  recall.axes("for a mean mass recall of", std::array{0.7, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995}, true);
+  if (errors)
+    error.axes("for a mean relative L2 error of the output of", std::array{0.5, 0.2, 0.1, 0.05, 0.02, 0.01},
+               false);
+  for (std::size_t n = 0; n < order.size(); ++n) {
+    const FrontierLine& line = *order[n];
+    const std::string color = colors[n % colors.size()], dashes = line.step ? "" : ";stroke-dasharray:6 3";
+    std::vector<double> lost;
+    for (const double kept : line.mass_recall) lost.push_back(1 - kept);
+    recall.add(line.name, line.density, lost, line.step, false, color, dashes);
+    error.add(line.name, line.error_density, line.out_rel_l2, false, true, color, dashes);
   }
-  for (const double tick : {0.5, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995}) {
-    svg.path(fmt::format("M{:.1f} {:.1f}H{:.1f}", left, y(tick), left + width), "stroke:#e4e4e4");
-    svg.text(left - 6, y(tick) + 4, fmt::format("{:g}", tick), Svg::Align::end);
-  }
-  svg.text(left + width / 2, top + height + 36, "density: kept pairs / causal pairs", Svg::Align::middle);
-  svg.text(14, top + height / 2, "mean mass recall", Svg::Align::middle, 11, -90);
-  for (std::size_t n = 0; n < lines.size(); ++n) {
-    const FrontierLine& line = lines[n];
-    std::string data;
-    double last_x = -1, last_y = -1;
-    for (std::size_t i = 0; i < line.density.size(); ++i) {
-      const double to_x = x(line.density[i]), to_y = y(line.mass_recall[i]);
-      if (i > 0 && std::abs(to_x - last_x) < 0.7 && std::abs(to_y - last_y) < 0.7) continue;
-      data += i == 0      ? fmt::format("M{:.1f} {:.1f}", to_x, to_y)
-              : line.step ? fmt::format("H{:.1f}V{:.1f}", to_x, to_y)
-                          : fmt::format("L{:.1f} {:.1f}", to_x, to_y);
-      last_x = to_x, last_y = to_y;
-    }
-    const std::string color = colors[n % colors.size()];
-    const std::string dashes = line.step ? "" : ";stroke-dasharray:5 3";
-    svg.path(data, "fill:none;shape-rendering:auto;stroke-width:1.6;stroke:" + color + dashes);
-    const double row = top + 8 + 18 * static_cast<double>(n);
-    svg.path(fmt::format("M{:.1f} {:.1f}h22", left + width + 14, row),
-             "fill:none;stroke-width:2;stroke:" + color + dashes);
-    svg.text(left + width + 42, row + 4, line.name);
-  }
+  recall.name_lines();
+  error.name_lines();
   return std::move(svg).finish();
 }
 

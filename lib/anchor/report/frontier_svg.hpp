@@ -10,9 +10,12 @@ struct FrontierLine {
   std::string name;
   std::vector<double> density, mass_recall;
   bool step = true;  ///< a step function; else straight lines between points
+  std::vector<double> error_density = {}, out_rel_l2 = {};  ///< plans whose output errors were measured
 };
 
-/// Mass recall over density (logarithmic) of several methods, as an SVG document.
+/// The density that several methods need for a mean mass recall, and where it was measured for a relative L2
+/// error of the output, as an SVG document: a panel each, on logarithmic scales (of the recall that is lost),
+/// with every line's name at its end.
 std::string frontier_svg(const std::vector<FrontierLine>& lines, const std::string& title);
 
 }  // namespace anchor

@@ -1,0 +1,255 @@
+#include "recall/front_rows.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "anchor/base/number.hpp"
+#include "cli/dump_stream.hpp"
+#include "cli/terminal.hpp"
+
+namespace anchor::recall {
+namespace {
+
+/// Means over some heads, and which of them loses most.
+struct Means {
+  double density = 0, work = 0, recall = 0, error = 0, worst = -1;
+  std::size_t worst_head = 0;
+  bool measured = true;
+
+  Means(const std::vector<FrontPoint>& points, const std::vector<std::size_t>& heads, const Target& target) {
+    const auto count = static_cast<double>(heads.size());
+    for (const std::size_t h : heads) {
+      const FrontPoint& point = points[h];
+      density += point.density / count;
+      recall += point.mass_recall / count;
+      measured = measured && point.out_rel_l2;
+      work += point.work_density.value_or(0) / count;
+      error += point.out_rel_l2.value_or(0) / count;
+      if (const double lost = loss(target, point); lost > worst) {
+        worst = lost;
+        worst_head = h;
+      }
+    }
+  }
+  void fill(ResultRow& row) const {
+    row.density = density;
+    row.mass_recall = recall;
+    if (!measured) return;
+    row.work_density = work;
+    row.out_rel_l2 = error;
+  }
+};
+
+/// A loss as its metric has it.
+double metric_value(const Target& target, double lost) {
+  return target.metric == "mass_recall" ? 1 - lost : lost;
+}
+
+}  // namespace
+
+FrontRows::FrontRows(const Options& options, const DumpReader& reader, const Engine& engine,
+                     std::vector<cli::GroupSelection> groups)
+    : options_(options), reader_(reader), engine_(engine), groups_(std::move(groups)) {}
+
+ResultRow FrontRows::row_of(const MethodFront& front, const char* kind) const {
+  ResultRow row = cli::head_row(reader_, groups_[0].layer, groups_[0].heads[0]);
+  row.kind = kind;
+  row.scope = "all";
+  row.layer.reset();
+  row.head.reset();
+  row.kv_head.reset();
+  row.method = front.run().method->name;
+  row.params = cli::row_params(front.run().params);
+  row.params.erase(front.run().method->knob);
+  row.device = engine_.device();
+  row.path = engine_.path();
+  row.plan_path = front.plan_path;
+  row.env = host_environment();
+  row.argv = options_.argv;
+  return row;
+}
+
+ResultRow FrontRows::curve(const MethodFront& front) const {
+  ResultRow row = row_of(front, "curve");
+  std::vector<std::uint64_t> content;
+  for (const cli::GroupSelection& group : groups_) {
+    for (const std::uint64_t hash : cli::layer_content(reader_, group.layer)) content.push_back(hash);
+    for (const int head : group.heads) content.push_back(static_cast<std::uint64_t>(head));
+  }
+  row.unit = unit_id(row, content);
+  if (!front.error.empty()) {
+    row.status = "error";
+    row.error = front.error;
+    return row;
+  }
+  const Curve curve = front.exact() ? thin(front.mean_curve()) : front.mean_curve();
+  row.curve = CurvePoints{curve.knob, curve.density, curve.mass_recall};
+  row.extra["curve_is"] = std::string(front.exact() ? "exact" : "replayed");
+  return row;
+}
+
+std::vector<ResultRow> FrontRows::answer(const MethodFront& front, Choice choice, const Target& target,
+                                         const std::optional<Chosen>& chosen) const {
+  std::map<int, std::vector<std::size_t>> layers;
+  std::vector<std::size_t> all(front.heads().size());
+  for (std::size_t h = 0; h < all.size(); ++h) {
+    all[h] = h;
+    layers[front.layers()[h]].push_back(h);
+  }
+  const auto row_for = [&](std::optional<int> layer) {
+    ResultRow row = row_of(front, "sweep");
+    if (layer) {
+      row.scope = "layer";
+      row.layer = layer;
+    }
+    row.target = target;
+    if (choice == Choice::allocation) row.target->statistic = "mean over the model";
+    row.extra["choice"] = std::string(name_of(choice));
+    if (chosen) row.value = chosen->knob;
+    std::vector<std::uint64_t> content{static_cast<std::uint64_t>(choice), front.measures()};
+    for (const cli::GroupSelection& group : groups_) {
+      for (const std::uint64_t hash : cli::layer_content(reader_, group.layer)) content.push_back(hash);
+      for (const int head : group.heads) content.push_back(static_cast<std::uint64_t>(head));
+    }
+    row.unit = unit_id(row, content);
+    return row;
+  };
+  std::vector<ResultRow> rows{row_for({})};
+  if (!chosen) {
+    rows[0].status = "skipped";
+    rows[0].error =
+        fmt::format("no knob reaches a mean {} of {}", target.metric, format_number(target.value));
+    return rows;
+  }
+  const Means means(chosen->heads, all, target);
+  means.fill(rows[0]);
+  double worst = -1;
+  int worst_layer = 0;
+  for (const auto& [layer, heads] : layers) {
+    const Means own(chosen->heads, heads, target);
+    rows.push_back(row_for(layer));
+    own.fill(rows.back());
+    rows.back().extra["heads"] = static_cast<double>(heads.size());
+    const double lost = target.metric == "mass_recall" ? 1 - own.recall : own.error;
+    if (lost <= worst) continue;
+    worst = lost;
+    worst_layer = layer;
+  }
+  ScalarMap& extra = rows[0].extra;
+  extra["heads"] = static_cast<double>(all.size());
+  extra["worst_head_layer"] = static_cast<double>(front.layers()[means.worst_head]);
+  extra["worst_head"] = static_cast<double>(front.heads()[means.worst_head]);
+  extra["worst_head_" + target.metric] = metric_value(target, means.worst);
+  extra["worst_layer"] = static_cast<double>(worst_layer);
+  extra["worst_layer_" + target.metric] = metric_value(target, worst);
+  if (choice == Choice::allocation) extra["optimality_gap"] = chosen->gap;
+  if (choice == Choice::heads) {
+    extra["heads_below_target"] = static_cast<double>(
+        std::count_if(chosen->heads.begin(), chosen->heads.end(),
+                      [&](const FrontPoint& head) { return loss(target, head) > limit(target); }));
+  }
+  return rows;
+}
+
+std::vector<Column> FrontRows::columns() {
+  std::vector<Column> all;
+  for (const char* name : {"kind",
+                           "scope",
+                           "dump.layer",
+                           "status",
+                           "error",
+                           "method",
+                           "params.block",
+                           "params.step",
+                           "choice",
+                           "target.metric",
+                           "target.value",
+                           "value",
+                           "density",
+                           "work_density",
+                           "mass_recall",
+                           "out_rel_l2",
+                           "worst_head_layer",
+                           "worst_head",
+                           "worst_head_mass_recall",
+                           "worst_head_out_rel_l2",
+                           "worst_layer",
+                           "worst_layer_mass_recall",
+                           "worst_layer_out_rel_l2",
+                           "heads_below_target",
+                           "optimality_gap",
+                           "curve_is",
+                           "path",
+                           "plan_path",
+                           "unit"}) {
+    all.push_back({name});
+  }
+  return all;
+}
+
+namespace {
+
+std::optional<double> number(const Json& row, const std::string& field) {
+  return row.contains(field) ? number_from_json(row[field]) : std::nullopt;
+}
+
+std::string densities(const FrontLine& line) {
+  const auto density = number(line.row, "density"), work = number(line.row, "work_density");
+  if (!density) return "-";
+  return work ? fmt::format("{:.3f} / {:.3f}", *density, *work) : fmt::format("{:.3f}", *density);
+}
+
+std::string worst_head(const FrontLine& line) {
+  const auto value = number(line.row, "worst_head_" + line.target.metric);
+  if (!value) return "-";
+  return fmt::format("{:.3f} ({:.0f}:{:.0f})", *value, *number(line.row, "worst_head_layer"),
+                     *number(line.row, "worst_head"));
+}
+
+std::string worst_layer(const FrontLine& line) {
+  const auto value = number(line.row, "worst_layer_" + line.target.metric);
+  return value ? fmt::format("{:.3f} ({:.0f})", *value, *number(line.row, "worst_layer")) : "-";
+}
+
+template <class Cell>
+void print_table(const std::string& title, const std::vector<FrontLine>& lines, Choice choice,
+                 const std::string& metric, Cell cell) {
+  std::vector<Column> columns{{metric}};
+  std::vector<Json> table;
+  for (const FrontLine& line : lines) {
+    if (line.choice != choice || line.target.metric != metric) continue;
+    const std::string target = format_number(line.target.value);
+    if (table.empty() || table.back()[metric] != line.name) table.push_back({{metric, line.name}});
+    table.back()[target] = cell(line);
+    const bool known = std::any_of(columns.begin(), columns.end(),
+                                   [&](const Column& column) { return column.path == target; });
+    if (!known) columns.push_back({target});
+  }
+  if (table.empty()) return;
+  fmt::print("\n{}:\n\n{}", title,
+             markdown_table(table, columns, static_cast<std::size_t>(cli::terminal_width())));
+}
+
+}  // namespace
+
+void print_fronts(const std::vector<FrontLine>& lines) {
+  const std::string recall = "mass_recall", error = "out_rel_l2";
+  fmt::print("density / work_density for a mean over heads of ...\n");
+  print_table("one knob for all heads", lines, Choice::global, recall, densities);
+  print_table("a knob per head", lines, Choice::heads, recall, densities);
+  print_table("recall allocated over the heads", lines, Choice::allocation, recall, densities);
+  print_table("one knob for all heads", lines, Choice::global, error, densities);
+  print_table("a knob per head", lines, Choice::heads, error, densities);
+  fmt::print("\nand what the mean hides: the worst head (layer:head), the worst layer\n");
+  for (const Choice choice : {Choice::global, Choice::allocation}) {
+    const std::string which = choice == Choice::global ? "one knob for all heads" : "recall allocated";
+    for (const std::string& metric : {recall, error}) {
+      print_table("worst head, " + which, lines, choice, metric, worst_head);
+      print_table("worst layer, " + which, lines, choice, metric, worst_layer);
+    }
+  }
+  std::fflush(stdout);
+}
+
+}  // namespace anchor::recall
