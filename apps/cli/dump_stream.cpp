@@ -11,6 +11,7 @@ namespace anchor::cli {
 namespace {
 
 constexpr std::int64_t default_read_ahead = std::int64_t{1} << 30;
+constexpr std::int64_t cpu_work = std::int64_t{2} << 30;  // what engines that share the CPU may hold
 
 std::int64_t stored_bytes(const StreamItem& item) {
   const LayerInfo& info = item.reader->layer(item.group.layer);
@@ -61,7 +62,11 @@ DumpStream::DumpStream(const CommonOptions& options, std::int64_t group_bytes, b
   set_threads(options.threads);
   const std::int64_t limit = options.memory_limit();
   const int per_device = limit == 0 || limit >= 3 * group_bytes ? 2 : 1;
-  engines_ = make_engines(options.device, in_order ? 1 : per_device);
+  const auto fitting = std::max<std::int64_t>(1, cpu_work / std::max<std::int64_t>(1, group_bytes));
+  const int per_cpu =
+      static_cast<int>(std::clamp<std::int64_t>(threads() / 4, 1, std::min<std::int64_t>(4, fitting)));
+  const bool single = in_order || per_device == 1;
+  engines_ = make_engines(options.device, in_order ? 1 : per_device, single ? 1 : per_cpu);
   if (in_order && engines_.size() > 1)
     fail_usage("--device {}: KV groups depend on each other here; name one device", options.device);
   const std::int64_t work = group_bytes * static_cast<std::int64_t>(engines_.size());

@@ -6,6 +6,7 @@
 
 #include "anchor/base/error.hpp"
 #include "anchor/data/checksum.hpp"
+#include "anchor/experiment/bounded_error.hpp"
 #include "anchor/experiment/grid.hpp"
 #include "anchor/experiment/thresholds.hpp"
 #include "cli/dump_stream.hpp"
@@ -23,7 +24,8 @@ using cli::GroupSelection;
 /// on all dumps. The fitted knob is the least that reaches the target on the mean of the fitted dumps'
 /// curves, or with
 /// --worst on each of them; then --margin is added. With --choose it is fitted under several values of a
-/// parameter, and the cheapest of them becomes the head's.
+/// parameter, and the cheapest of them becomes the head's. With --max-error a dump's own target may be higher
+/// than the common one.
 class Fit {
  public:
   Fit(const Options& options, const Request& request)
@@ -32,7 +34,7 @@ class Fit {
         run_(request.runs[0]),
         variants_(head_variants(options.choose, run_)) {
     for (const std::string& path : split_list(options.fit, "--fit")) open(path);
-    const std::size_t fitted = dumps_.size();
+    const std::size_t fitted = fitted_dumps_ = dumps_.size();
     if (!options.check.empty()) {
       for (const std::string& path : split_list(options.check, "--check")) open(path);
     }
@@ -54,6 +56,7 @@ class Fit {
   struct Group {
     std::vector<ResultRow> rows;
     std::vector<std::vector<std::vector<KnobCurve>>> curves;  ///< by variant, dump and head
+    std::vector<std::vector<std::vector<double>>> target;     ///< recall to reach, by the same
     std::string error;
   };
 
@@ -66,7 +69,7 @@ class Fit {
   Group group_of(const GroupSelection& selection) const;
   void compute(const GroupSelection& selection, Engine& engine, const LoadedGroup& loaded, std::size_t dump,
                Group& group) const;
-  double fit(const FitSet& set, const std::vector<std::vector<KnobCurve>>& by_dump, std::size_t head) const;
+  double fit(const FitSet& set, const Group& group, std::size_t variant, std::size_t head) const;
   void fill(Group& group) const;
   void emit(const Group& group);
   void write_thresholds() const;
@@ -77,6 +80,7 @@ class Fit {
   std::vector<HeadVariant> variants_;
   std::vector<std::string> paths_;
   std::vector<std::unique_ptr<DumpReader>> dumps_;  ///< those of --fit, then those of --check
+  std::size_t fitted_dumps_ = 0;
   std::vector<FitSet> sets_;
   std::vector<std::vector<Tally>> tallies_;  ///< by set and dump
   std::vector<GroupSelection> groups_;
@@ -108,6 +112,7 @@ Fit::Group Fit::group_of(const GroupSelection& selection) const {
   for (const double knob : request_.head.grid) content.push_back(std::bit_cast<std::uint64_t>(knob));
   content.push_back(std::bit_cast<std::uint64_t>(options_.margin));
   content.push_back(options_.worst);
+  content.push_back(std::bit_cast<std::uint64_t>(options_.max_error.value_or(0)));
   if (!options_.choose.empty()) {
     Checksum choose;
     choose.add(std::as_bytes(std::span(options_.choose)));
@@ -115,6 +120,7 @@ Fit::Group Fit::group_of(const GroupSelection& selection) const {
   }
   Group group;
   group.curves.assign(variants_.size(), std::vector<std::vector<KnobCurve>>(dumps_.size()));
+  group.target.assign(variants_.size(), std::vector<std::vector<double>>(dumps_.size()));
   for (const int head : selection.heads) {
     for (const FitSet& set : sets_) {
       for (const std::size_t n : set.checked) {
@@ -148,8 +154,13 @@ void Fit::compute(const GroupSelection& selection, Engine& engine, const LoadedG
     std::vector<int> heads;
     for (const int head : selection.heads) heads.push_back(head - selection.first_head);
     for (std::size_t v = 0; v < variants_.size(); ++v) {
-      group.curves[v][dump] =
-          knob_curves(engine, *inputs, *run_.method, variants_[v].params, request_.head.grid, heads);
+      auto& curves = group.curves[v][dump];
+      curves = knob_curves(engine, *inputs, *run_.method, variants_[v].params, request_.head.grid, heads);
+      group.target[v][dump].assign(heads.size(), request_.target.value);
+      if (options_.max_error && dump < fitted_dumps_) {
+        group.target[v][dump] = recall_for_error(engine, *inputs, *run_.method, variants_[v].params, heads,
+                                                 curves, request_.target.value, *options_.max_error);
+      }
     }
   } catch (const Error& error) {
     if (error.kind() != ErrorKind::data) throw;
@@ -158,23 +169,23 @@ void Fit::compute(const GroupSelection& selection, Engine& engine, const LoadedG
   }
 }
 
-double Fit::fit(const FitSet& set, const std::vector<std::vector<KnobCurve>>& by_dump,
-                std::size_t head) const {
-  std::vector<KnobCurve> curves;
-  for (const std::size_t n : set.fitted) curves.push_back(by_dump[n][head]);
-  const auto knob = [&](const KnobCurve& curve) {
-    return curve.points.knob[curve.least(request_.target.value).value_or(curve.densest())];
+double Fit::fit(const FitSet& set, const Group& group, std::size_t variant, std::size_t head) const {
+  const auto knob = [](const KnobCurve& curve, double target) {
+    return curve.points.knob[curve.least(target).value_or(curve.densest())];
   };
   double value = 0;
   if (!options_.worst) {
-    value = knob(mean_curve(curves));
+    std::vector<KnobCurve> curves;
+    for (const std::size_t n : set.fitted) curves.push_back(group.curves[variant][n][head]);
+    value = knob(mean_curve(curves), request_.target.value);
   } else {  // every dump's own choice keeps the target there: the one that keeps most keeps it everywhere
-    const auto reach = [&](const KnobCurve& curve) {
-      const double x = knob(curve);
-      return std::pair(curves[0].points.density[curves[0].at(x)], curve.points.descending ? -x : x);
-    };
-    value = knob(*std::max_element(curves.begin(), curves.end(),
-                                   [&](const auto& a, const auto& b) { return reach(a) < reach(b); }));
+    const KnobCurve& first = group.curves[variant][set.fitted[0]][head];
+    std::pair<double, double> most{-1, 0};
+    for (const std::size_t n : set.fitted) {
+      const double x = knob(group.curves[variant][n][head], group.target[variant][n][head]);
+      const std::pair reach(first.points.density[first.at(x)], first.points.descending ? -x : x);
+      if (reach > most) most = reach, value = x;
+    }
   }
   // planners compare in float: a value that float cannot hold would be another one in the plan
   return static_cast<double>(static_cast<float>(value + options_.margin));
@@ -194,7 +205,7 @@ void Fit::fill(Group& group) const {
       double value = 0, least = std::numeric_limits<double>::infinity();
       std::size_t chosen = 0;
       for (std::size_t v = 0; v < variants_.size(); ++v) {
-        const double knob = fit(set, group.curves[v], head);
+        const double knob = fit(set, group, v, head);
         double cost = variants_[v].cost;
         for (const std::size_t n : set.fitted) {
           const KnobCurve& curve = group.curves[v][n][head];

@@ -124,6 +124,11 @@ anchor-sweep --fit prose.h5,code.h5 --check needles.h5 --step 4 --margin 1)");
   app.add_option("--margin", options.margin, "With --fit: add this to every fitted knob (its own units)")
       ->type_name("X");
   app.add_option(
+         "--max-error", options.max_error,
+         "With --fit --worst: keep more where a head's output differs more (relative L2) on a fitted dump")
+      ->check(CLI::PositiveNumber)
+      ->type_name("X");
+  app.add_option(
          "--choose", options.choose,
          "With --fit: choose this parameter head by head, for least density; @X: as if it kept X more")
       ->type_name("NAME=A,B@X");
@@ -150,8 +155,11 @@ void check_flags(const Options& options, std::size_t runs) {
     fail_usage("--floor and --budget need --allocate layer or --allocate model");
   const bool several = options.matrix || options.leave_one_out;
   if (options.fit.empty()) {
-    if (!options.check.empty() || options.margin != 0 || options.worst || several || !options.choose.empty())
-      fail_usage("--check, --margin, --worst, --choose, --matrix and --leave-one-out need --fit");
+    if (!options.check.empty() || options.margin != 0 || options.worst || several ||
+        !options.choose.empty() || options.max_error) {
+      fail_usage(
+          "--check, --margin, --worst, --choose, --max-error, --matrix and --leave-one-out need --fit");
+    }
     if (options.dump.path.empty())
       fail_usage("which dump? anchor-sweep DUMP, or --fit A.h5,B.h5 --check C.h5");
     return;
@@ -162,6 +170,8 @@ void check_flags(const Options& options, std::size_t runs) {
     fail_usage("--curves and --row-curves show the curves of one dump, not of --fit");
   if (!options.allocate.empty()) fail_usage("--allocate looks at one dump, not at those of --fit");
   if (runs > 1) fail_usage("--fit fits one method with one set of parameters, not {}", runs);
+  if (options.max_error && !options.worst)
+    fail_usage("--max-error bounds the error on every fitted dump: it needs --worst");
   if (options.matrix && options.leave_one_out) fail_usage("--matrix and --leave-one-out: choose one");
   if (several && !options.thresholds_out.empty())
     fail_usage("--thresholds-out holds one fit, not those of --matrix or --leave-one-out");

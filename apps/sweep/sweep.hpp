@@ -26,9 +26,10 @@ struct Options {
   int row_curves = 0;             ///< points
   std::string fit, check;         ///< lists of dumps
   bool matrix = false, leave_one_out = false;
-  double margin = 0;   ///< added to fitted knobs
-  bool worst = false;  ///< fit every dump instead of their mean
-  std::string choose;  ///< a parameter to choose head by head
+  double margin = 0;                ///< added to fitted knobs
+  bool worst = false;               ///< fit every dump instead of their mean
+  std::string choose;               ///< a parameter to choose head by head
+  std::optional<double> max_error;  ///< of a head's output on every fitted dump
   std::vector<std::string> argv;
 };
 

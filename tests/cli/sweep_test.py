@@ -318,6 +318,33 @@ class Fits(ToolTest):
                 moved += 1
         self.assertGreater(moved, 0)
 
+    def test_choose_takes_the_cheaper_parameter_of_every_head_and_max_error_bounds_their_output(self):
+        self.arguments = ("--method", "stripes", "--block", 16, "--target-recall", 0.85, "--worst")
+        out = self.path("t.json")
+        pooled, scanned = self.fitted(), self.fitted("--set", "score=rows")
+        chosen = self.fitted("--choose", "score=pooled,rows@0.02", "--thresholds-out", out)
+        fitted_density = lambda found, layer, head: np.mean([found[layer, head, name]["density"] for name in "ab"])
+        scores = set()
+        for (layer, head, name), row in chosen.items():
+            costs = {"pooled": fitted_density(pooled, layer, head), "rows": fitted_density(scanned, layer, head) + 0.02}
+            score = row["params"]["score"]
+            self.assertEqual(score, min(costs, key=costs.get))
+            self.assertEqual(row["value"], (pooled if score == "pooled" else scanned)[layer, head, name]["value"])
+            scores.add(score)
+        self.assertEqual(scores, {"pooled", "rows"})
+        self.assertEqual(json.loads(Path(out).read_text())["format_version"], "1.1")
+        for row in rows(run("anchor-recall", self.c, "--thresholds", out).stdout):
+            checked = chosen[row["dump"]["layer"], row["dump"]["head"], "c"]
+            self.assertEqual(row["params"]["score"], checked["params"]["score"])
+            self.assertAlmostEqual(row["mass_recall"], checked["mass_recall"], delta=1e-5)
+
+        errors = lambda path: [r["out_rel_l2"] for r in rows(run("anchor-recall", path, "--thresholds", out).stdout)]
+        before = errors(self.a) + errors(self.b)
+        bound = float(np.median(before))
+        self.fitted("--choose", "score=pooled,rows@0.02", "--thresholds-out", out, "--max-error", bound)
+        self.assertLessEqual(max(errors(self.a) + errors(self.b)), bound * (1 + 1e-6))
+        self.assertGreater(max(before), bound)
+
     def matrix(self, *arguments):
         result = run("anchor-sweep", "--fit", f"{self.a},{self.b}", "--check", self.c, *self.arguments, *arguments)
         self.assertIn(result.returncode, (0, 4), result.stderr)
@@ -370,6 +397,11 @@ class BadInput(ToolTest):
             ((path, "--margin", 1), "--fit"),
             ((path, "--fit", path), "--fit"),
             ((path, "--matrix"), "--fit"),
+            ((path, "--choose", "score=pooled,rows"), "--fit"),
+            (("--fit", path, "--choose", "score=pooled,rows"), "no such parameter of single heads"),
+            (("--fit", path, "--method", "stripes", "--choose", "score"), "NAME=A,B"),
+            (("--fit", path, "--method", "stripes", "--choose", "score=rows@x"), "the cost after @"),
+            (("--fit", path, "--max-error", 0.1), "--worst"),
             (("--fit", path, "--leave-one-out"), "two dumps"),
             (("--fit", f"{path},{path}", "--leave-one-out", "--matrix"), "choose one"),
             (("--fit", path, "--allocate", "model"), "--allocate"),

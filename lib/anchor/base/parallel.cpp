@@ -14,10 +14,15 @@ std::atomic<bool> interrupt_requested{false};
 
 namespace {
 int thread_setting = 0;
-}
+thread_local int thread_share = 0;
+}  // namespace
 
 void set_threads(int count) { thread_setting = count; }
-int threads() { return thread_setting > 0 ? thread_setting : omp_get_num_procs(); }
+int threads() {
+  const int all = thread_setting > 0 ? thread_setting : omp_get_num_procs();
+  return thread_share > 0 ? std::min(thread_share, all) : all;
+}
+void set_thread_share(int count) { thread_share = count; }
 
 void check_interrupt() {
   if (interrupt_requested.load(std::memory_order_relaxed)) throw Error(ErrorKind::interrupted, "interrupted");

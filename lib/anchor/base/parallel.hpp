@@ -10,6 +10,8 @@ namespace anchor {
 /// Number of threads of parallel_for; 0 = all cores (the default).
 void set_threads(int threads);
 int threads();
+/// Bounds the calling thread's loops to so many threads; 0 = no bound. For threads that work side by side.
+void set_thread_share(int count);
 
 /// Set by the tools' SIGINT handler; long loops call check_interrupt() between pieces of work.
 extern std::atomic<bool> interrupt_requested;

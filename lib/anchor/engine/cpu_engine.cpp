@@ -119,10 +119,11 @@ class CpuPipeline final : public Pipeline {
 
 class CpuEngine final : public Engine {
  public:
-  explicit CpuEngine(bool reference) : reference_(reference) {}
+  CpuEngine(bool reference, int share) : reference_(reference), share_(share) {}
   std::string device() const override { return "cpu"; }
   std::string path() const override { return reference_ ? "reference" : "cpu"; }
 
+  void enter_thread() override { set_thread_share(share_); }
   std::unique_ptr<Inputs> upload(const KvGroup& group) override { return std::make_unique<CpuInputs>(group); }
 
   PlanHandle plan(const Method& method, const PlanRequest& request, const Inputs& inputs, std::int64_t begin,
@@ -163,11 +164,12 @@ class CpuEngine final : public Engine {
 
  private:
   bool reference_;
+  int share_;
 };
 
 }  // namespace
 
-std::unique_ptr<Engine> make_cpu_engine() { return std::make_unique<CpuEngine>(false); }
-std::unique_ptr<Engine> make_reference_engine() { return std::make_unique<CpuEngine>(true); }
+std::unique_ptr<Engine> make_cpu_engine(int share) { return std::make_unique<CpuEngine>(false, share); }
+std::unique_ptr<Engine> make_reference_engine() { return std::make_unique<CpuEngine>(true, 0); }
 
 }  // namespace anchor

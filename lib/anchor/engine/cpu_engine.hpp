@@ -6,8 +6,9 @@
 
 namespace anchor {
 
-/// The engine on this machine's cores.
-std::unique_ptr<Engine> make_cpu_engine();
+/// The engine on this machine's cores, on at most `share` threads; 0 = all of the setting
+/// (base/parallel.hpp).
+std::unique_ptr<Engine> make_cpu_engine(int share = 0);
 /// The same planners with float64 executors and masses straight from the definitions: slow, for checking the
 /// others.
 std::unique_ptr<Engine> make_reference_engine();

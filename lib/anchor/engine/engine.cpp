@@ -4,6 +4,7 @@
 #include <charconv>
 
 #include "anchor/base/error.hpp"
+#include "anchor/base/parallel.hpp"
 #include "anchor/engine/cpu_engine.hpp"
 #include "anchor/engine/cuda_engine.hpp"
 
@@ -67,11 +68,16 @@ std::unique_ptr<Engine> make_engine(const std::string& device) {
   return device == "reference" ? make_reference_engine() : make_cpu_engine();
 }
 
-std::vector<std::unique_ptr<Engine>> make_engines(const std::string& device, int per_cuda_device) {
+std::vector<std::unique_ptr<Engine>> make_engines(const std::string& device, int per_cuda_device,
+                                                  int per_cpu) {
   std::vector<std::unique_ptr<Engine>> engines;
   const bool automatic = device == "auto" && cuda_device_count() > 0;
-  if (!automatic && !device.starts_with("cuda")) {
-    engines.push_back(make_engine(device));
+  if (device == "cpu" || (device == "auto" && !automatic)) {
+    for (int n = 0; n < per_cpu; ++n) engines.push_back(make_cpu_engine(threads() / per_cpu));
+    return engines;
+  }
+  if (device == "reference") {
+    engines.push_back(make_reference_engine());
     return engines;
   }
   for (const int number : cuda_devices(automatic ? "cuda" : device)) {
