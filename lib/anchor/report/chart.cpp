@@ -1,17 +1,13 @@
 #include "anchor/report/chart.hpp"
 
 #include <algorithm>
-#include <array>
 #include <cmath>
 
+#include "anchor/report/color_map.hpp"
 #include "anchor/report/svg.hpp"
 
 namespace anchor {
 namespace {
-
-// Okabe and Ito's colours for colour-blind eyes; the HTML report has the same.
-constexpr std::array colors{"#0072b2", "#d55e00", "#009e73", "#cc79a7",
-                            "#e69f00", "#56b4e9", "#8c6bb1", "#999933"};
 
 /// One axis: values to pixels, and its ticks.
 struct Axis {
@@ -58,21 +54,12 @@ std::string tick_text(double value) {
   return kilo ? fmt::format("{:g}k", value / 1024) : fmt::format("{:g}", std::abs(value) < 1e-12 ? 0 : value);
 }
 
-std::string line_path(const Chart::Series& series, const Axis& x, const Axis& y) {
-  std::string path;
-  double last_x = -HUGE_VAL, last_y = -HUGE_VAL;
-  for (std::size_t n = 0; n < series.x.size(); ++n) {
-    if (!x.shows(series.x[n]) || !y.shows(series.y[n])) continue;
-    const double px = x.pixel(series.x[n]), py = y.pixel(series.y[n]);
-    const bool near = std::abs(px - last_x) < 0.7 && std::abs(py - last_y) < 0.7;
-    if (near && n + 1 < series.x.size()) continue;  // thousands of steps are one line to the eye
-    last_x = px;
-    last_y = py;
-    path += path.empty()   ? fmt::format("M{:.1f} {:.1f}", px, py)
-            : series.steps ? fmt::format("H{:.1f}V{:.1f}", px, py)
-                           : fmt::format("L{:.1f} {:.1f}", px, py);
-  }
-  return path;
+std::string series_path(const Chart::Series& series, const Axis& x, const Axis& y) {
+  std::vector<Svg::Point> points;
+  for (std::size_t n = 0; n < series.x.size(); ++n)
+    if (x.shows(series.x[n]) && y.shows(series.y[n]))
+      points.push_back({x.pixel(series.x[n]), y.pixel(series.y[n])});
+  return line_path(points, series.steps ? LineShape::across_then_up : LineShape::straight);
 }
 
 }  // namespace
@@ -122,10 +109,11 @@ std::string svg_chart(const Chart& chart) {
   for (const bool faint : {true, false}) {
     for (const Chart::Series& series : chart.series) {
       if (series.faint != faint) continue;
-      const std::string color = faint ? "#9a9a9a" : colors[used++ % colors.size()];
+      const std::string color = faint ? "#9a9a9a" : series_color(used++);
       if (series.line) {
-        svg.path(line_path(series, x, y), fmt::format("stroke:{};stroke-width:{};fill:none{}", color,
-                                                      faint ? 0.5 : 1.8, faint ? ";stroke-opacity:0.5" : ""));
+        svg.path(series_path(series, x, y),
+                 fmt::format("stroke:{};stroke-width:{};fill:none{}", color, faint ? 0.5 : 1.8,
+                             faint ? ";stroke-opacity:0.5" : ""));
       }
       std::string bars, dots;
       for (std::size_t n = 0; n < series.x.size(); ++n) {

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <numbers>
 
@@ -34,6 +35,12 @@ Color color_map(double x) {
   const double hue = (310 - 205 * x) * std::numbers::pi / 180;  // violet 310, blue, teal, green, yellow 105
   const double chroma = 0.09 + 0.045 * x;  // what sRGB can show at every lightness on the way
   return from_oklab(lightness, chroma * std::cos(hue), chroma * std::sin(hue));
+}
+
+std::string series_color(std::size_t n) {
+  constexpr std::array colors{"#0072b2", "#d55e00", "#009e73", "#cc79a7",
+                              "#e69f00", "#56b4e9", "#8c6bb1", "#999933"};
+  return colors[n % colors.size()];
 }
 
 Color text_color(Color background) {

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <string>
 
@@ -14,6 +15,10 @@ struct Color {
 /// OKLab, where equal steps look equal: lightness rises linearly from 0.22 to 0.95 while the hue turns, so
 /// the map survives greyscale printing and colour-blind eyes.
 Color color_map(double x);
+
+/// The colour of a chart's n-th line, as "#rrggbb": Okabe and Ito's for colour-blind eyes, over and over; the
+/// HTML report has the same.
+std::string series_color(std::size_t n);
 
 /// Black or white, whichever reads better on that background.
 Color text_color(Color background);

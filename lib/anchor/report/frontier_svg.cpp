@@ -6,6 +6,7 @@
 #include <numeric>
 #include <span>
 
+#include "anchor/report/color_map.hpp"
 #include "anchor/report/svg.hpp"
 
 namespace anchor {
@@ -14,13 +15,8 @@ namespace {
 constexpr double left = 72, top = 56, width = 370, height = 430, bottom = 54;
 constexpr double names = 172;  // room for them on the right of a panel
 constexpr double least_density = 0.002;
-// Okabe and Ito's colours for colour-blind eyes
-constexpr std::array colors{"#0072b2", "#d55e00", "#009e73", "#cc79a7",
-                            "#e69f00", "#56b4e9", "#8c6bb1", "#999933"};
 
-struct Point {
-  double x, y;
-};
+using Point = Svg::Point;
 
 /// What is lost, from much on the left to little on the right, over a range that all methods cross.
 struct Scale {
@@ -50,22 +46,6 @@ std::vector<Point> visible(const std::vector<Point>& points, double from, bool s
     shown.push_back(point);
   }
   return shown;
-}
-
-std::string path_data(const std::vector<Point>& points, bool step) {
-  std::string data;
-  Point last{-10, -10};
-  for (std::size_t n = 0; n < points.size(); ++n) {
-    const Point point = points[n];
-    if (n > 0 && n + 1 < points.size() && std::abs(point.x - last.x) < 0.7 &&
-        std::abs(point.y - last.y) < 0.7)
-      continue;
-    data += n == 0 ? fmt::format("M{:.1f} {:.1f}", point.x, point.y)
-            : step ? fmt::format("V{:.1f}H{:.1f}", point.y, point.x)
-                   : fmt::format("L{:.1f} {:.1f}", point.x, point.y);
-    last = point;
-  }
-  return data;
 }
 
 /// Heights for names near the given ones, so that none covers another: those that would are moved together
@@ -124,7 +104,7 @@ class Panel {
       all.push_back({scale_.pixel(lost[n]), y(std::max(density[n], least_))});
     const std::vector<Point> points = visible(all, scale_.from, step);
     if (points.empty()) return;
-    svg_.path(path_data(points, step),
+    svg_.path(line_path(points, step ? LineShape::up_then_across : LineShape::straight),
               "fill:none;shape-rendering:auto;stroke-width:1.8;stroke:" + color + dashes);
     std::string marks;
     const auto mark = [&](Point at) {
@@ -205,7 +185,7 @@ std::string frontier_svg(const std::vector<FrontierLine>& lines, const std::stri
                false);
   for (std::size_t n = 0; n < order.size(); ++n) {
     const FrontierLine& line = *order[n];
-    const std::string color = colors[n % colors.size()], dashes = line.step ? "" : ";stroke-dasharray:6 3";
+    const std::string color = series_color(n), dashes = line.step ? "" : ";stroke-dasharray:6 3";
     std::vector<double> lost;
     for (const double kept : line.mass_recall) lost.push_back(1 - kept);
     recall.add(line.name, line.density, lost, line.step, false, color, dashes);

@@ -1,5 +1,7 @@
 #include "anchor/report/svg.hpp"
 
+#include <cmath>
+
 #include "anchor/report/color_map.hpp"
 
 namespace anchor {
@@ -25,6 +27,25 @@ std::string xml_escape(std::string_view text) {
     }
   }
   return safe;
+}
+
+std::string line_path(std::span<const Svg::Point> points, LineShape shape) {
+  std::string path;
+  Svg::Point last{};
+  for (std::size_t n = 0; n < points.size(); ++n) {
+    const auto [x, y] = points[n];
+    const bool near = n > 0 && std::abs(x - last.x) < 0.7 && std::abs(y - last.y) < 0.7;
+    if (near && n + 1 < points.size()) continue;  // thousands of steps are one line to the eye
+    last = points[n];
+    if (n == 0)
+      path += fmt::format("M{:.1f} {:.1f}", x, y);
+    else if (shape == LineShape::straight)
+      path += fmt::format("L{:.1f} {:.1f}", x, y);
+    else
+      path += shape == LineShape::across_then_up ? fmt::format("H{:.1f}V{:.1f}", x, y)
+                                                 : fmt::format("V{:.1f}H{:.1f}", y, x);
+  }
+  return path;
 }
 
 Svg::Svg(double width, double height)

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <span>
 #include <string>
 #include <string_view>
 
@@ -10,6 +11,9 @@ namespace anchor {
 /// Builds an SVG document piece by piece. Coordinates are pixels; everything is one flat list of shapes.
 class Svg {
  public:
+  struct Point {
+    double x, y;
+  };
   Svg(double width, double height);
 
   void rect(double x, double y, double width, double height, std::string_view fill,
@@ -27,6 +31,11 @@ class Svg {
  private:
   std::string body_;
 };
+
+/// How a line goes from one point to the next.
+enum class LineShape { straight, across_then_up, up_then_across };
+/// Path data of a line. Of points within a pixel it takes one, and always the last.
+std::string line_path(std::span<const Svg::Point> points, LineShape shape);
 
 /// & < > " made safe for XML text and attributes.
 std::string xml_escape(std::string_view text);
