@@ -1,9 +1,6 @@
 #include "recall/recall.hpp"
 
 #include <algorithm>
-#include <cmath>
-#include <limits>
-#include <map>
 #include <optional>
 
 #include "anchor/base/error.hpp"
@@ -13,13 +10,13 @@
 #include "anchor/experiment/replay.hpp"
 #include "anchor/experiment/thresholds.hpp"
 #include "anchor/report/heatmap.hpp"
-#include "anchor/report/sparkline.hpp"
 #include "cli/dump_stream.hpp"
 #include "cli/output.hpp"
 #include "cli/terminal.hpp"
 #include "cli/threshold_options.hpp"
 #include "recall/frontier.hpp"
 #include "recall/head_map_svg.hpp"
+#include "recall/run_rows.hpp"
 #include "recall/sparsity.hpp"
 
 namespace anchor::recall {
@@ -49,6 +46,7 @@ class Job {
     for (const MethodRun& run : runs_)
       states_.push_back(run.method->model_state ? run.method->model_state(run.params) : nullptr);
     check(options, runs_.size());
+    for (const MethodRun& run : runs_) done_.names.push_back(run_name(run));
     group_bytes_ = cli::check_memory(reader_, groups_, options.common.memory_limit());
   }
 
@@ -75,8 +73,6 @@ class Job {
   void compute(const GroupSelection& group, Engine& engine, const LoadedGroup& loaded,
                std::vector<ResultRow>& rows) const;
   void emit(const Json& row, bool kept);
-  void summarize() const;
-  std::string layer_lines(std::size_t run, int width) const;
   void draw_heatmaps() const;
   std::string run_name(const MethodRun& run) const;
   void warn_of_large_region() const;
@@ -92,7 +88,7 @@ class Job {
   std::int64_t group_bytes_ = 0;  ///< host memory for work on one group
   std::optional<cli::DumpStream> stream_;
   std::optional<cli::Output> output_;
-  std::vector<Json> done_;  ///< every row without its bulk, run by run within each head
+  RunRows done_;
   std::size_t failed_ = 0;
 };
 
@@ -212,8 +208,8 @@ void Job::emit(const Json& row, bool kept) {
                                      row["error"].get<std::string>()));
   }
   output_->row(row, cli::Audience::everyone, kept);
-  done_.push_back(row);
-  for (const char* bulk : {"env", "argv", "tool"}) done_.back().erase(bulk);
+  done_.rows.push_back(row);
+  for (const char* bulk : {"env", "argv", "tool"}) done_.rows.back().erase(bulk);
 }
 
 int Job::run() {
@@ -247,54 +243,25 @@ int Job::run() {
     if (error.kind() == ErrorKind::interrupted) output_->interrupt();
     throw;
   }
-  if (failed_ == done_.size()) {
+  if (failed_ == done_.rows.size()) {
     output_->interrupt();
-    fail("{}", done_.front()["error"].get<std::string>());
+    fail("{}", done_.rows.front()["error"].get<std::string>());
   }
   output_->finish();
   warn_of_large_region();
-  if (output_->markdown()) summarize();
-  if (output_->markdown() && options_.stats) print_sparsity(done_);
+  if (output_->markdown()) {
+    fmt::print("\n{}", summary_table(done_, cli::terminal_width()));
+    std::fflush(stdout);
+  }
+  if (output_->markdown() && options_.stats) print_sparsity(done_.rows);
   draw_heatmaps();
   return failed_ > 0 ? 3 : 0;
 }
 
-/// Sums up each run: means over heads, and the head that loses most.
-void Job::summarize() const {
-  std::vector<Json> lines;
-  for (std::size_t n = 0; n < runs_.size(); ++n) {
-    double density = 0, recall = 0, l2 = 0, heads = 0, worst = HUGE_VAL;
-    std::string worst_head;
-    for (std::size_t at = n; at < done_.size(); at += runs_.size()) {
-      const Json& row = done_[at];
-      if (row["status"] != "ok") continue;
-      const auto value = [&](const char* name) { return number_from_json(row[name]).value_or(0); };
-      density += value("density");
-      recall += value("mass_recall");
-      l2 += value("out_rel_l2");
-      ++heads;
-      if (value("mass_recall") >= worst) continue;
-      worst = value("mass_recall");
-      worst_head =
-          fmt::format("{:.4f} ({}:{})", worst, row["dump"]["layer"].dump(), row["dump"]["head"].dump());
-    }
-    if (heads == 0) continue;
-    lines.push_back({{"mean over heads", run_name(runs_[n])},
-                     {"density", density / heads},
-                     {"mass_recall", recall / heads},
-                     {"out_rel_l2", l2 / heads},
-                     {"worst head", worst_head}});
-  }
-  const std::vector<Column> columns{
-      {"mean over heads"}, {"density", 4}, {"mass_recall", 4}, {"out_rel_l2", 4}, {"worst head"}};
-  fmt::print("\n{}", markdown_table(lines, columns, static_cast<std::size_t>(cli::terminal_width())));
-  std::fflush(stdout);
-}
-
 /// Says so when what a method with groups keeps anyway is most of the work.
 void Job::warn_of_large_region() const {
-  for (std::size_t n = 0; n < runs_.size() && n < done_.size(); ++n) {
-    const Json& row = done_[n];
+  for (std::size_t n = 0; n < runs_.size() && n < done_.rows.size(); ++n) {
+    const Json& row = done_.rows[n];
     if (row["status"] != "ok" || !runs_[n].params.values().contains("step")) continue;
     const double region = row["density"].get<double>() - row["stripe_density"].get<double>();
     if (const std::string hint = cli::region_hint(region, runs_[n].params); !hint.empty()) {
@@ -303,55 +270,17 @@ void Job::warn_of_large_region() const {
   }
 }
 
-/// Density and recall of every layer as two lines of bars; empty for a single layer.
-std::string Job::layer_lines(std::size_t run, int width) const {
-  std::string text;
-  for (const char* field : {"density", "mass_recall"}) {
-    std::map<int, std::pair<double, int>> layers;  // sum, heads
-    for (std::size_t at = run; at < done_.size(); at += runs_.size()) {
-      auto& [sum, heads] = layers[done_[at]["dump"]["layer"].get<int>()];
-      if (done_[at]["status"] != "ok") continue;
-      sum += number_from_json(done_[at][field]).value_or(0);
-      ++heads;
-    }
-    if (layers.size() < 2) return {};
-    std::vector<double> means;
-    double low = HUGE_VAL, high = -HUGE_VAL;
-    for (const auto& [layer, of] : layers) {
-      means.push_back(of.second > 0 ? of.first / of.second : std::numeric_limits<double>::quiet_NaN());
-      if (of.second == 0) continue;
-      low = std::min(low, means.back());
-      high = std::max(high, means.back());
-    }
-    if (text.empty())
-      text = fmt::format("\nmean by layer, {} to {}:\n", layers.begin()->first, layers.rbegin()->first);
-    text += fmt::format("  {:<12} {:.4f} to {:.4f}  {}\n", field, low, high,
-                        sparkline(means, low, high, width - 35, cli::terminal_is_utf8()));
-  }
-  return text;
-}
-
 void Job::draw_heatmaps() const {
   const bool in_terminal = options_.heatmap || (output_->markdown() && cli::stdout_is_terminal());
   if (!in_terminal && options_.svg.empty()) return;
   for (std::size_t n = 0; n < runs_.size(); ++n) {
-    Heatmap map;
-    map.title = fmt::format("{} of {}", options_.metric, run_name(runs_[n]));
-    if (!reader_.header().model.empty()) map.title += " (" + reader_.header().model + ")";
-    std::map<std::pair<int, int>, double> values;
-    for (std::size_t at = n; at < done_.size(); at += runs_.size()) {
-      const int layer = done_[at]["dump"]["layer"].get<int>(), head = done_[at]["dump"]["head"].get<int>();
-      values[{layer, head}] = field_number(done_[at], options_.metric);
-    }
-    map.set_values(values);
-    const bool share = options_.metric.find("recall") != std::string::npos;
-    share ? map.scale_to_share() : map.scale_to_values();
+    const Heatmap map = metric_heatmap(done_, n, options_.metric, reader_.header().model);
     if (in_terminal) {
       const int width = std::min(cli::terminal_width(), 120);
       Heatmap shown = map;
       shown.title = cli::one_line(map.title, width);
       fmt::print(output_->markdown() ? stdout : stderr, "\n{}{}",
-                 terminal_heatmap(shown, cli::terminal_colors(), width), layer_lines(n, width));
+                 terminal_heatmap(shown, cli::terminal_colors(), width), layer_bars(done_, n, width));
     }
     if (!options_.svg.empty()) write_text_file(options_.svg, svg_heatmap(map));
   }
