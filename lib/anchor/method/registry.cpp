@@ -32,26 +32,11 @@ Method stripe_oracle_method();
 
 std::span<const Method> methods() {
   static const std::vector<Method> table{
-      dense_method(),
-      streaming_method(),
-      a_shape_method(),
-      tri_shape_method(),
-      anchor_method(),
-      stripes_method(),
-      vertical_slash_method(),
-      vertical_slash_blocks_method(),
-      block_sparse_method(),
-      flexprefill_method(),
-      shareprefill_method(),
-      xattention_method(),
-      spargeattn_method(),
-      sale_method(),
-      flashprefill_method(),
-      topk_method(),
-      difference_method(),
-      cdf_method(),
-      block_oracle_method(),
-      stripe_oracle_method(),
+      dense_method(),        streaming_method(),   a_shape_method(),        tri_shape_method(),
+      anchor_method(),       stripes_method(),     vertical_slash_method(), vertical_slash_blocks_method(),
+      block_sparse_method(), flexprefill_method(), shareprefill_method(),   xattention_method(),
+      spargeattn_method(),   sale_method(),        flashprefill_method(),   topk_method(),
+      difference_method(),   cdf_method(),         block_oracle_method(),   stripe_oracle_method(),
   };
   return table;
 }
