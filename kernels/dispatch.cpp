@@ -8,6 +8,7 @@
 #include "anchor_layout.hpp"
 #include "check.hpp"
 #include "correction/mean_correction.hpp"
+#include "join.hpp"
 #include "schedule.hpp"
 
 namespace anchor::kernels {
@@ -139,7 +140,9 @@ const char* unsupported(const SparseFwdParams& p, const DeviceInfo& device, Path
 }
 
 std::size_t workspace_bytes(const SparseFwdParams& params) {
-  const std::size_t schedule = schedule_bytes(params.shape, params.plan);  // done when correction begins
+  std::size_t schedule = schedule_bytes(params.shape, params.plan);  // done when correction begins
+  if (can_join(params.shape, params.plan))
+    schedule = std::max(schedule, Join(params.shape, params.plan, nullptr).bytes);
   return params.plan.mean_correction ? std::max(schedule, mean_correction_workspace(params)) : schedule;
 }
 

@@ -2,7 +2,7 @@
 
 namespace anchor::kernels {
 
-Schedule::Schedule(const Shape& shape, const PlanParams& plan, void* workspace) {
+Schedule::Schedule(const Shape& shape, const PlanParams& plan, void* workspace, std::size_t tile_bytes) {
   const std::int64_t group_rows = std::int64_t{plan.q_tile} * plan.tiles_per_row;
   const std::int64_t last_rows = shape.q_len - (plan.groups - 1) * group_rows;
   tiles_per_group = static_cast<std::int32_t>((group_rows + kTileRows - 1) / kTileRows);
@@ -22,7 +22,7 @@ Schedule::Schedule(const Shape& shape, const PlanParams& plan, void* workspace) 
   auto* base = static_cast<std::byte*>(workspace);
   ticket = reinterpret_cast<unsigned*>(base);
   tile = reinterpret_cast<Tile*>(base + 16);
-  const std::size_t place_at = 16 + sizeof(Tile) * (static_cast<std::size_t>(tiles) + 1);
+  const std::size_t place_at = 16 + tile_bytes * (static_cast<std::size_t>(tiles) + 1);
   place = reinterpret_cast<std::int32_t*>(base + place_at);
   bytes = place_at + sizeof(std::int32_t) * static_cast<std::size_t>(rows);
 }

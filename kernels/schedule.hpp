@@ -12,24 +12,29 @@ namespace anchor::kernels {
 
 constexpr int kTileRows = 128;  ///< query rows of one tile
 
-/// Up to kTileRows consecutive query rows of one plan row. Its keys: the blocks from the last to the first,
-/// then the columns, then the duplicates. Lists end before the first entry that no row of the tile may see.
-struct alignas(16) Tile {
-  std::int64_t block_end = 0;  ///< the tile's blocks are blocks[block_end - count, block_end)
+/// Keys of a tile: the blocks from the last to the first, then the columns.
+struct TileKeys {
+  std::int64_t block_end = 0;  ///< the blocks are blocks[block_end - count, block_end)
   std::int64_t column_begin = 0;
-  std::int64_t dup_begin = 0;
-  std::int32_t head = 0;
-  std::int32_t row = 0;         ///< first query row
-  std::int32_t rows = 0;        ///< 0 = no more work
   std::int32_t block_keys = 0;  ///< number of blocks times kv_tile
   std::int32_t columns = 0;
+};
+
+/// Up to kTileRows consecutive query rows of one plan row. Its keys are followed by the duplicates. Lists end
+/// before the first entry that no row of the tile may see.
+struct alignas(16) Tile : TileKeys {
+  std::int64_t dup_begin = 0;
+  std::int32_t head = 0;
+  std::int32_t row = 0;   ///< first query row
+  std::int32_t rows = 0;  ///< 0 = no more work
   std::int32_t dups = 0;
 };
 static_assert(sizeof(Tile) == 48);
 
 /// The scratch of one launch: a ticket counter, the tiles in launch order, a stop tile.
 struct Schedule {
-  Schedule(const Shape& shape, const PlanParams& plan, void* workspace);
+  Schedule(const Shape& shape, const PlanParams& plan, void* workspace,
+           std::size_t tile_bytes = sizeof(Tile));
 
   std::int64_t tiles = 0;
   std::int32_t tiles_per_head = 0, tiles_per_group = 0;

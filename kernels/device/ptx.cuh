@@ -59,6 +59,9 @@ __device__ __forceinline__ void barrier_init_fence() {
 __device__ __forceinline__ void barrier_arrive(unsigned barrier) {
   asm volatile("mbarrier.arrive.shared.b64 _, [%0];" ::"r"(barrier) : "memory");
 }
+__device__ __forceinline__ void barrier_arrive(unsigned barrier, unsigned count) {
+  asm volatile("mbarrier.arrive.shared.b64 _, [%0], %1;" ::"r"(barrier), "r"(count) : "memory");
+}
 /// Arrives once all earlier copy16 of this thread have landed. Counts as one of the barrier's expected
 /// arrivals.
 __device__ __forceinline__ void barrier_arrive_after_copies(unsigned barrier) {

@@ -27,47 +27,15 @@ __device__ inline int count_below(const std::int32_t* list, std::int64_t count, 
   return static_cast<int>(low);
 }
 
-/// What one block of kScheduleThreads does, one for each segment: counting sort of its plan rows by length,
-/// then one thread per tile. See run_schedule.
-__device__ inline void fill_schedule(const Shape& shape, const PlanParams& plan, const Schedule& schedule,
-                                     bool skip_empty, int segment) {
+/// Counting sort by length, by one block of kScheduleThreads: place[r] becomes the first tile of row r among
+/// those of `rows` rows. Returns, in the last thread, the number of tiles.
+template <class Keys, class Tiles>
+__device__ inline int place_rows(int rows, const Keys& keys_of_row, const Tiles& tiles_of_row,
+                                 std::int32_t* place) {
   __shared__ int start[kScheduleBuckets];
   __shared__ int warp_sum[kScheduleThreads / 32];
   const int thread = threadIdx.x;
-  const int heads = shape.q_heads / schedule.segments;
-  const int groups = static_cast<int>(plan.groups);
-  const std::int64_t first_row = std::int64_t{segment} * heads * groups;
-  const int rows = heads * groups;
-  const int last_group_tiles = schedule.tiles_per_head - (groups - 1) * schedule.tiles_per_group;
-
-  const auto keys_of_row = [&](int r) {
-    const std::int64_t row = first_row + r;
-    std::int64_t keys = 0;
-    if (plan.block_offsets) keys += (plan.block_offsets[row + 1] - plan.block_offsets[row]) * plan.kv_tile;
-    if (plan.column_offsets) keys += plan.column_offsets[row + 1] - plan.column_offsets[row];
-    if (plan.dup_offsets) keys += plan.dup_offsets[row + 1] - plan.dup_offsets[row];
-    return keys;
-  };
   const auto bucket_of_row = [&](int r) { return bucket_of(keys_of_row(r)); };
-  const auto tiles_of_row = [&](int r) {  // r < 0: a row of an earlier segment
-    if (skip_empty && keys_of_row(r) == 0) return 0;
-    return (r % groups + groups) % groups == groups - 1 ? last_group_tiles : schedule.tiles_per_group;
-  };
-
-  // Tiles of the segments before.
-  __shared__ int before;
-  if (thread == 0) before = 0;
-  __syncthreads();
-  if (skip_empty) {
-    int sum = 0;
-    for (int r = -1 - thread; r >= -first_row; r -= kScheduleThreads) sum += tiles_of_row(r);
-    sum = __reduce_add_sync(~0u, sum);
-    if (thread % 32 == 0) atomicAdd(&before, sum);
-    __syncthreads();
-  }
-  const std::int64_t first_tile =
-      skip_empty ? before : std::int64_t{segment} * heads * schedule.tiles_per_head;
-
   start[thread] = 0;
   __syncthreads();
   for (int r = thread; r < rows; r += kScheduleThreads) atomicAdd(&start[bucket_of_row(r)], tiles_of_row(r));
@@ -87,7 +55,49 @@ __device__ inline void fill_schedule(const Shape& shape, const PlanParams& plan,
   __syncthreads();
 
   for (int r = thread; r < rows; r += kScheduleThreads)
-    schedule.place[first_row + r] = atomicAdd(&start[bucket_of_row(r)], tiles_of_row(r));
+    place[r] = atomicAdd(&start[bucket_of_row(r)], tiles_of_row(r));
+  return sum;  // the end of the thread's bucket
+}
+
+/// What one block of kScheduleThreads does, one for each segment: its plan rows in the order of their length,
+/// then one thread per tile. See run_schedule.
+__device__ inline void fill_schedule(const Shape& shape, const PlanParams& plan, const Schedule& schedule,
+                                     bool skip_empty, int segment) {
+  const int thread = threadIdx.x;
+  const int heads = shape.q_heads / schedule.segments;
+  const int groups = static_cast<int>(plan.groups);
+  const std::int64_t first_row = std::int64_t{segment} * heads * groups;
+  const int rows = heads * groups;
+  const int last_group_tiles = schedule.tiles_per_head - (groups - 1) * schedule.tiles_per_group;
+
+  const auto keys_of_row = [&](int r) {
+    const std::int64_t row = first_row + r;
+    std::int64_t keys = 0;
+    if (plan.block_offsets) keys += (plan.block_offsets[row + 1] - plan.block_offsets[row]) * plan.kv_tile;
+    if (plan.column_offsets) keys += plan.column_offsets[row + 1] - plan.column_offsets[row];
+    if (plan.dup_offsets) keys += plan.dup_offsets[row + 1] - plan.dup_offsets[row];
+    return keys;
+  };
+  const auto tiles_of_row = [&](int r) {  // r < 0: a row of an earlier segment
+    if (skip_empty && keys_of_row(r) == 0) return 0;
+    return (r % groups + groups) % groups == groups - 1 ? last_group_tiles : schedule.tiles_per_group;
+  };
+
+  // Tiles of the segments before.
+  __shared__ int before;
+  if (thread == 0) before = 0;
+  __syncthreads();
+  if (skip_empty) {
+    int sum = 0;
+    for (int r = -1 - thread; r >= -first_row; r -= kScheduleThreads) sum += tiles_of_row(r);
+    sum = __reduce_add_sync(~0u, sum);
+    if (thread % 32 == 0) atomicAdd(&before, sum);
+    __syncthreads();
+  }
+  const std::int64_t first_tile =
+      skip_empty ? before : std::int64_t{segment} * heads * schedule.tiles_per_head;
+
+  const int sum = place_rows(rows, keys_of_row, tiles_of_row, schedule.place + first_row);
   if (segment == schedule.segments - 1 && thread == kScheduleThreads - 1) {
     const std::int64_t tiles = first_tile + sum;  // the last bucket's end
     schedule.ticket[0] = 0;

@@ -1,8 +1,10 @@
 #pragma once
 
+#include <type_traits>
+
 #include "anchor/kernels/params.hpp"
 #include "device/element.cuh"
-#include "schedule.hpp"
+#include "join.hpp"
 
 // Shapes and shared memory of the Hopper forward kernels. kernels/README.md says what was tried.
 namespace anchor::kernels::sm90 {
@@ -21,6 +23,7 @@ constexpr int kConsumerRegisters = 224;
 /// What the kernel computes.
 enum class Mode {
   attention,
+  joined,   ///< attention of plan rows shorter than a tile
   row_max,  ///< only each row's largest score
   region,   ///< attention; also pools queries and row maxima for AnchorAttention's planner
   stripes   ///< goes on from the output and lse of an earlier pass over other keys
@@ -31,6 +34,7 @@ constexpr unsigned kTileSlots = 4;
 
 template <int head_dim, Mode mode>
 struct Config {
+  using Record = std::conditional_t<mode == Mode::joined, JoinedTile, Tile>;
   static constexpr bool values = mode != Mode::row_max;
   static constexpr int stages = values ? (head_dim == 128 ? 3 : 5) : (head_dim == 128 ? 5 : 7);
   /// stages + 1 would do (a slot is written again one step after its key stage was waited for); one more lets
@@ -59,12 +63,13 @@ struct alignas(1024) Shared {
   /// copy.
   alignas(16) unsigned index[C::index_slots][kKeys];
   alignas(4) unsigned char masked[C::index_slots][4];  ///< per producer warp: some row may not see some key
-  alignas(16) Tile tile[kTileSlots];
+  typename C::Record tile[kTileSlots];
   alignas(8) std::uint64_t key_full[C::stages], key_empty[C::stages];
   alignas(8) std::uint64_t value_full[C::stages], value_empty[C::stages];
   alignas(8) std::uint64_t query_full, query_empty;
 };
-static_assert(sizeof(Shared<128, Mode::attention>) <= 232448, "exceeds the 227 KiB of a multiprocessor");
+static_assert(sizeof(Shared<128, Mode::attention>) <= 232448 && sizeof(Shared<128, Mode::joined>) <= 232448,
+              "exceeds the 227 KiB of a multiprocessor");
 
 struct Nothing {};
 
@@ -81,13 +86,17 @@ struct Ring {
       parity ^= 1;
     }
   }
+  __device__ __forceinline__ void advance(unsigned steps) {
+    parity ^= (stage + steps) / stages & 1;
+    stage = (stage + steps) % stages;
+  }
 };
 
 __host__ __device__ constexpr int steps_of(int keys) { return (keys + kKeys - 1) / kKeys; }
-/// Steps over the visible set; an empty set takes one fully masked step.
-__device__ __forceinline__ int set_steps(const Tile& tile) {
-  const int steps = steps_of(tile.block_keys + tile.columns);
-  return steps > 0 ? steps : 1;
+__device__ __forceinline__ int steps_of(const TileKeys& keys) {
+  return steps_of(keys.block_keys + keys.columns);
 }
+/// Steps over the visible set; an empty set takes one fully masked step.
+__device__ __forceinline__ int set_steps(const TileKeys& keys) { return max(steps_of(keys), 1); }
 
 }  // namespace anchor::kernels::sm90

@@ -15,11 +15,13 @@ class Consumer {
  protected:
   using C = Config<head_dim, mode>;
   using S = Shared<head_dim, mode>;
+  static constexpr bool joined = mode == Mode::joined;
   static constexpr int query_steps = head_dim / 16;
 
   __device__ Consumer(const SparseFwdParams& params, S& shared) : p(params), s(shared) {
     lane = threadIdx.x % 32;
     row_in_tile = (threadIdx.x - kProducers) / 32 * 16 + lane / 4;
+    half = __shfl_sync(~0u, row_in_tile / (kTileRows / kConsumers), 0);
   }
 
   /// Waits for the next tile and moves its queries to registers. False: no more work.
@@ -27,10 +29,16 @@ class Consumer {
     barrier_wait(shared_address(&s.query_full), parity);
     parity ^= 1;
     tile_slot = (tile_slot + 1) % kTileSlots;
-    const Tile& tile = s.tile[tile_slot];
+    const typename C::Record& tile = s.tile[tile_slot];
     if (tile.rows == 0) return false;
     set = set_steps(tile);
-    steps = set + steps_of(tile.dups);
+    if constexpr (joined) {
+      common = set;
+      others = steps_of(tile.own[1 - half]);
+      steps = set += steps_of(tile.own[half]);
+    } else {
+      steps = set + steps_of(tile.dups);
+    }
 #pragma unroll
     for (int k = 0; k < query_steps; ++k)
       load_matrices(query[k], matrix_address(shared_address(s.queries), k));
@@ -41,6 +49,23 @@ class Consumer {
   __device__ __forceinline__ void release_queries() {
     __syncwarp();
     if (lane == 0) barrier_arrive(shared_address(&s.query_empty));
+  }
+
+  // The tile's steps: the common ones, then the first and the second warpgroup take turns as long as both
+  // have own ones left, then the rest.
+  /// Lies a step of the other warpgroup before this one's `step`? In joined tiles only, as below.
+  __device__ __forceinline__ bool other_before(int step) const {
+    return joined && static_cast<unsigned>(step - common - 1 + half) < static_cast<unsigned>(others);
+  }
+  /// Steps of the other warpgroup after this one's last.
+  __device__ __forceinline__ int others_left() const {
+    return joined ? others - min(max(steps - common - 1 + half, 0), others) : 0;
+  }
+  __device__ __forceinline__ void pass_keys(unsigned count) {
+    if (!joined) return;
+    key.advance(count);
+    released.advance(count);
+    index_slot = (index_slot + count) % C::index_slots;
   }
 
   /// Where a thread's row of columns [16 k, 16 k + 16) of a tile begins, as load_matrices takes it: rows and
@@ -83,12 +108,15 @@ class Consumer {
     int head, row, rows_left;
   };
   __device__ __forceinline__ Place place(unsigned slot) const {
-    const Tile& tile = s.tile[slot];
-    return {tile.head, tile.row + row_in_tile, tile.rows - row_in_tile};
+    const typename C::Record& tile = s.tile[slot];
+    if (!joined) return {tile.head, tile.row + row_in_tile, tile.rows - row_in_tile};
+    const int head = row_in_tile / p.plan.q_tile, row = row_in_tile % p.plan.q_tile;
+    return {tile.head + head, tile.row + row, tile.rows - row};
   }
 
-  int lane, row_in_tile;   // row_in_tile of this thread's first row
-  int set = 0, steps = 0;  // of the current tile
+  int lane, row_in_tile, half;  // row_in_tile of this thread's first row, half of the tile of its warpgroup
+  int set = 0, steps = 0;       // of the current tile
+  int common = 0, others = 0;   // of a joined tile: steps of both warpgroups, further ones of the other alone
   unsigned parity = 0, tile_slot = kTileSlots - 1, index_slot = 0;
   Ring<C::stages> key, released;  // the next stage to multiply and to give back
   unsigned query[query_steps][4];
@@ -153,7 +181,9 @@ class AttentionConsumer : Consumer<element, head_dim, mode> {
       weigh(score, 0);
       pack(weight, score);
       for (int step = 1; step < steps; ++step) {
+        if (this->other_before(step)) this->pass_keys(1);
         this->issue_scores(score);
+        if (this->other_before(step - 1)) value.advance();
         issue_values(out, weight, step > 1);
         wgmma_wait<1>();
         pin(score);
@@ -165,20 +195,23 @@ class AttentionConsumer : Consumer<element, head_dim, mode> {
         for (int i = 0; i < head_dim / 2; ++i) out[i] *= rescale[(i / 2) % 2];
         pack(weight, score);
       }
+      if (this->other_before(steps - 1)) value.advance();
       issue_values(out, weight, steps > 1);
       const Finished tile = finish_tile();
+      if constexpr (mode == Mode::joined) {
+        // The producers may have to reuse this stage before they come to the next tile.
+        wait_values<0>(out);
+        value.advance(this->others_left());
+        this->pass_keys(this->others_left());
+      }
       if (!next_tile()) {
-        wgmma_wait<0>();
-        pin(out);
-        release_values();
+        if (mode != Mode::joined) wait_values<0>(out);
         leave(out, tile);
         return;
       }
       this->issue_scores(score);
       pool();
-      wgmma_wait<1>();
-      pin(out);
-      release_values();
+      if (mode != Mode::joined) wait_values<1>(out);
       leave(out, tile);
     }
   }
@@ -286,6 +319,13 @@ class AttentionConsumer : Consumer<element, head_dim, mode> {
     wgmma_commit();
   }
 
+  template <int pending>
+  __device__ __forceinline__ void wait_values(float (&out)[head_dim / 2]) {
+    wgmma_wait<pending>();
+    pin(out);
+    release_values();
+  }
+
   __device__ __forceinline__ void release_values() {
     __syncwarp();
     if (lane == 0) barrier_arrive(shared_address(&s.value_empty[value.stage]));
@@ -318,7 +358,7 @@ class AttentionConsumer : Consumer<element, head_dim, mode> {
   }
 
   __device__ __forceinline__ void leave(const float (&out)[head_dim / 2], const Finished& tile) {
-    if (mode == Mode::attention && p.out_f32)
+    if ((mode == Mode::attention || mode == Mode::joined) && p.out_f32)
       write_out<true>(out, tile);
     else
       write_out<false>(out, tile);

@@ -60,6 +60,14 @@ void run_forward(const SparseFwdParams& params, const Schedule& schedule, const 
 
 template <Element element, int head_dim>
 void sparse_fwd(const SparseFwdParams& params, void* workspace, CUstream_st* stream) {
+  if (can_join(params.shape, params.plan)) {
+    const Join join(params.shape, params.plan, workspace);
+    SparseFwdParams joined = params;
+    joined.plan = join.plan;
+    run_join(params.plan, join, stream);
+    return run_forward<element, head_dim, Mode::joined, AttentionConsumer<element, head_dim, Mode::joined>>(
+        joined, join.schedule, {}, stream);
+  }
   const Schedule schedule(params.shape, params.plan, workspace);
   run_schedule(params.shape, params.plan, schedule, /*skip_empty=*/false, stream);
   run_forward<element, head_dim, Mode::attention, AttentionConsumer<element, head_dim, Mode::attention>>(

@@ -20,6 +20,8 @@ template <Element element, int head_dim, Mode mode>
 class Producer {
   using C = Config<head_dim, mode>;
   using S = Shared<head_dim, mode>;
+  using Record = typename C::Record;
+  static constexpr bool joined = mode == Mode::joined;
   static constexpr int chunks = head_dim / 8;                 // of 16 bytes, in a row
   static constexpr int copies = kKeys * chunks / kProducers;  // per thread and tile
 
@@ -43,7 +45,7 @@ class Producer {
     int word = load_tile_word(ticket);
     take(next_ticket);
     for (unsigned turn = 0;; ++turn) {
-      Tile& tile = s.tile[turn % kTileSlots];
+      Record& tile = s.tile[turn % kTileSlots];
       if (thread < kTileWords) reinterpret_cast<int*>(&tile)[thread] = word;
       named_barrier<1, kProducers>();
       if (turn > 0) barrier_wait(shared_address(&s.query_empty), (turn - 1) & 1);
@@ -59,7 +61,7 @@ class Producer {
   }
 
  private:
-  static constexpr int kTileWords = sizeof(Tile) / 4;
+  static constexpr int kTileWords = sizeof(Record) / 4;
 
   __device__ __forceinline__ void take(unsigned& ticket) {
     if (thread == 0) ticket = gridDim.x + atomicAdd(schedule.ticket, 1u);
@@ -69,7 +71,8 @@ class Producer {
   }
   __device__ __forceinline__ int load_tile_word(unsigned ticket) {
     if (thread >= kTileWords) return 0;
-    return reinterpret_cast<const int*>(schedule.tile + min(ticket, tiles))[thread];
+    return reinterpret_cast<const int*>(reinterpret_cast<const Record*>(schedule.tile) +
+                                        min(ticket, tiles))[thread];
   }
 
   /// Walks this thread's positions of a tile's key list, 128 at a time: [blocks, columns], or [dups].
@@ -78,6 +81,16 @@ class Producer {
     int position, block_keys, end;
     int in_block;
   };
+  __device__ __forceinline__ Walk walk_from_start(const TileKeys& keys) {
+    Walk walk{p.plan.blocks + keys.block_end - 1,
+              p.plan.columns + keys.column_begin - keys.block_keys,
+              thread,
+              keys.block_keys,
+              keys.block_keys + keys.columns,
+              thread};
+    step_blocks(walk);
+    return walk;
+  }
   /// A key under way: the sum is taken a step later, so that nothing waits for the load.
   struct Key {
     int loaded, offset;
@@ -164,20 +177,41 @@ class Producer {
     }
   }
 
-  __device__ __forceinline__ void copy_queries(const Tile& tile) {
-    copy_rows(shared_address(s.queries), p.q, tile, p.stride_q_head, p.stride_q_token);
+  /// The rows of the heads that share a tile, above each other.
+  __device__ __forceinline__ void copy_joined_queries(const JoinedTile& tile) {
+    const unsigned target = shared_address(s.queries) + target_offset;
+#pragma unroll 2
+    for (int i = 0; i < copies; ++i) {
+      const int head = (first_row + 8 * i) / p.plan.q_tile, row = (first_row + 8 * i) % p.plan.q_tile;
+      const bool valid = row < tile.rows;
+      const std::int64_t from =
+          valid ? (tile.head + head) * p.stride_q_head + (tile.row + row) * p.stride_q_token : 0;
+      copy16(target + i * 1024, static_cast<const char*>(p.q) + source_offset + 2 * from, valid);
+    }
+  }
+
+  __device__ __forceinline__ void copy_queries(const Record& tile) {
+    if constexpr (joined)
+      copy_joined_queries(tile);
+    else
+      copy_rows(shared_address(s.queries), p.q, tile, p.stride_q_head, p.stride_q_token);
     barrier_arrive_after_copies(shared_address(&s.query_full));
     if (thread == 0) barrier_arrive(shared_address(&s.query_full));  // releases the tile's record
   }
 
-  __device__ void run_tile(const Tile& tile) {
+  __device__ void run_tile(const Record& tile) {
     first_position = static_cast<int>(p.shape.q_start) + tile.row;
     const int last_position = first_position + tile.rows - 1;
     key_end = min(static_cast<int>(p.shape.kv_len), last_position + 1);
     window_edge = -1;
     if (p.plan.local && first_position < p.plan.dense_from)
       window_edge = last_position - p.plan.local[tile.head];
-    const int set = set_steps(tile), steps = set + steps_of(tile.dups);
+    const int set = set_steps(tile);
+    int steps = set;
+    if constexpr (joined)
+      steps += steps_of(tile.own[0]) + steps_of(tile.own[1]);
+    else
+      steps += steps_of(tile.dups);
     const std::int64_t head =
         static_cast<std::int64_t>(tile.head / (p.shape.q_heads / p.shape.kv_heads)) * p.stride_kv_head;
     const char* keys = static_cast<const char*>(p.k) + 2 * head + source_offset;
@@ -186,29 +220,39 @@ class Producer {
     // instead of three.
     asm volatile("" : "+l"(keys), "+l"(values));
 
-    Walk walk{p.plan.blocks + tile.block_end - 1,
-              p.plan.columns + tile.column_begin - tile.block_keys,
-              thread,
-              tile.block_keys,
-              tile.block_keys + tile.columns,
-              thread};
-    step_blocks(walk);
+    Walk walk = walk_from_start(tile);
     Key next = load_key(walk);
     copy_queries(tile);
-    int left = set;
-    const auto advance = [&] {  // loads the key after `next`
+    int left = set, rest_left = 0;
+    Walk rest{};
+    const auto advance = [&](int step) {  // loads the key after `next`, of that step
       walk.position += kKeys;
       walk.in_block += kKeys;
       step_blocks(walk);
-      if (--left == 0) walk = {nullptr, p.plan.dup + tile.dup_begin, thread, 0, tile.dups, 0};
+      --left;
+      if constexpr (joined) {
+        if (step == set) {
+          walk = walk_from_start(tile.own[1]), left = steps_of(tile.own[1]);
+          rest = walk_from_start(tile.own[0]), rest_left = steps_of(tile.own[0]);
+        }
+        if (rest_left > 0) {  // the warpgroups take turns
+          const Walk turn = walk;
+          const int turn_left = left;
+          walk = rest, left = rest_left;
+          rest = turn, rest_left = turn_left;
+        }
+      } else {
+        if (left == 0) walk = {nullptr, p.plan.dup + tile.dup_begin, thread, 0, tile.dups, 0};
+      }
       return load_key(walk);
     };
     store_key(next);
-    if (steps > 1) next = advance();
+    if (steps > 1) next = advance(1);
 
     for (int step = 0; step < steps; ++step) {
       const unsigned slot = index_slot;
       barrier_wait(shared_address(&s.key_empty[key.stage]), key.parity ^ 1);
+      stand_in(shared_address(&s.key_empty[key.stage]), step >= set);
       gather(shared_address(s.keys[key.stage]), keys, slot, padded_now);
       barrier_arrive_after_copies(shared_address(&s.key_full[key.stage]));
       // That arrival waits for the copies but does not release ordinary stores: this one hands over the
@@ -219,14 +263,14 @@ class Producer {
       const bool padded = padded_before;
       if (step + 1 < steps) {
         store_key(next);
-        if (step + 2 < steps) next = advance();
+        if (step + 2 < steps) next = advance(step + 2);
       } else {
         padded_before = padded_now;
       }
-      if (C::values && step > 0) gather_values(values, C::previous_slot(slot), padded);
+      if (C::values && step > 0) gather_values(values, C::previous_slot(slot), padded, step - 1 >= set);
     }
-    if (C::values) gather_values(values, C::previous_slot(index_slot), padded_before);
-    if (mode == Mode::stripes) {  // the earlier pass's output follows the values
+    if (C::values) gather_values(values, C::previous_slot(index_slot), padded_before, steps - 1 >= set);
+    if constexpr (mode == Mode::stripes) {  // the earlier pass's output follows the values
       barrier_wait(shared_address(&s.value_empty[value.stage]), value.parity ^ 1);
       copy_rows(shared_address(s.values[value.stage]), p.out, tile, p.stride_out_head, p.stride_out_token);
       barrier_arrive_after_copies(shared_address(&s.value_full[value.stage]));
@@ -234,8 +278,14 @@ class Producer {
     }
   }
 
-  __device__ __forceinline__ void gather_values(const char* values, unsigned slot, bool padded) {
+  /// A step of one warpgroup alone: the other one passes by and never frees the stage.
+  __device__ __forceinline__ void stand_in(unsigned stage_empty, bool alone) {
+    if (joined && thread == 0 && alone) barrier_arrive(stage_empty, kConsumerWarps / 2);
+  }
+
+  __device__ __forceinline__ void gather_values(const char* values, unsigned slot, bool padded, bool alone) {
     barrier_wait(shared_address(&s.value_empty[value.stage]), value.parity ^ 1);
+    stand_in(shared_address(&s.value_empty[value.stage]), alone);
     gather(shared_address(s.values[value.stage]), values, slot, padded);
     barrier_arrive_after_copies(shared_address(&s.value_full[value.stage]));
     value.advance();

@@ -66,7 +66,9 @@ kernels::PlanParams plan_of(const DeviceLists& blocks, const DeviceLists& column
           .block_offsets = blocks.offsets.data<std::int64_t>(),
           .blocks = blocks.items.data<std::int32_t>(),
           .column_offsets = columns.offsets.data<std::int64_t>(),
-          .columns = columns.items.data<std::int32_t>()};
+          .columns = columns.items.data<std::int32_t>(),
+          .block_capacity = blocks.params().capacity,
+          .column_capacity = columns.params().capacity};
 }
 
 namespace {
@@ -88,6 +90,7 @@ class BlockPlanner final : public CudaPlanner {
     const kernels::BlockGrid& grid = selection_.grid;
     plan_ = plan_of(lists_, no_columns_, grid.q_tile, grid.kv_tile, grid.tiles);
     plan_.mean_correction = selection_.mean_correction;
+    plan_.packed_heads = selection_.head_copies;
   }
 
   void run(StageEvents* stages) override {

@@ -23,6 +23,9 @@ CudaLists::CudaLists(const SparsePlan& plan, const kernels::Stream& stream) {
   params.blocks = keep(plan.blocks.items, stream);
   params.column_offsets = keep(plan.columns.offsets, stream);
   params.columns = keep(plan.columns.items, stream);
+  params.block_capacity = static_cast<std::int64_t>(plan.blocks.items.size());
+  params.column_capacity = static_cast<std::int64_t>(plan.columns.items.size());
+  params.packed_heads = plan.packed_heads;
   if (plan.dup.rows() > 0) {
     params.dup_offsets = keep(plan.dup.offsets, stream);
     params.dup = keep(plan.dup.items, stream);
@@ -65,7 +68,8 @@ SparsePlan download_plan(const kernels::PlanParams& params, const Geometry& geom
                   .q_tile = params.q_tile,
                   .kv_tile = params.kv_tile,
                   .tiles_per_row = params.tiles_per_row,
-                  .mean_correction = params.mean_correction};
+                  .mean_correction = params.mean_correction,
+                  .packed_heads = params.packed_heads};
   plan.blocks = fetch_lists(params.block_offsets, params.blocks, plan.rows(), stream);
   plan.columns = fetch_lists(params.column_offsets, params.columns, plan.rows(), stream);
   if (params.dup_offsets) plan.dup = fetch_lists(params.dup_offsets, params.dup, plan.rows(), stream);

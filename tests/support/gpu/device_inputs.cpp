@@ -102,6 +102,9 @@ DevicePlanLists::DevicePlanLists(const SparsePlan& plan, const kernels::Stream& 
   params.tiles_per_row = plan.tiles_per_row;
   params.groups = plan.groups();
   params.mean_correction = plan.mean_correction;
+  params.block_capacity = static_cast<std::int64_t>(plan.blocks.items.size());
+  params.column_capacity = static_cast<std::int64_t>(plan.columns.items.size());
+  params.packed_heads = plan.packed_heads;
   params.block_offsets = block_offsets.data<std::int64_t>();
   params.blocks = blocks.data<std::int32_t>();
   params.column_offsets = column_offsets.data<std::int64_t>();

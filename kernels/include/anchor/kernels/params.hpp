@@ -29,7 +29,11 @@ struct PlanParams {
   const std::int32_t* blocks = nullptr;          ///< start tokens, sorted, disjoint
   const std::int64_t* column_offsets = nullptr;  ///< [q_heads * groups + 1]
   const std::int32_t* columns = nullptr;         ///< sorted, outside the row's blocks
-  const std::int64_t* dup_offsets = nullptr;     ///< nullptr = nothing doubled
+  /// How many entries the two arrays have room for. Where both are known, sparse_fwd may take scratch of that
+  /// size and compute plan rows of 64 query rows in pairs.
+  std::int64_t block_capacity = -1, column_capacity = -1;
+  int packed_heads = 1;  ///< so many consecutive query heads of a KV head have equal lists
+  const std::int64_t* dup_offsets = nullptr;  ///< nullptr = nothing doubled
   const std::int32_t* dup = nullptr;
   /// Window: key j >= sink also needs position - j < local[q_head], unless position >= dense_from. nullptr =
   /// none.
