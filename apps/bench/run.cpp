@@ -1,6 +1,7 @@
 #include "bench/run.hpp"
 
 #include <algorithm>
+#include <bit>
 #include <cmath>
 
 #include "anchor/base/error.hpp"
@@ -58,7 +59,6 @@ class Job {
     if (!options.thresholds.empty()) {
       if (!options.stripe_density.empty()) fail_usage("--thresholds and --stripe-density exclude each other");
       if (options.data.dump.path.empty()) fail_usage("--thresholds names heads of a model: give --dump D.h5");
-      if (!options.match.empty()) fail_usage("--thresholds and --match exclude each other");
       thresholds_ = read_thresholds(options.thresholds);
     }
     if (!options.match.empty()) {
@@ -78,6 +78,7 @@ class Job {
   std::vector<Entry> entries(const LayerTask& task) const;
   void run_task(const LayerTask& task, std::vector<Entry>& entries);
   void prepare(Entry& entry, const KvGroup& layer, const Inputs& inputs, const LayerTask& task);
+  PlanRequest request(const Wanted& wanted, const LayerTask& task) const;
   void match(Entry& entry, const Inputs& inputs, PlanRequest& request);
   void check(Entry& entry, const KvGroup& layer, const PlanRequest& request);
   void time(std::vector<Entry>& entries);
@@ -168,18 +169,26 @@ std::vector<Entry> Job::entries(const LayerTask& task) const {
       row.params.erase(thresholds_->knob);
       row.extra["thresholds"] = options_.thresholds;
     }
-    row.unit = unit_id(row, content);
+    std::vector<std::uint64_t> identity = content;
+    for (const double knob : request(wanted, task).knobs)
+      identity.push_back(std::bit_cast<std::uint64_t>(knob));
+    row.unit = unit_id(row, identity);
     entries.push_back(std::move(entry));
   }
   return entries;
 }
 
-/// Makes the entry's pipeline, runs it once and compares the result with the reference.
-void Job::prepare(Entry& entry, const KvGroup& layer, const Inputs& inputs, const LayerTask& task) {
-  const Wanted& wanted = *entry.wanted;
+PlanRequest Job::request(const Wanted& wanted, const LayerTask& task) const {
   PlanRequest request{wanted.params, {}};
   if (thresholds_ && !wanted.baseline)
     thresholds_->apply(*wanted.method, task.layer, source_.heads(), options_.thresholds, request);
+  return request;
+}
+
+/// Makes the entry's pipeline, runs it once and compares the result with the reference.
+void Job::prepare(Entry& entry, const KvGroup& layer, const Inputs& inputs, const LayerTask& task) {
+  const Wanted& wanted = *entry.wanted;
+  PlanRequest request = this->request(wanted, task);
   try {
     if (wanted.stripe_density) {
       const FoundKnob found = knob_for_stripe_density(*engine_, inputs, layer, *wanted.method, wanted.params,
@@ -207,11 +216,12 @@ void Job::prepare(Entry& entry, const KvGroup& layer, const Inputs& inputs, cons
 void Job::match(Entry& entry, const Inputs& inputs, PlanRequest& request) {
   const Method& method = *entry.wanted->method;
   if (!dense_) dense_ = engine_->dense_reference(inputs);
-  const Match found = match_knob(*engine_, inputs, *dense_, method, request.params, *match_);
+  const Match found = match_knob(*engine_, inputs, *dense_, method, request, *match_);
   ResultRow& row = entry.row;
-  request.params = found.params;
-  row.params = cli::row_params(found.params);
-  row.value = found.params.real(method.knob);
+  request = found.request;
+  row.params = cli::row_params(request.params);
+  if (thresholds_) row.params.erase(method.knob);  // the heads'
+  row.value = found.knob;
   row.mass_recall = found.kept.mass_recall;
   row.out_rel_l2 = found.kept.out_rel_l2;
   row.extra["searched_plans"] = static_cast<double>(found.plans);
@@ -488,9 +498,10 @@ anchor-bench --dump D.h5 --layers 12 --thresholds T.json --baseline cudnn)");
          "Find the knob whose stripes hold this share of the causal pairs; a list makes a run of each")
       ->type_name("LIST")
       ->group("Method");
-  app.add_option("--match", options.match,
-                 "Find every method's knob that keeps mass_recall=X, or errs by out_rel_l2=X, on the layer; "
-                 "then time it")
+  app.add_option(
+         "--match", options.match,
+         "Find every method's knob that keeps mass_recall=X, or errs by out_rel_l2=X, on the layer (with "
+         "--thresholds: what to add to all); then time it")
       ->type_name("METRIC=X")
       ->group("Method");
   app.add_flag("--warm", options.warm, "Leave in the cache what the same run left there (default: flushed)")

@@ -78,6 +78,25 @@ class Rows(Case):
             vertical = rows[2]["params"]
             self.assertAlmostEqual(vertical["slash"] / vertical["vertical"], 6.096, delta=6.096 * 0.5 / vertical["vertical"])
 
+    def test_thresholds_are_moved_together_to_meet_a_target(self):
+        dump, thresholds = self.folder / "d.h5", self.folder / "t.json"
+        self.run_tool("synthetic", "--seq", "1k", "--q-heads", 4, "--kv-heads", 2, "--dim", 32, "--dtype", "bf16",
+                      "--out", dump, tool="anchor-dump", small=False)
+        sweep = ["--measure", "none", "--thresholds-out", thresholds, "-q"]
+        self.run_tool(dump, "--method", "stripes", "--target-recall", 0.9, *sweep, tool="anchor-sweep", small=False)
+        speed = ["--device", "cpu", "--time-limit", "0.2", "--interval", "0.5", "--baseline", "none"]
+        rows = [self.bench("--dump", dump, "--thresholds", thresholds, "--match", f"out_rel_l2={error}", *speed,
+                           small=False)[0] for error in (0.1, 0.02)]
+        for row, error in zip(rows, (0.1, 0.02), strict=True):
+            self.assertNotIn("theta", row["params"])
+            self.assertLessEqual(row["out_rel_l2"], error)
+            self.assertGreater(row["out_rel_l2"], 0.9 * error)
+        self.assertLess(rows[0]["value"], rows[1]["value"])
+        self.assertLess(rows[0]["density"], rows[1]["density"])
+        self.run_tool(dump, "--method", "xattention", *sweep, tool="anchor-sweep", small=False)
+        message = self.refused("--dump", dump, "--thresholds", thresholds, "--match", "mass_recall=0.9", *speed, small=False)
+        self.assertIn("thresholds on scores, not tau", message)
+
     def test_targets_that_make_no_sense_or_cannot_be_met(self):
         self.refused("--seq", "512", "--match", "mass_recall=2")
         self.refused("--seq", "512", "--match", "density=0.5")

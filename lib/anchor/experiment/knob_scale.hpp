@@ -12,6 +12,8 @@ class KnobScale {
   /// A usage error if the method has no knob.
   KnobScale(const Method& method, const Geometry& geometry);
   double knob(double place) const;
+  /// Is the knob a threshold on scores, to which something can be added?
+  bool additive() const { return low_ < 0; }
   /// `params` with the knob of a place, and with the method's second budget in the same proportion.
   Params params_at(const Params& params, double place) const;
 

@@ -1,5 +1,10 @@
 #include "anchor/experiment/match.hpp"
 
+#include <algorithm>
+#include <cmath>
+#include <limits>
+
+#include "anchor/base/error.hpp"
 #include "anchor/base/parallel.hpp"
 #include "anchor/experiment/knob_scale.hpp"
 
@@ -8,16 +13,32 @@ namespace {
 
 constexpr int most_steps = 24;
 
+/// Heads without a knob, whose forced entries were enough, start where the most frugal of the others does.
+void lift(std::vector<double>& knobs) {
+  double least = std::numeric_limits<double>::infinity();
+  for (const double knob : knobs)
+    if (std::isfinite(knob)) least = std::min(least, knob);
+  for (double& knob : knobs)
+    if (knob == -std::numeric_limits<double>::infinity()) knob = std::isfinite(least) ? least : 0;
+}
+
 }  // namespace
 
 Match match_knob(Engine& engine, const Inputs& inputs, DenseReference& dense, const Method& method,
-                 const Params& params, const Target& target) {
+                 const PlanRequest& request, const Target& target) {
   const bool mass = target.metric == "mass_recall";
   const KnobScale scale(method, inputs.geometry());
+  if (!request.knobs.empty() && !scale.additive())
+    fail_usage("knobs of single heads can only be moved together where they are thresholds on scores, not {}",
+               method.knob);
+  PlanRequest start = request;
+  lift(start.knobs);
   const auto try_at = [&](double place) {
     check_interrupt();
-    Match one{scale.params_at(params, place), {}, false, 0};
-    const PlanHandle plan = engine.plan(method, {one.params, {}}, inputs, 0, inputs.geometry().q_len);
+    Match one{start, scale.knob(place), {}, false, 0};
+    if (request.knobs.empty()) one.request.params = scale.params_at(request.params, place);
+    for (double& knob : one.request.knobs) knob += one.knob;
+    const PlanHandle plan = engine.plan(method, one.request, inputs, 0, inputs.geometry().q_len);
     one.kept = dense.compare(*plan);
     one.met = mass ? one.kept.mass_recall >= target.value : one.kept.out_rel_l2 <= target.value;
     return one;
