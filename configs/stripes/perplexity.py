@@ -1,7 +1,8 @@
 """Perplexity over the second half of a text with every method in every layer: at the paper's defaults, and at the
 density of the given thresholds.
 
-    python3 configs/stripes/perplexity.py BIN MODEL.gguf TEXT THRESHOLDS.json [--tokens 8k] [--device cuda] [--equal]
+    python3 configs/stripes/perplexity.py BIN MODEL.gguf TEXT THRESHOLDS.json [--tokens 8k] [--device cuda]
+        [--methods a,b] [--equal]
 """
 
 import argparse
@@ -73,6 +74,7 @@ def main():
         parser.add_argument(name)
     parser.add_argument("--tokens", default="8k")
     parser.add_argument("--device", default="cuda")
+    parser.add_argument("--methods", default=",".join(METHODS))
     parser.add_argument("--equal", action="store_true", help="also every method at the thresholds' density")
     args = parser.parse_args()
     _, dense = run(args)
@@ -83,12 +85,12 @@ def main():
 
     ours = run(args, "--thresholds", args.thresholds)
     line(f"stripes, {pathlib.Path(args.thresholds).name}", *ours)
-    for method in METHODS:
+    for method in args.methods.split(","):
         line(f"{method}, defaults", *run(args, "--method", method))
         if args.equal:
             density, perplexity, knob = at_density(args, method, ours[0])
             line(f"{method}, {knob}", density, perplexity)
-    if args.equal:
+    if args.equal and "anchor" in args.methods:
         METHODS["anchor"] = (["anchor.step=1"], *METHODS["anchor"][1:])
         density, perplexity, knob = at_density(args, "anchor", ours[0])
         line(f"anchor, step 1, {knob}", density, perplexity)
