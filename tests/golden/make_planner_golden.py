@@ -12,6 +12,12 @@ import planner_rules as rules
 
 # method -> cases of (length, dim, query heads, KV heads, seed, parameters)
 CASES = {
+    "anchor": [(700, 32, 2, 1, 1, {"theta": 1, "block": 16, "step": 4}),
+               (700, 32, 2, 1, 1, {"theta": 1, "block": 16, "step": 4, "rounding": "official"}),
+               (530, 32, 1, 1, 1, {"theta": 1.5, "block": 16, "step": 3, "mode": "v4", "rounding": "official"}),
+               (512, 32, 1, 1, 3, {"theta": 2, "block": 32, "step": 1, "anchor": "global", "rounding": "official"}),
+               (450, 32, 1, 1, 4, {"theta": -1, "block": 16, "step": 2, "mode": "v4", "tail": "sparse", "anchor": "none",
+                                   "rounding": "official"})],
     "block-sparse": [(400, 32, 2, 1, 1, {"topk": 3}), (397, 32, 1, 1, 2, {"topk": 2, "block": 32}),
                      (420, 32, 1, 1, 3, {"topk": 3, "rounding": "official"})],
     "vertical-slash": [(900, 32, 2, 1, 1, {"vertical": 60, "slash": 105}),

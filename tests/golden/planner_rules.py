@@ -92,6 +92,39 @@ def causal_probabilities(q, k, sigma):
     return softmax(np.where(np.tri(len(q), len(k), dtype=bool), s, -np.inf))
 
 
+# ---- AnchorAttention ---------------------------------------------------------------------------------------
+
+
+def anchor(p, h, theta=12, block=128, step=16, mode="clean", tail="auto", anchor="window", rounding="exact"):
+    q, k = p.head(h)
+    n, group, v4 = p.n, block * step, mode == "v4"
+    dense_tail = tail == "dense" or (tail == "auto" and v4)
+    if rounding == "official":  # as the released kernels on bfloat16 inputs, in log2 units
+        log2e = 1 / math.log(2)
+        s = bf16(bf16(q * bf16(p.sigma)) * bf16(log2e)) @ k.T
+        cut, unit, slack = bf16, p.sigma * log2e, theta * log2e
+    else:
+        s = p.sigma * q @ k.T
+        cut, unit, slack = np.asarray, p.sigma, theta
+
+    rows = []
+    for g, (start, end) in enumerate(tiles(n, group)):
+        if g == 0 or (dense_tail and end - start < group):
+            rows.append(set(range(end)))
+            continue
+        first, local = (group, start) if v4 else (block, start - block)
+        region = np.array([j < first or j >= local for j in range(end)])
+        stripes = set()
+        for a, b in tiles(end - start, block):
+            i = np.arange(start + a, start + b)
+            seen = (np.arange(end) <= i[:, None]) & (region | (anchor == "global"))
+            highest = np.where(seen, s[i][:, :end], -np.inf).max(axis=1) * (anchor != "none")
+            score = cut(unit * (k[block:start - block] @ cut(q[i].mean(axis=0))))
+            stripes |= set((block + np.nonzero(score + slack >= cut(highest.mean()))[0]).tolist())
+        rows.append(set(np.nonzero(region)[0].tolist()) | stripes)
+    return rows, group
+
+
 # ---- MInference --------------------------------------------------------------------------------------------
 
 
