@@ -61,6 +61,18 @@ std::vector<GroupSelection> select_groups(const DumpReader& reader, const DumpOp
   return groups;
 }
 
+void require_same_heads(const DumpReader& reader, const DumpReader& other,
+                        const std::vector<GroupSelection>& groups) {
+  for (const GroupSelection& group : groups) {
+    const Geometry& mine = reader.layer(group.layer).geometry;
+    const Geometry& its = other.layer(group.layer).geometry;
+    if (mine.q_heads != its.q_heads || mine.kv_heads != its.kv_heads) {
+      fail("{}: layer {} has {}/{} heads, {} has {}/{}: they are not dumps of one model", other.path(),
+           group.layer, its.q_heads, its.kv_heads, reader.path(), mine.q_heads, mine.kv_heads);
+    }
+  }
+}
+
 ResultRow head_row(const DumpReader& reader, int layer, int head) {
   const LayerInfo& info = reader.layer(layer);
   ResultRow row;

@@ -31,6 +31,10 @@ DumpReader open_dump(const std::string& path, const DumpOptions& options);
 /// The selected groups in file order. A layer or head that is not there is a data error that says what is.
 std::vector<GroupSelection> select_groups(const DumpReader& reader, const DumpOptions& options);
 
+/// A data error if the other dump's selected layers have other numbers of heads: not of the same model.
+void require_same_heads(const DumpReader& reader, const DumpReader& other,
+                        const std::vector<GroupSelection>& groups);
+
 /// A row that names the dump, layer, head and shapes; the rest is the caller's.
 ResultRow head_row(const DumpReader& reader, int layer, int head);
 

@@ -25,7 +25,8 @@ using cli::GroupSelection;
 /// curves, or with
 /// --worst on each of them; then --margin is added. With --choose it is fitted under several values of a
 /// parameter, and the cheapest of them becomes the head's. With --max-error a dump's own target may be higher
-/// than the common one.
+/// than the common one. Unless --measure none, the plans are run at the end: what they do to rows and outputs
+/// is no mean that curves know.
 class Fit {
  public:
   Fit(const Options& options, const Request& request)
@@ -44,7 +45,7 @@ class Fit {
     groups_ = cli::select_groups(*dumps_[0], options.dump);
     std::int64_t bytes = 0;
     for (const auto& dump : dumps_) {
-      require_same_heads(*dump);
+      cli::require_same_heads(*dumps_[0], *dump, groups_);
       bytes = std::max(bytes, cli::check_memory(*dump, groups_, options.common.memory_limit()));
     }
     stream_.emplace(options.common, bytes);
@@ -55,6 +56,7 @@ class Fit {
   /// A KV group on its way: rows by head, set and checked dump, and the curves of its heads by dump.
   struct Group {
     std::vector<ResultRow> rows;
+    std::vector<std::size_t> variants;                        ///< of each row: the one that was chosen
     std::vector<std::vector<std::vector<KnobCurve>>> curves;  ///< by variant, dump and head
     std::vector<std::vector<std::vector<double>>> target;     ///< recall to reach, by the same
     std::string error;
@@ -64,11 +66,14 @@ class Fit {
     paths_.push_back(path);
     dumps_.emplace_back(new DumpReader(cli::open_dump(path, options_.dump)));
   }
-  void require_same_heads(const DumpReader& dump) const;
   void fit_heads();
+  void fit_groups(std::size_t first, std::size_t count, bool measured);
   Group group_of(const GroupSelection& selection) const;
   void compute(const GroupSelection& selection, Engine& engine, const LoadedGroup& loaded, std::size_t dump,
                Group& group) const;
+  void measure(const GroupSelection& selection, Engine& engine, const LoadedGroup& loaded, std::size_t dump,
+               Group& group) const;
+  bool finished(const Group& group) const;
   double fit(const FitSet& set, const Group& group, std::size_t variant, std::size_t head) const;
   void fill(Group& group) const;
   void emit(const Group& group);
@@ -92,17 +97,6 @@ class Fit {
   std::string first_error_;
 };
 
-void Fit::require_same_heads(const DumpReader& dump) const {
-  for (const GroupSelection& group : groups_) {
-    const Geometry& mine = dumps_[0]->layer(group.layer).geometry;
-    const Geometry& other = dump.layer(group.layer).geometry;
-    if (mine.q_heads != other.q_heads || mine.kv_heads != other.kv_heads) {
-      fail("{}: layer {} has {}/{} heads, {} has {}/{}: they are not dumps of one model", dump.path(),
-           group.layer, other.q_heads, other.kv_heads, dumps_[0]->path(), mine.q_heads, mine.kv_heads);
-    }
-  }
-}
-
 /// The rows before anything is computed. Their values are those of the dump they name.
 Fit::Group Fit::group_of(const GroupSelection& selection) const {
   std::vector<std::uint64_t> content;
@@ -113,6 +107,7 @@ Fit::Group Fit::group_of(const GroupSelection& selection) const {
   content.push_back(std::bit_cast<std::uint64_t>(options_.margin));
   content.push_back(options_.worst);
   content.push_back(std::bit_cast<std::uint64_t>(options_.max_error.value_or(0)));
+  content.push_back(request_.head.measure);
   if (!options_.choose.empty()) {
     Checksum choose;
     choose.add(std::as_bytes(std::span(options_.choose)));
@@ -169,6 +164,51 @@ void Fit::compute(const GroupSelection& selection, Engine& engine, const LoadedG
   }
 }
 
+/// Runs the plans at the knobs of every fit that looks at this dump.
+void Fit::measure(const GroupSelection& selection, Engine& engine, const LoadedGroup& loaded,
+                  std::size_t dump, Group& group) const {
+  try {
+    if (!loaded.error.empty()) fail("{}", loaded.error);
+    const auto inputs = engine.upload(loaded.group);
+    const auto dense = engine.dense_reference(*inputs);
+    std::vector<int> locals;
+    for (const int head : selection.heads) locals.push_back(head - selection.first_head);
+    const std::size_t rows_per_head = group.rows.size() / locals.size();
+    std::size_t first = 0;  // the set's first row of a head
+    for (const FitSet& set : sets_) {
+      const auto at = std::find(set.checked.begin(), set.checked.end(), dump) - set.checked.begin();
+      const std::size_t row = first + static_cast<std::size_t>(at);
+      first += set.checked.size();
+      if (row == first) continue;  // not among the dumps that it looks at
+      std::vector<double> knobs;
+      std::vector<Params> params;
+      for (std::size_t h = 0; h < locals.size(); ++h) {
+        knobs.push_back(*group.rows[h * rows_per_head + row].value);
+        params.push_back(variants_[group.variants[h * rows_per_head + row]].params);
+      }
+      if (variants_.size() == 1) params.clear();
+      const auto replays =
+          measure_heads(engine, *inputs, *run_.method, run_.params, locals, knobs, *dense, params);
+      for (std::size_t h = 0; h < locals.size(); ++h) {
+        ResultRow& one = group.rows[h * rows_per_head + row];
+        const auto density = one.density, recall = one.mass_recall;
+        fill_measured(one, replays[h]);
+        one.density = density;  // the curves': sums of floats in another order may miss the target
+        one.mass_recall = recall;
+      }
+    }
+  } catch (const Error& error) {
+    if (error.kind() != ErrorKind::data) throw;
+    const std::lock_guard lock(error_mutex_);
+    group.error = error.what();
+  }
+}
+
+bool Fit::finished(const Group& group) const {
+  return std::all_of(group.rows.begin(), group.rows.end(),
+                     [&](const ResultRow& row) { return output_->finished(row.unit) != nullptr; });
+}
+
 double Fit::fit(const FitSet& set, const Group& group, std::size_t variant, std::size_t head) const {
   const auto knob = [](const KnobCurve& curve, double target) {
     return curve.points.knob[curve.least(target).value_or(curve.densest())];
@@ -215,6 +255,7 @@ void Fit::fill(Group& group) const {
       }
       for (const std::size_t n : set.checked) {
         ResultRow& row = group.rows[at++];
+        group.variants.push_back(chosen);
         const KnobCurve& curve = group.curves[chosen][n][head];
         const CurvePoint point = curve.points.point(curve.at(value));
         for (const auto& [name, choice] : variants_[chosen].choice) row.params[name] = choice;
@@ -269,33 +310,65 @@ void Fit::emit(const Group& group) {
   }
 }
 
-void Fit::fit_heads() {
+/// Fits some groups; then, if the plans are to be run, reads them once more.
+void Fit::fit_groups(std::size_t first, std::size_t count, bool measured) {
   std::vector<cli::StreamItem> items;  // the dumps of a group one after the other
-  for (const GroupSelection& selection : groups_)
-    for (const auto& dump : dumps_) items.push_back({dump.get(), selection});
-  std::vector<Group> groups(groups_.size());
+  for (std::size_t g = first; g < first + count; ++g)
+    for (const auto& dump : dumps_) items.push_back({dump.get(), groups_[g]});
+  std::vector<Group> groups(count);
   const std::size_t dumps = dumps_.size();
-  stream_->run("fit: KV group", items,
-               {.wanted =
-                    [&](std::size_t n) {
-                      Group& group = groups[n / dumps];
-                      if (n % dumps == 0) group = group_of(groups_[n / dumps]);
-                      return !std::all_of(group.rows.begin(), group.rows.end(), [&](const ResultRow& row) {
-                        return output_->finished(row.unit) != nullptr;
-                      });
-                    },
+  const auto layer = measured ? fmt::format(" layer {}", groups_[first].layer) : "";
+  const auto last = [&](std::size_t n) { return n % dumps + 1 == dumps; };
+  const auto show = [&](Group& group) {
+    emit(group);
+    group = {};
+  };
+  const auto wanted = [&](std::size_t n) {
+    Group& group = groups[n / dumps];
+    if (group.rows.empty()) group = group_of(groups_[first + n / dumps]);
+    return !finished(group);
+  };
+  stream_->run(fmt::format("fit{}: KV group", layer), items,
+               {.wanted = wanted,
                 .compute =
                     [&](std::size_t n, Engine& engine, const LoadedGroup& loaded) {
-                      compute(groups_[n / dumps], engine, loaded, n % dumps, groups[n / dumps]);
+                      compute(items[n].group, engine, loaded, n % dumps, groups[n / dumps]);
                     },
                 .finish =
                     [&](std::size_t n) {
-                      if (n % dumps + 1 < dumps) return;
+                      if (!last(n)) return;
                       Group& group = groups[n / dumps];
                       if (!group.error.empty() || !group.curves[0][0].empty()) fill(group);
-                      emit(group);
-                      group = {};
+                      group.curves.clear();
+                      if (!measured) show(group);
                     }});
+  if (!measured) return;
+  stream_->run(
+      fmt::format("measure{}: KV group", layer), items,
+      {.wanted =
+           [&](std::size_t n) { return groups[n / dumps].error.empty() && !finished(groups[n / dumps]); },
+       .compute =
+           [&](std::size_t n, Engine& engine, const LoadedGroup& loaded) {
+             measure(items[n].group, engine, loaded, n % dumps, groups[n / dumps]);
+           },
+       .finish =
+           [&](std::size_t n) {
+             if (!last(n)) return;
+             Group& group = groups[n / dumps];
+             if (!group.error.empty()) fill(group);
+             show(group);
+           }});
+}
+
+/// All groups: layer by layer if plans are run, so that a killed fit has finished most of what it read.
+void Fit::fit_heads() {
+  const bool measured = request_.head.measure;
+  for (std::size_t first = 0; first < groups_.size();) {
+    std::size_t end = first;
+    while (end < groups_.size() && (!measured || groups_[end].layer == groups_[first].layer)) ++end;
+    fit_groups(first, end - first, measured);
+    first = end;
+  }
 }
 
 void Fit::write_thresholds() const {
@@ -318,10 +391,13 @@ int Fit::run() {
                                Column{"mass_recall", 4}, Column{"dump.path", -1, "dump"}}) {
     eye.push_back(column);
   }
-  const std::vector<Column> all{{"dump.path"},    {"role"},   {"fitted_on"}, {"dump.layer"},
-                                {"dump.head"},    {"status"}, {"error"},     {"method"},
-                                {"target.value"}, {"value"},  {"density"},   {"mass_recall"},
-                                {"shortfall"},    {"path"},   {"unit"}};
+  if (request_.head.measure)
+    for (const char* name : {"out_rel_l2", "mass_recall_p05"}) eye.push_back({name, 4});
+  std::vector<Column> all;
+  for (const char* name : {"dump.path", "role", "fitted_on", "dump.layer", "dump.head", "status", "error",
+                           "method", "target.value", "value", "density", "work_density", "mass_recall",
+                           "mass_recall_p05", "mass_recall_min", "out_rel_l2", "shortfall", "path", "unit"})
+    all.push_back({name});
   output_.emplace(options_.common, eye, all);
   output_->shorten({"mass_recall", cli::Selection::Order::least, "that keep least"});
   std::optional<OutputFile> probe;  // an unwritable place is found before the work, not after it

@@ -11,6 +11,25 @@ namespace {
 
 std::string short_name(const std::string& path) { return path.substr(path.rfind('/') + 1); }
 
+/// What the plans do to outputs and to the rows that lose most; nothing if they were not run.
+void print_measured(const FitSet& set, const std::vector<std::string>& dumps,
+                    const std::vector<Tally>& tallies) {
+  std::vector<Json> lines;
+  for (const std::size_t n : set.checked) {
+    const Tally& tally = tallies[n];
+    if (!tally.measured()) continue;
+    lines.push_back({{"role", set.fits(n) ? "fit" : "check"},
+                     {"out_rel_l2", tally.error / tally.heads},
+                     {"worst out", fmt::format("{:.3f} ({})", tally.worst_error, tally.worst_error_head)},
+                     {"worst p05", fmt::format("{:.3f} ({})", tally.worst_p05, tally.worst_p05_head)},
+                     {"dump", short_name(dumps[n])}});
+  }
+  if (lines.empty()) return;
+  const std::vector<Column> columns{{"role"}, {"out_rel_l2", 4}, {"worst out"}, {"worst p05"}, {"dump"}};
+  fmt::print("\nThe plans at these knobs, and the heads (layer:head) that lose most:\n\n{}",
+             markdown_table(lines, columns, 0));
+}
+
 /// One line per dump.
 void print_one(const FitSet& set, const std::vector<std::string>& dumps, const std::vector<Tally>& tallies,
                double target) {
@@ -29,6 +48,7 @@ void print_one(const FitSet& set, const std::vector<std::string>& dumps, const s
       {"role"},         {"density", 4}, {"mass_recall", 4}, {"heads at target"}, {"worst head"},
       {"shortfall", 3}, {"dump"}};
   fmt::print("{}", markdown_table(lines, columns, 0));
+  print_measured(set, dumps, tallies);
 }
 
 /// A line per fit, a column per dump.
@@ -82,9 +102,23 @@ void Tally::add(const Json& row, double target) {
   reach += reached >= target;
   density += number_from_json(row["density"]).value_or(0);
   recall += reached;
-  if (reached >= worst) return;
-  worst = reached;
-  worst_head = fmt::format("{}:{}", row["dump"]["layer"].dump(), row["dump"]["head"].dump());
+  const std::string head = fmt::format("{}:{}", row["dump"]["layer"].dump(), row["dump"]["head"].dump());
+  if (reached < worst) {
+    worst = reached;
+    worst_head = head;
+  }
+  if (!row.contains("out_rel_l2")) return;
+  const double off = number_from_json(row["out_rel_l2"]).value_or(0);
+  const double p05 = number_from_json(row["mass_recall_p05"]).value_or(0);
+  error += off;
+  if (off > worst_error) {
+    worst_error = off;
+    worst_error_head = head;
+  }
+  if (p05 < worst_p05) {
+    worst_p05 = p05;
+    worst_p05_head = head;
+  }
 }
 
 void print_fits(const Options& options, const Request& request, const std::vector<FitSet>& sets,
@@ -99,6 +133,17 @@ void print_fits(const Options& options, const Request& request, const std::vecto
     print_matrix("Mean mass_recall at mean density", sets, dumps, tallies, [](const Tally& tally) {
       return fmt::format("{:.4f} at {:.4f}", tally.recall / tally.heads, tally.density / tally.heads);
     });
+    if (tallies[0][sets[0].checked[0]].measured()) {
+      print_matrix("Mean out_rel_l2, and the worst head's (layer:head)", sets, dumps, tallies,
+                   [](const Tally& tally) {
+                     return fmt::format("{:.4f}, {:.3f} ({})", tally.error / tally.heads, tally.worst_error,
+                                        tally.worst_error_head);
+                   });
+      print_matrix("The least mass_recall_p05 of a head (layer:head)", sets, dumps, tallies,
+                   [](const Tally& tally) {
+                     return fmt::format("{:.3f} ({})", tally.worst_p05, tally.worst_p05_head);
+                   });
+    }
     print_matrix("Heads at the target, and the worst head's shortfall (layer:head)", sets, dumps, tallies,
                  [&](const Tally& tally) {
                    return fmt::format("{:.0f} %, {:.3f} ({})", 100 * tally.reach / tally.heads,

@@ -25,6 +25,10 @@ struct Tally {
   double heads = 0, reach = 0, density = 0, recall = 0;  ///< sums
   double worst = 2;                                      ///< recall
   std::string worst_head;
+  double error = 0, worst_error = -1, worst_p05 = 2;  ///< of plans that were run
+  std::string worst_error_head, worst_p05_head;
+
+  bool measured() const { return worst_error >= 0; }
 
   void add(const Json& row, double target);
 };

@@ -114,11 +114,17 @@ GroupSweep sweep_group(Engine& engine, const Inputs& inputs, const Method& metho
 
 std::vector<HeadReplay> measure_heads(Engine& engine, const Inputs& inputs, const Method& method,
                                       const Params& params, std::span<const int> heads,
-                                      std::span<const double> knobs, DenseReference& dense) {
+                                      std::span<const double> knobs, DenseReference& dense,
+                                      std::span<const Params> head_params) {
   // Heads that nobody asked for are planned along: at the knob of one that was asked for.
-  PlanRequest request{params,
-                      std::vector<double>(static_cast<std::size_t>(inputs.geometry().q_heads), knobs[0])};
-  for (std::size_t h = 0; h < heads.size(); ++h) request.knobs[static_cast<std::size_t>(heads[h])] = knobs[h];
+  const auto count = static_cast<std::size_t>(inputs.geometry().q_heads);
+  PlanRequest request{params, std::vector<double>(count, knobs[0])};
+  if (!head_params.empty()) request.head_params.assign(count, params);
+  for (std::size_t h = 0; h < heads.size(); ++h) {
+    const auto head = static_cast<std::size_t>(heads[h]);
+    request.knobs[head] = knobs[h];
+    if (!head_params.empty()) request.head_params[head] = head_params[h];
+  }
   const Replay all = replay(engine, inputs, method, request, dense);
   std::vector<HeadReplay> asked;
   for (const int head : heads) asked.push_back(all.heads[static_cast<std::size_t>(head)]);

@@ -49,9 +49,11 @@ GroupSweep sweep_group(Engine& engine, const Inputs& inputs, const Method& metho
                        const SweepRequest& request, std::span<const int> heads,
                        std::unique_ptr<DenseReference>& dense);
 
-/// Runs the plans of the given heads, each at a knob of its own.
+/// Runs the plans of the given heads, each at a knob of its own; `head_params`: with parameters of its own,
+/// too (Method::head_params), or empty.
 std::vector<HeadReplay> measure_heads(Engine& engine, const Inputs& inputs, const Method& method,
                                       const Params& params, std::span<const int> heads,
-                                      std::span<const double> knobs, DenseReference& dense);
+                                      std::span<const double> knobs, DenseReference& dense,
+                                      std::span<const Params> head_params = {});
 
 }  // namespace anchor
