@@ -54,6 +54,14 @@ void check_run(const Options& options, const cli::MethodRun& run) {
     fail_usage("--margin needs a method with exact curves, {} has none", method.name);
 }
 
+/// The rule is a method's own; the knob is where it starts.
+void check_calibration(const cli::MethodRun& run) {
+  const Method& method = *run.method;
+  if (!method.calibration_floor) fail_usage("--calibrate: no paper has such a rule for {}", method.name);
+  if (run.params.real(method.knob) <= *method.calibration_floor)
+    fail_usage("--calibrate: {} must start above {}", method.knob, format_number(*method.calibration_floor));
+}
+
 }  // namespace
 
 void setup(CLI::App& app, Options& options) {
@@ -132,6 +140,13 @@ anchor-sweep --fit prose.h5,code.h5 --check needles.h5 --step 4 --margin 1)");
          "--choose", options.choose,
          "With --fit: choose this parameter head by head, for least density; @X: as if it kept X more")
       ->type_name("NAME=A,B@X");
+  app.add_option(
+         "--calibrate", options.calibrate,
+         "SALE's published rule (arXiv 2505.24179): halve each head's theta_h from 0.008 on while the "
+         "L1 error of its output is X or more per row; 1e-4 or less is dense. One dump, or those of "
+         "--fit as prompts one after the other. Its Llama recipe has 0.4, the flag's default was 1")
+      ->check(CLI::NonNegativeNumber)
+      ->type_name("X");
   cli::add_output(app, options.common);
   cli::add_device(app, options.common);
   cli::add_common(app, options.common);
@@ -154,9 +169,16 @@ void check_flags(const Options& options, std::size_t runs) {
   if (options.allocate.empty() && (options.floor || options.budget))
     fail_usage("--floor and --budget need --allocate layer or --allocate model");
   const bool several = options.matrix || options.leave_one_out;
+  const bool fits = !options.check.empty() || options.margin != 0 || options.worst || several ||
+                    !options.choose.empty() || options.max_error;
+  if (options.calibrate &&
+      (fits || !options.target.empty() || options.target_recall || !options.curves.empty() ||
+       options.row_curves > 0 || !options.grid.empty() || !options.allocate.empty())) {
+    fail_usage("--calibrate goes by its own rule: no target, curves, grid, allocation or check with it");
+  }
+  if (options.calibrate && runs > 1) fail_usage("--calibrate takes one set of parameters, not {}", runs);
   if (options.fit.empty()) {
-    if (!options.check.empty() || options.margin != 0 || options.worst || several ||
-        !options.choose.empty() || options.max_error) {
+    if (fits) {
       fail_usage(
           "--check, --margin, --worst, --choose, --max-error, --matrix and --leave-one-out need --fit");
     }
@@ -192,8 +214,10 @@ int run(const Options& options) {
   using Shown = SweepRequest::Shown;
   if (!options.curves.empty()) head.shown = options.curves == "full" ? Shown::full : Shown::thin;
   if (!head.grid.empty()) head.shown = Shown::grid;
-  for (const cli::MethodRun& run : request.runs) check_run(options, run);
+  for (const cli::MethodRun& run : request.runs)
+    options.calibrate ? check_calibration(run) : check_run(options, run);
   check_flags(options, request.runs.size());
+  if (options.calibrate) return run_calibration(options, request);
   return options.fit.empty() ? run_sweep(options, request) : run_fit(options, request);
 }
 

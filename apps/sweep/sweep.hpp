@@ -30,6 +30,7 @@ struct Options {
   bool worst = false;               ///< fit every dump instead of their mean
   std::string choose;               ///< a parameter to choose head by head
   std::optional<double> max_error;  ///< of a head's output on every fitted dump
+  std::optional<double> calibrate;  ///< the output's L1 error per row: the published rule instead of a target
   std::vector<std::string> argv;
 };
 
@@ -45,9 +46,10 @@ void setup(CLI::App& app, Options& options);
 /// Curves and thresholds of one dump, or fitted on several and checked on others; returns the exit code.
 int run(const Options& options);
 
-/// The two ways.
+/// The three ways.
 int run_sweep(const Options& options, const Request& request);
 int run_fit(const Options& options, const Request& request);
+int run_calibration(const Options& options, const Request& request);
 
 /// A sweep row's parameters: all but the knob, which is what is looked for.
 ScalarMap fixed_params(const cli::MethodRun& run);

@@ -303,6 +303,33 @@ class Fits(ToolTest):
             checked = found[row["dump"]["layer"], row["dump"]["head"], "c"]
             self.assertAlmostEqual(row["mass_recall"], checked["mass_recall"], delta=1e-5)
             self.assertAlmostEqual(row["density"], checked["density"], delta=1e-9)
+            for field in ("work_density", "mass_recall_p05", "mass_recall_min", "out_rel_l2", "out_mean_abs"):
+                self.assertEqual(row[field], checked[field])
+
+    def test_the_tables_say_what_the_plans_do_unless_nobody_measures(self):
+        arguments = ("anchor-sweep", "--fit", f"{self.a},{self.b}", "--check", self.c, *self.arguments, "--format", "md")
+        for extra, words in (((), ("out_rel_l2", "worst p05")), (("--matrix",), ("Mean out_rel_l2", "least mass_recall_p05"))):
+            table, silent = run(*arguments, *extra).stdout, run(*arguments, *extra, "--measure", "none").stdout
+            for word in words:
+                self.assertIn(word, table)
+                self.assertNotIn(word, silent)
+        measured, quick = self.fitted(), self.fitted("--measure", "none")
+        worst = max(row["out_rel_l2"] for key, row in measured.items() if key[2] == "c")
+        self.assertIn(f"| {worst:.3f} (", run(*arguments).stdout)
+        for key, row in quick.items():
+            self.assertFalse({"mass_recall_p05", "out_rel_l2", "work_density"} & set(row))
+            for field in ("value", "density", "mass_recall"):
+                self.assertEqual(row[field], measured[key][field])
+
+    def test_a_resumed_fit_is_the_same(self):
+        arguments = ("anchor-sweep", "--fit", f"{self.a},{self.b}", "--check", self.c, *self.arguments)
+        whole, part = self.path("whole.jsonl"), self.path("part.jsonl")
+        run(*arguments, "-o", whole)
+        lines = Path(whole).read_text().splitlines(keepends=True)
+        Path(part).write_text("".join(lines[:14]) + lines[14][:30])  # layer 0, and more of layer 1 than a group
+        printed = run(*arguments, "-o", part, "--resume").stdout
+        same = [{k: v for k, v in row.items() if k not in ("t", "argv", "env")} for row in rows(Path(whole).read_text())]
+        self.assertEqual([{k: v for k, v in row.items() if k not in ("t", "argv", "env")} for row in rows(printed)], same)
 
     def test_worst_reaches_it_on_every_dump_and_margin_adds_to_the_knob(self):
         mean, worst, wide = self.fitted(), self.fitted("--worst"), self.fitted("--margin", 0.5)
@@ -377,6 +404,49 @@ class Fits(ToolTest):
         self.check_error(result, 1, "other.h5", "not dumps of one model")
 
 
+class Calibration(ToolTest):
+    def setUp(self):
+        super().setUp()
+        self.a, self.b = self.dump("a.h5", length=1500, seed=1), self.dump("b.h5", length=1400, seed=11)
+
+    def calibrated(self, *arguments):
+        result = run("anchor-sweep", "--method", "sale", *arguments)
+        self.assertEqual(result.returncode, 0, result.stderr)
+        return rows(result.stdout)
+
+    def test_knobs_are_halved_until_the_error_is_small_and_carry_over_to_the_next_prompt(self):
+        def values(found):
+            return {(r["dump"]["layer"], r["dump"]["head"]): r["value"] for r in found}
+        start = self.calibrated(self.a, "--calibrate", 1e9)
+        self.assertEqual(set(values(start).values()), {0.008})
+        self.assertEqual(set(values(self.calibrated(self.a, "--calibrate", 0)).values()), {0})
+        errors = sorted(r["out_l1"] for r in start)
+        between = (errors[3] + errors[4]) / 2
+        alone = self.calibrated(self.a, "--calibrate", between)
+        for row in alone:
+            self.assertTrue(row["value"] == 0 or row["out_l1"] < between)
+            self.assertAlmostEqual(row["out_l1"], 32 * row["out_mean_abs"], places=9)
+            self.assertEqual(row["target"], {"metric": "out_l1", "statistic": "mean over rows", "value": between})
+        self.assertEqual(sum(r["value"] == 0.008 for r in alone), 4)
+        both = self.calibrated("--fit", f"{self.a},{self.b}", "--calibrate", between, "--thresholds-out", self.path("t.json"))
+        first, second = ([r for r in both if r["dump"]["path"] == path] for path in (self.a, self.b))
+        self.assertEqual(values(first), values(alone))
+        for head, value in values(second).items():
+            self.assertLessEqual(value, values(first)[head])
+        for row in rows(run("anchor-recall", self.b, "--thresholds", self.path("t.json")).stdout):
+            same = [r for r in second if r["dump"] == row["dump"]][0]
+            self.assertEqual((row["params"]["theta_h"], row["density"], row["out_rel_l2"]), (same["value"], same["density"], same["out_rel_l2"]))
+        with open(self.path("t.json")) as text:
+            made = json.load(text)
+        self.assertEqual((made["method"], made["knob"], made["calibrated_on"]), ("sale", "theta_h", [self.a, self.b]))
+
+    def test_the_table_fits_and_the_start_is_the_knobs_parameter(self):
+        self.assertEqual({r["value"] for r in self.calibrated(self.a, "--calibrate", 1e9, "--set", "theta_h=0.004")}, {0.004})
+        _, table = run_in_terminal("anchor-sweep", "--method", "sale", self.a, "--calibrate", 0.4)
+        self.assertIn("theta_h halved per head", table)
+        self.assertLessEqual(max(len(line) for line in table.splitlines()), 80)
+
+
 class BadInput(ToolTest):
     def test_usage(self):
         path = self.dump(layers=1)
@@ -414,6 +484,10 @@ class BadInput(ToolTest):
             ((path, "--block", 0), "block"),
             ((path, "--step=-2"), "step"),
             ((path, "--gamma", 0.9), "gamma"),
+            ((path, "--calibrate", 0.4), "no paper has such a rule for anchor"),
+            ((path, "--method", "sale", "--calibrate", 0.4, "--target-recall", 0.9), "its own rule"),
+            ((path, "--method", "sale", "--calibrate", 0.4, "--set", "theta_h=0"), "start above"),
+            ((path, "--method", "sale", "--calibrate=-1"), "--calibrate"),
         ]
         for arguments, word in cases:
             with self.subTest(arguments):

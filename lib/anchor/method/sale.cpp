@@ -234,6 +234,7 @@ Method sale_method() {
                      integer_param("quant", 3, 2, 3, "int4 scales: 3 per thread group, 2 per token"),
                      rounding_param("scales, sums and thresholds in half precision")},
           .knob_descends = true,
+          .calibration_floor = 1e-4,
           .plan_cpu = plan_sale,
           .granularity =
               [](const Params& params, const Geometry& g) {
