@@ -12,7 +12,7 @@
 namespace anchor {
 namespace {
 
-constexpr double left = 72, top = 56, width = 370, height = 430, bottom = 54;
+constexpr double left = 72, top = 56, width = 370, height = 430, bottom = 62;
 constexpr double names = 172;  // room for them on the right of a panel
 constexpr double least_density = 0.002;
 
@@ -120,6 +120,10 @@ class Panel {
     ends_.push_back({name, color, points.back()});
   }
 
+  bool shows(const std::string& name) const {
+    return std::any_of(ends_.begin(), ends_.end(), [&](const End& end) { return end.name == name; });
+  }
+
   /// The lines' names; after the last line.
   void name_lines() const {
     std::vector<double> heights;
@@ -193,6 +197,11 @@ std::string frontier_svg(const std::vector<FrontierLine>& lines, const std::stri
   }
   recall.name_lines();
   error.name_lines();
+  std::string outside;
+  for (const FrontierLine* line : order)
+    if (!recall.shows(line->name)) outside += (outside.empty() ? "" : ", ") + line->name;
+  if (!outside.empty())
+    svg.text(left, top + height + 56, "outside the range of recalls: " + outside, Svg::Align::start, 11);
   return std::move(svg).finish();
 }
 
