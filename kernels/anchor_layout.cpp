@@ -16,6 +16,24 @@ PlanParams anchor_region(const AnchorParams& params) {
   return plan;
 }
 
+RowStatsParams region_stats(const AnchorParams& params, const AnchorLayout& layout) {
+  const AnchorGroups groups(params);
+  RowStatsParams rows;
+  rows.shape = params.shape;
+  rows.q = params.q;
+  rows.k = params.k;
+  rows.stride_q_head = params.stride_q_head;
+  rows.stride_q_token = params.stride_q_token;
+  rows.stride_k_head = params.stride_kv_head;
+  rows.stride_k_token = params.stride_kv_token;
+  rows.anchor_group = groups.rows;
+  rows.anchor_init = params.v4 ? groups.rows : groups.initial;
+  rows.anchor_local = params.v4 ? 0 : groups.local;
+  if (params.dense_tail) rows.anchor_dense_from = groups.q_end - groups.rows + 1;
+  (groups.stripes ? rows.anchor_lse : rows.anchor_max) = layout.row_anchors;
+  return rows;
+}
+
 PlanParams anchor_stripes(const AnchorParams& params) {
   PlanParams plan = anchor_region(params);
   plan.block_offsets = nullptr;
@@ -30,6 +48,7 @@ PlanParams anchor_stripes(const AnchorParams& params) {
 AnchorLayout::AnchorLayout(const AnchorParams& params, void* workspace) {
   const Shape& shape = params.shape;
   const AnchorGroups groups(params);
+  stripes = groups.stripes;
   while (slots < params.step) slots *= 2;
   units_per_tile = 64 / slots;
   heads_per_kv = shape.q_heads / shape.kv_heads;
@@ -68,6 +87,16 @@ AnchorLayout::AnchorLayout(const AnchorParams& params, void* workspace) {
   bitmap = static_cast<std::uint32_t*>(
       take(params.critical ? 0 : bitmap_bytes * static_cast<std::size_t>(kv_heads_at_once)));
   counts = static_cast<std::int32_t*>(take(rows * 8));
+  if (params.mean_correction) {
+    means.block = params.block;
+    means.count = (shape.kv_len / means.block + 127) / 128 * 128;
+    const auto count = static_cast<std::size_t>(means.count);
+    const std::size_t matrix = static_cast<std::size_t>(shape.kv_heads * shape.head_dim) * count * 2;
+    means.k = take(matrix);
+    means.v = take(matrix);
+    means.unlisted = static_cast<std::uint8_t*>(take(rows * count));
+  }
+  sinks = static_cast<std::int32_t*>(take(params.sink >= 0 ? most_sinks * sizeof(std::int32_t) : 0));
   segment_counts = static_cast<std::int32_t*>(
       take(params.critical
                ? 0

@@ -3,7 +3,9 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "anchor/kernels/mass.hpp"
 #include "anchor/kernels/params.hpp"
+#include "schedule.hpp"
 
 #ifdef __CUDACC__
 #define ANCHOR_HOST_DEVICE __host__ __device__
@@ -11,8 +13,12 @@
 #define ANCHOR_HOST_DEVICE
 #endif
 
-// Where the groups of AnchorAttention begin and end, and how the planner lays out its scratch.
+// Where the groups of AnchorAttention and of stripes begin and end, and how the planner lays out its scratch.
 namespace anchor::kernels {
+
+ANCHOR_HOST_DEVICE inline bool contains(const HeadSet& heads, int head) {
+  return heads.words[head / 64] >> head % 64 & 1;
+}
 
 /// The windows of every group; g counts the groups of this chunk of queries from 0.
 struct AnchorGroups {
@@ -24,12 +30,18 @@ struct AnchorGroups {
         count((p.shape.q_len + rows - 1) / rows),
         q_end(p.shape.q_start + p.shape.q_len),
         kv_len(p.shape.kv_len),
+        initial(p.sink >= 0 ? p.sink : p.block),
+        local(p.sink >= 0 ? 0 : p.block),
+        stripes(p.sink >= 0),
         v4(p.v4),
         dense_tail(p.dense_tail) {}
 
   std::int64_t block, step, rows;  ///< rows = S = block * step
   std::int64_t first;              ///< position of the chunk's first group, in groups
   std::int64_t count, q_end, kv_len;
+  std::int64_t initial;  ///< keys of every row's region at the start; candidates begin here
+  std::int64_t local;    ///< keys of the region right before the group
+  bool stripes;          ///< the initial keys are no block but lead the columns
   bool v4, dense_tail;
 
   ANCHOR_HOST_DEVICE std::int64_t begin(std::int64_t g) const { return (first + g) * rows; }
@@ -40,9 +52,15 @@ struct AnchorGroups {
   ANCHOR_HOST_DEVICE bool dense(std::int64_t g) const {
     return begin(g) == 0 || (dense_tail && begin(g) + rows > q_end);
   }
-  /// Candidates are the keys [block, candidate_end); none if that is not after block.
+  /// Candidates are the keys [initial, candidate_end); none if that is not after `initial`.
   ANCHOR_HOST_DEVICE std::int64_t candidate_end(std::int64_t g) const {
-    return dense(g) ? 0 : least(begin(g) - block, kv_len);
+    return dense(g) ? 0 : least(begin(g) - local, kv_len);
+  }
+  /// Keys that may be listed as columns lie in [list_begin, candidate_end).
+  ANCHOR_HOST_DEVICE std::int64_t list_begin() const { return stripes ? 0 : initial; }
+  /// Columns that the region holds.
+  ANCHOR_HOST_DEVICE std::int64_t leading(std::int64_t g) const {
+    return stripes ? least(initial, candidate_end(g)) : 0;
   }
   /// Candidates before this are in the row's blocks anyway: v4 doubles them.
   ANCHOR_HOST_DEVICE std::int64_t dup_end(std::int64_t g) const {
@@ -50,9 +68,9 @@ struct AnchorGroups {
   }
 
   /// Keys outside the blocks: [hole_begin, hole_end), empty for dense groups.
-  ANCHOR_HOST_DEVICE std::int64_t hole_begin() const { return v4 ? rows : block; }
+  ANCHOR_HOST_DEVICE std::int64_t hole_begin() const { return v4 ? rows : stripes ? 0 : block; }
   ANCHOR_HOST_DEVICE std::int64_t hole_end(std::int64_t g) const {
-    const std::int64_t hole = v4 ? begin(g) : begin(g) - block;
+    const std::int64_t hole = v4 ? begin(g) : begin(g) - local;
     return dense(g) || hole <= hole_begin() ? hole_begin() : hole;
   }
   ANCHOR_HOST_DEVICE std::int64_t blocks(std::int64_t g) const {
@@ -65,7 +83,7 @@ struct AnchorGroups {
     return static_cast<std::uint32_t>(a + b - 1) / static_cast<std::uint32_t>(b);
   }
   /// Blocks before the hole.
-  ANCHOR_HOST_DEVICE std::int64_t blocks_before_hole() const { return v4 ? step : 1; }
+  ANCHOR_HOST_DEVICE std::int64_t blocks_before_hole() const { return v4 ? step : stripes ? 0 : 1; }
   /// Blocks of the groups before g of one head. All groups but the first three and a partial last one have
   /// equally many.
   ANCHOR_HOST_DEVICE std::int64_t blocks_before(std::int64_t g) const {
@@ -80,6 +98,7 @@ struct AnchorGroups {
 };
 
 constexpr int max_segments = 1024;
+constexpr int most_sinks = 128;
 constexpr int anchor_parts = 8;  ///< of a pooled block's mean row anchor, which is their sum
 
 /// Pooled queries lie as rows of 64-row matrix operands. A unit is the pooled queries of one (head, group),
@@ -89,6 +108,7 @@ struct AnchorLayout {
 
   int slots = 1, units_per_tile = 64;
   int heads_per_kv = 1;
+  bool stripes = false;      ///< row anchors are lse
   std::int64_t units = 0;    ///< of one KV head
   std::int64_t tiles = 0;    ///< of 64 rows, of one KV head; even, because two warpgroups work side by side
   std::int64_t words = 0;    ///< of 32 keys, in one bitmap row
@@ -104,11 +124,15 @@ struct AnchorLayout {
   float* mean_anchor = nullptr;     ///< [kv_heads * tiles * 64, anchor_parts], NaN without a pooled query
   std::uint32_t* bitmap = nullptr;  ///< [plan rows of kv_heads_at_once, words]
   std::int32_t* counts = nullptr;   ///< [2][plan rows]: columns, duplicates
+  std::int32_t* sinks = nullptr;    ///< [most_sinks]: 0, 1, 2, ...; stripes only
+  MeanKeys means;                   ///< block = 0 without mean correction
   std::int32_t* segment_counts = nullptr;  ///< [plan rows of kv_heads_at_once, segments, 2], likewise
 };
 
 /// The attention plan over the groups' blocks alone: what the row anchors are taken from.
 PlanParams anchor_region(const AnchorParams& params);
+/// What row_stats takes to fill the layout's row anchors.
+RowStatsParams region_stats(const AnchorParams& params, const AnchorLayout& layout);
 /// The plan over the lists alone.
 PlanParams anchor_stripes(const AnchorParams& params);
 

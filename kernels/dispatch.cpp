@@ -113,6 +113,12 @@ bool too_far(const Shape& s, std::int64_t stride_kv_token) {
   return s.kv_len * stride_kv_token * 2 > UINT32_MAX;
 }
 
+bool scores_rows(const AnchorParams& p) {
+  bool any = false;
+  for (const std::uint64_t word : p.row_scored.words) any |= word != 0;
+  return any;
+}
+
 constexpr const char* keys_too_far = "the keys of one head must lie within 4 GiB";
 constexpr const char* not_aligned = "rows must be 16-byte aligned";
 constexpr const char* no_kernel = "no kernel for this element type and head dimension on this device";
@@ -139,11 +145,22 @@ const char* unsupported(const SparseFwdParams& p, const DeviceInfo& device, Path
   return p.plan.mean_correction ? mean_correction_unsupported(p) : nullptr;
 }
 
-std::size_t workspace_bytes(const SparseFwdParams& params) {
-  std::size_t schedule = schedule_bytes(params.shape, params.plan);  // done when correction begins
+namespace {
+/// Of sparse_fwd, without the lse that mean correction needs where the caller does not want it.
+std::size_t scratch_bytes(const SparseFwdParams& params) {
+  std::size_t bytes = schedule_bytes(params.shape, params.plan);
   if (can_join(params.shape, params.plan))
-    schedule = std::max(schedule, Join(params.shape, params.plan, nullptr).bytes);
-  return params.plan.mean_correction ? std::max(schedule, mean_correction_workspace(params)) : schedule;
+    bytes = std::max(bytes, Join(params.shape, params.plan, nullptr).bytes);
+  if (!params.plan.mean_correction) return bytes;
+  return (std::max(bytes, mean_correction_workspace(params)) + 15) / 16 *
+         16;  // the rest is done when it begins
+}
+}  // namespace
+
+std::size_t workspace_bytes(const SparseFwdParams& params) {
+  const bool lse = params.plan.mean_correction && !params.lse;
+  return scratch_bytes(params) +
+         (lse ? static_cast<std::size_t>(params.shape.q_heads * params.shape.q_len) * sizeof(float) : 0);
 }
 
 void sparse_fwd(const SparseFwdParams& params, void* workspace, const Stream& stream, Path path) {
@@ -151,8 +168,11 @@ void sparse_fwd(const SparseFwdParams& params, void* workspace, const Stream& st
   if (const char* reason = unsupported(params, device, path))
     throw CudaError(std::string("sparse_fwd: ") + reason, false);
   if (params.shape.q_len == 0) return;
-  find(sparse_fwd_kernels, params.shape, device, path)->run(params, workspace, stream.handle());
-  if (params.plan.mean_correction) run_mean_correction(params, workspace, stream.handle());
+  SparseFwdParams p = params;
+  if (p.plan.mean_correction && !p.lse)
+    p.lse = reinterpret_cast<float*>(static_cast<std::byte*>(workspace) + scratch_bytes(params));
+  find(sparse_fwd_kernels, p.shape, device, path)->run(p, workspace, stream.handle());
+  if (p.plan.mean_correction) run_mean_correction(p, workspace, stream.handle());
 }
 
 const char* unsupported(const RowStatsParams& p, const DeviceInfo& device, Path path) {
@@ -219,6 +239,16 @@ const char* unsupported(const AnchorParams& p, const DeviceInfo& device, Path pa
   if (p.block < 1 || p.step < 1) return "block and step must be positive";
   if (p.step > 64) return "more than 64 pooled queries a group";
   if (p.critical && p.step > 16) return "critical values of more than 16 pooled queries a group";
+  if (p.sink >= 0) {
+    if (p.block != kTileRows || p.step != 1 || p.v4 || p.dense_tail)
+      return "stripes have a list for each tile of 128 rows";
+    if (p.sink > most_sinks) return "more than 128 keys that every row sees";
+    if (!find(anchor_forward_kernels, s, device, path)) return "no portable kernel plans stripes";
+  }
+  if (scores_rows(p)) {
+    if (s.q_heads > HeadSet::most) return "more than 256 heads";
+    if (p.sink < 0 || p.critical) return "only stripes, as lists, score every row";
+  }
   if (s.q_start % (std::int64_t{p.block} * p.step))
     return "a chunk of queries must start at a multiple of the group";
   if (!aligned(p.q, p.stride_q_head, p.stride_q_token) || !aligned(p.k, p.stride_kv_head, p.stride_kv_token))
@@ -243,6 +273,7 @@ const char* unsupported_forward(const AnchorParams& params, const SparseFwdParam
   if (params.block != kTileRows) return "a pooled block must be a tile of 128 rows";
   if (!attention.lse || attention.out_f32) return "lse is needed, and an output of the input type";
   if (params.critical) return "critical values are not carried on";
+  if (params.mean_correction && params.sink < 0) return "mean correction of stripes only";
   return find(anchor_forward_kernels, params.shape, device, path) ? nullptr : no_kernel;
 }
 

@@ -31,6 +31,15 @@ struct alignas(16) Tile : TileKeys {
 };
 static_assert(sizeof(Tile) == 48);
 
+/// Means of blocks that join a tile after its lists (Mode::corrected): those of the blocks that lie wholly
+/// before it, each as many keys as the tile's plan row does not list.
+struct MeanKeys {
+  int block = 0;                     ///< keys of one; 0 = none join
+  std::int64_t count = 0;            ///< of one KV head, a multiple of 128
+  void *k = nullptr, *v = nullptr;   ///< [kv_heads, count, head_dim], zeros past the last block
+  std::uint8_t* unlisted = nullptr;  ///< [plan rows, count]: keys of the block that the row does not list
+};
+
 /// The scratch of one launch: a ticket counter, the tiles in launch order, a stop tile.
 struct Schedule {
   Schedule(const Shape& shape, const PlanParams& plan, void* workspace,
@@ -38,7 +47,9 @@ struct Schedule {
 
   std::int64_t tiles = 0;
   std::int32_t tiles_per_head = 0, tiles_per_group = 0;
-  std::int64_t rows = 0;  ///< plan rows
+  std::int64_t rows = 0;     ///< plan rows
+  std::int32_t leading = 0;  ///< so many columns at the front of every list are left out
+  MeanKeys means;            ///< each tile's are its duplicates: dups of them, of plan row dup_begin
   int segments = 0;  ///< KV heads run one after the other where K and V exceed the cache; else all at once
   unsigned kv_tile_reciprocal = 0;  ///< ceil(2^31 / kv_tile)
   unsigned* ticket = nullptr;       ///< the next tile to take, and the number of tiles

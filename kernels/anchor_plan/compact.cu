@@ -47,9 +47,29 @@ __global__ void __launch_bounds__(kScanThreads)
     scan(counts + p.shape.q_heads * groups.count, p.dup_offsets + chunk.first_row, chunk.rows);
 }
 
-/// Writes the keys of [begin, end) whose bit is set, in order. One warp; a lane takes four words at a time.
+/// A warp counts the bits of one plan row in one segment: row x, eight segments of y.
+__global__ void __launch_bounds__(256)
+    count_kernel(AnchorParams p, AnchorGroups groups, AnchorLayout layout, Chunk chunk) {
+  begin_kernel();
+  const std::int64_t local = blockIdx.x, row = chunk.first_row + local, g = row % groups.count;
+  const int segment = static_cast<int>(blockIdx.y * 8 + threadIdx.x / 32), lane = threadIdx.x % 32;
+  const std::int64_t begin = std::int64_t{segment} * layout.segment_keys;
+  const std::int64_t end = min(begin + layout.segment_keys, groups.candidate_end(g));
+  if (!contains(p.row_scored, static_cast<int>(row / groups.count)) || begin >= end) return;
+  const std::uint32_t* bits = layout.bitmap + local * layout.words;
+  int count = 0;
+  for (std::int64_t first = begin + lane * 32; first < end; first += 32 * 32)
+    count += __popc(bits[first / 32] & bits_before(first, end));
+  count = __reduce_add_sync(~0u, count);
+  if (lane > 0) return;
+  layout.segment_counts[(local * layout.segments + segment) * 2] = count;
+  if (count) atomicAdd(layout.counts + row, count);
+}
+
+/// Writes the keys of [begin, end) whose bit is set, in order, and, if wanted, how many of each 128 keys are
+/// not. One warp; a lane takes four words at a time.
 __device__ void expand(const std::uint32_t* bits, std::int64_t begin, std::int64_t end, std::int32_t* list,
-                       std::int64_t place, std::int64_t capacity) {
+                       std::int64_t place, std::int64_t capacity, std::uint8_t* unlisted = nullptr) {
   const int lane = threadIdx.x % 32;
   for (std::int64_t first = begin / 128 * 4; first * 32 < end; first += 128) {
     const std::int64_t w = first + lane * 4;
@@ -62,6 +82,7 @@ __device__ void expand(const std::uint32_t* bits, std::int64_t begin, std::int64
       word[i] &= bits_before((w + i) * 32, end) & ~bits_before((w + i) * 32, begin);
       count += __popc(word[i]);
     }
+    if (unlisted && w * 32 < end) unlisted[w / 4] = static_cast<std::uint8_t>(128 - count);
     int before = count;
     for (int step = 1; step < 32; step *= 2) {
       const int other = __shfl_up_sync(~0u, before, step);
@@ -95,10 +116,10 @@ __global__ void __launch_bounds__(kScheduleThreads)
   const std::int64_t local = warp / parts;
   if (local >= chunk.rows) return;
   const std::int64_t row = chunk.first_row + local, g = row % groups.count;
-  const int first = static_cast<int>(groups.block / 128 * 128 / layout.segment_keys);
+  const int first = static_cast<int>(groups.list_begin() / 128 * 128 / layout.segment_keys);
   const int begin = max(first, static_cast<int>(warp % parts) * segments);
   const std::int64_t keys = layout.segment_keys, end = groups.candidate_end(g);
-  if (begin * keys >= end || groups.block >= end) return;
+  if (begin * keys >= end || groups.list_begin() >= end) return;
 
   int before[2] = {0, 0};  // columns and duplicates of the segments before
   const auto* counts = reinterpret_cast<const int2*>(layout.segment_counts) + local * layout.segments;
@@ -107,17 +128,28 @@ __global__ void __launch_bounds__(kScheduleThreads)
     before[0] += count.x;
     before[1] += count.y;
   }
-  const std::int64_t key_begin = max(std::int64_t{groups.block}, begin * keys);
+  const std::int64_t key_begin = max(groups.list_begin(), begin * keys);
   const std::int64_t key_end = min(end, (warp % parts + 1) * segments * keys), dup_end = groups.dup_end(g);
   const std::uint32_t* bits = layout.bitmap + local * layout.words;
   expand(bits, max(key_begin, dup_end), key_end, p.columns,
-         p.column_offsets[row] + __reduce_add_sync(~0u, before[0]), p.column_capacity);
+         p.column_offsets[row] + __reduce_add_sync(~0u, before[0]), p.column_capacity,
+         layout.means.block ? layout.means.unlisted + row * layout.means.count : nullptr);
   if (p.dup_offsets)
     expand(bits, key_begin, min(key_end, dup_end), p.dup,
            p.dup_offsets[row] + __reduce_add_sync(~0u, before[1]), p.dup_capacity);
 }
 
 }  // namespace
+
+void run_count(const AnchorParams& params, const AnchorLayout& layout, int kv_begin, int kv_end,
+               CUstream_st* stream) {
+  const AnchorGroups groups(params);
+  const std::int64_t per_kv = layout.heads_per_kv * groups.count;
+  const Chunk chunk{kv_begin * per_kv, (kv_end - kv_begin) * per_kv};
+  const dim3 grid(static_cast<unsigned>(chunk.rows), static_cast<unsigned>((layout.segments + 7) / 8));
+  count_kernel<<<grid, 256, 0, stream>>>(params, groups, layout, chunk);
+  check_launch("count_kernel");
+}
 
 void run_compact(const AnchorParams& params, const AnchorLayout& layout, int kv_begin, int kv_end,
                  const Schedule* stripes, CUstream_st* stream) {

@@ -56,7 +56,8 @@ __device__ Tile region_tile(const AnchorParams& p, const AnchorGroups& groups, c
   tile.head = static_cast<std::int32_t>(head);
   tile.row = static_cast<std::int32_t>(begin);
   tile.rows = static_cast<std::int32_t>(end - begin);
-  if (p.block == kTileRows)  // for Mode::region
+  tile.columns = static_cast<std::int32_t>(groups.leading(g));  // of layout.sinks
+  if (p.block == kTileRows)                                     // for Mode::region
     tile.dup_begin = PooledRow(layout, tile.head, tile.row / kTileRows, p.step).index();
   return tile;
 }
@@ -85,6 +86,7 @@ __global__ void __launch_bounds__(256)
   for (std::int64_t n = thread; n < p.shape.kv_heads * layout.tiles * 64 * anchor_parts; n += threads)
     layout.mean_anchor[n] = NAN;
   for (std::int64_t n = thread; n < 2 * rows; n += threads) layout.counts[n] = 0;
+  if (groups.stripes && thread < most_sinks) layout.sinks[thread] = static_cast<std::int32_t>(thread);
 
   if (!schedule.tile) return;
   if (thread == 0) {
@@ -138,7 +140,51 @@ __global__ void __launch_bounds__(128) pool_kernel(AnchorParams p, AnchorGroups 
   }
 }
 
+/// Mean x of KV head y, keys or values z. A thread adds 8 columns of every lanes-th row.
+template <Element element>
+__global__ void __launch_bounds__(128) means_kernel(AnchorParams p, const void* v, AnchorLayout layout) {
+  begin_kernel();
+  __shared__ float sums[128 * 8];
+  const MeanKeys& means = layout.means;
+  const int thread = threadIdx.x, head_dim = p.shape.head_dim;
+  const int chunks = head_dim / 8, chunk = thread % chunks, lane = thread / chunks, lanes = 128 / chunks;
+  const std::int64_t begin = static_cast<std::int64_t>(blockIdx.x) * means.block;
+  float sum[8] = {};
+  if (begin + means.block <= p.shape.kv_len) {
+    const auto* from = static_cast<const unsigned short*>(blockIdx.z ? v : p.k) +
+                       blockIdx.y * p.stride_kv_head + begin * p.stride_kv_token + chunk * 8;
+#pragma unroll 8
+    for (int r = lane; r < means.block; r += lanes) {
+      const uint4 packed = *reinterpret_cast<const uint4*>(from + r * p.stride_kv_token);
+      const float2 pairs[4] = {unpack2<element>(packed.x), unpack2<element>(packed.y),
+                               unpack2<element>(packed.z), unpack2<element>(packed.w)};
+#pragma unroll
+      for (int i = 0; i < 4; ++i) sum[2 * i] += pairs[i].x, sum[2 * i + 1] += pairs[i].y;
+    }
+  }
+#pragma unroll
+  for (int i = 0; i < 8; ++i) sums[thread * 8 + i] = sum[i];
+  __syncthreads();
+  auto* to = static_cast<unsigned*>(blockIdx.z ? means.v : means.k) +
+             (blockIdx.y * means.count + blockIdx.x) * head_dim / 2;
+  for (int pair = thread; pair < head_dim / 2; pair += 128) {
+    float total[2] = {0, 0};
+    for (int n = 0; n < lanes; ++n)
+      for (int i = 0; i < 2; ++i) total[i] += sums[(n * chunks + pair / 4) * 8 + pair % 4 * 2 + i];
+    const auto rows = static_cast<float>(means.block);
+    to[pair] = pack2<element>(total[0] / rows, total[1] / rows);
+  }
+}
+
 }  // namespace
+
+void run_means(const AnchorParams& params, const void* v, const AnchorLayout& layout, CUstream_st* stream) {
+  const dim3 grid(static_cast<unsigned>(layout.means.count), static_cast<unsigned>(params.shape.kv_heads), 2);
+  if (layout.means.count == 0) return;
+  const auto kernel =
+      params.shape.element == Element::bf16 ? means_kernel<Element::bf16> : means_kernel<Element::f16>;
+  launch("means_kernel", kernel, grid, 128, 0, stream, params, v, layout);
+}
 
 void run_anchor_region(const AnchorParams& params, const AnchorLayout& layout, const Schedule* schedule,
                        CUstream_st* stream) {

@@ -13,11 +13,18 @@ namespace anchor::kernels {
 void run_anchor_region(const AnchorParams& params, const AnchorLayout& layout, const Schedule* schedule,
                        CUstream_st* stream);
 
+/// Fills the layout's mean keys and values.
+void run_means(const AnchorParams& params, const void* v, const AnchorLayout& layout, CUstream_st* stream);
+
 /// Pools queries and row anchors into matrix operands.
 void run_pool(const AnchorParams& params, const AnchorLayout& layout, CUstream_st* stream);
 
 /// Clears the bitmaps and counts of `kv_heads` KV heads, where several warps join their bits.
 void clear_bitmaps(const AnchorLayout& layout, int kv_heads, CUstream_st* stream);
+
+/// Counts the bits of those query heads of KV heads [kv_begin, kv_end) whose rows are scored.
+void run_count(const AnchorParams& params, const AnchorLayout& layout, int kv_begin, int kv_end,
+               CUstream_st* stream);
 
 /// Turns the bitmaps of KV heads [kv_begin, kv_end) into the lists of their plan rows. Chunks run in order: a
 /// chunk's lists follow the one before. With the last one comes the schedule over all lists, if wanted.

@@ -10,12 +10,16 @@ namespace {
 using namespace sm80;
 
 constexpr int kRows = 128, kWarps = 8, kThreads = kWarps * 32, kMinTile = 16;
-constexpr int kMaxPlanRows = kRows / kMinTile + 1;  // that a CTA's rows can belong to
+
+/// Plan rows that a CTA's rows can belong to.
+int plan_rows(int q_tile) {
+  return q_tile % kRows == 0 ? 1 : kRows % q_tile == 0 ? kRows / q_tile : kRows / q_tile + 2;
+}
 
 /// Mean keys as the sum of two 16-bit numbers, so that their scores are exact to about 2^-16; mean values
 /// rounded as values are. [kv_heads, blocks, head_dim]
 struct Means {
-  int blocks, words;
+  int blocks;
   float *k, *v;
   void *k_high, *k_low, *v_high;
 };
@@ -33,14 +37,16 @@ __global__ void __launch_bounds__(256) round_means_kernel(Means means, std::int6
 }
 
 /// Rows [128 (gridDim.x - 1 - x), ...) of head y, 16 a warp. Starts from the finished output: lse is the
-/// reference, its weight 1.
+/// reference, its weight 1. A block weighs as many keys as the plan row does not list.
 template <Element element, int head_dim>
 __global__ void __launch_bounds__(kThreads) correction_kernel(SparseFwdParams p, Means means) {
   using Scalar = typename ElementTraits<element>::Type;
   constexpr int k_steps = head_dim / 16, d_tiles = head_dim / 8, tile_blocks = head_dim <= 128 ? 64 : 32;
   constexpr int n_tiles = tile_blocks / 8, row_bytes = head_dim * 2, part_bytes = tile_blocks * row_bytes;
   extern __shared__ __align__(1024) unsigned char shared[];
-  auto* const listed = reinterpret_cast<std::uint32_t*>(shared + 3 * part_bytes);  // [plan rows][words]
+  // How many keys of every block each plan row lists, two counts a word.
+  auto* const listed = reinterpret_cast<std::uint32_t*>(shared + 3 * part_bytes);
+  const int words = (means.blocks + 1) / 2;
   const int lane = threadIdx.x % 32, warp = threadIdx.x / 32, head = blockIdx.y;
   const int q_len = static_cast<int>(p.shape.q_len), q_start = static_cast<int>(p.shape.q_start);
   const int first_row = (gridDim.x - 1 - blockIdx.x) * kRows, row_end = min(first_row + kRows, q_len);
@@ -51,15 +57,20 @@ __global__ void __launch_bounds__(kThreads) correction_kernel(SparseFwdParams p,
   const int past = past_of(first_tile + tiles - 1);
   if (past == 0) return;
 
-  for (int n = threadIdx.x; n < tiles * means.words; n += kThreads) listed[n] = 0;
+  for (int n = threadIdx.x; n < tiles * words; n += kThreads) listed[n] = 0;
   __syncthreads();
   for (int t = 0; t < tiles; ++t) {
     const std::int64_t plan_row = head * p.plan.groups + first_tile + t;
-    const std::int64_t end = p.plan.block_offsets[plan_row + 1];
-    for (std::int64_t n = p.plan.block_offsets[plan_row] + threadIdx.x; n < end; n += kThreads) {
-      const int block = p.plan.blocks[n] / p.plan.kv_tile;
-      atomicOr(listed + t * means.words + block / 32, 1u << block % 32);
-    }
+    const auto count = [&](const std::int64_t* offsets, const std::int32_t* keys, int each) {
+      if (!offsets) return;
+      const std::int64_t end = offsets[plan_row + 1];
+      for (std::int64_t n = offsets[plan_row] + threadIdx.x; n < end; n += kThreads) {
+        const int block = keys[n] / p.plan.kv_tile;
+        atomicAdd(listed + t * words + block / 2, static_cast<unsigned>(each) << block % 2 * 16);
+      }
+    };
+    count(p.plan.block_offsets, p.plan.blocks, p.plan.kv_tile);
+    count(p.plan.column_offsets, p.plan.columns, 1);
   }
 
   const int warp_row = first_row + warp * 16;
@@ -100,7 +111,6 @@ __global__ void __launch_bounds__(kThreads) correction_kernel(SparseFwdParams p,
   // Rows lane % 16 and column halves lane / 16 of V, transposed on the way.
   const unsigned v_lane = ring + 2 * part_bytes + lane % 16 * row_bytes + (((lane >> 4) ^ (lane & 7)) << 4);
   const float scale = p.shape.softmax_scale * log2e;
-  const float copies = log2f(static_cast<float>(p.plan.kv_tile));
   for (int block = 0; block < past; block += tile_blocks) {
     __syncthreads();
 #pragma unroll
@@ -127,8 +137,12 @@ __global__ void __launch_bounds__(kThreads) correction_kernel(SparseFwdParams p,
         for (int e = 0; e < 2; ++e) {
           const int c = block + n * 8 + lane % 4 * 2 + e;
           float& s = score[0][n][r * 2 + e];
-          const bool pruned = c < past_row[r] && !(listed[tile_of[r] * means.words + c / 32] >> c % 32 & 1);
-          s = pruned ? fmaf(s, scale, copies) : -INFINITY;
+          const int unlisted =
+              c < past_row[r]
+                  ? p.plan.kv_tile -
+                        static_cast<int>(listed[tile_of[r] * words + c / 2] >> c % 2 * 16 & 0xffff)
+                  : 0;
+          s = unlisted > 0 ? fmaf(s, scale, __log2f(static_cast<float>(unlisted))) : -INFINITY;
           top = fmaxf(top, s);
         }
       top = quad_max(top);
@@ -179,7 +193,8 @@ __global__ void __launch_bounds__(kThreads) correction_kernel(SparseFwdParams p,
 template <Element element, int head_dim>
 void launch(const SparseFwdParams& p, const Means& means, CUstream_st* stream) {
   constexpr int tile_blocks = head_dim <= 128 ? 64 : 32;
-  const int shared_bytes = 3 * tile_blocks * head_dim * 2 + kMaxPlanRows * means.words * 4;
+  const int shared_bytes =
+      3 * tile_blocks * head_dim * 2 + plan_rows(p.plan.q_tile) * ((means.blocks + 1) / 2) * 4;
   const auto kernel = correction_kernel<element, head_dim>;
   check(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, shared_bytes),
         "cudaFuncSetAttribute");
@@ -200,7 +215,6 @@ void run(const SparseFwdParams& p, const Means& means, std::int64_t count, CUstr
 Means lay_out(const SparseFwdParams& p, Carver& carver, std::int64_t& count) {
   Means means{};
   means.blocks = static_cast<int>((p.shape.kv_len + p.plan.kv_tile - 1) / p.plan.kv_tile);
-  means.words = (means.blocks + 31) / 32;
   count = static_cast<std::int64_t>(p.shape.kv_heads) * means.blocks * p.shape.head_dim;
   means.k = carver.take<float>(count);
   means.v = carver.take<float>(count);
@@ -213,10 +227,9 @@ Means lay_out(const SparseFwdParams& p, Carver& carver, std::int64_t& count) {
 }  // namespace
 
 const char* mean_correction_unsupported(const SparseFwdParams& p) {
-  if (!p.lse) return "mean correction needs lse";
   if (p.plan.q_tile < kMinTile || p.plan.tiles_per_row != 1)
     return "mean correction needs plan rows of one tile of 16 query rows or more";
-  if (p.plan.dup_offsets || p.plan.local) return "mean correction works on blocks alone";
+  if (p.plan.dup_offsets || p.plan.local) return "mean correction knows neither duplicates nor windows";
   return nullptr;
 }
 

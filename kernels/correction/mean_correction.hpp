@@ -6,12 +6,14 @@
 
 struct CUstream_st;
 
-// What mean correction adds to sparse_fwd: after it, every block before a tile that the tile does not list
-// joins in the output as kv_tile copies of its mean key and value. lse stays that of the listed keys.
+// What mean correction adds to sparse_fwd: after it, the keys before a tile that the tile does not list join
+// in the output, each as the mean key and value of its block of kv_tile keys. lse stays that of the listed
+// keys.
 namespace anchor::kernels {
 
 const char* mean_correction_unsupported(const SparseFwdParams& params);
 std::size_t mean_correction_workspace(const SparseFwdParams& params);
+/// `params.lse` is needed here.
 void run_mean_correction(const SparseFwdParams& params, void* workspace, CUstream_st* stream);
 
 }  // namespace anchor::kernels

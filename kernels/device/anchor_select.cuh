@@ -4,7 +4,7 @@
 
 #include "anchor_layout.hpp"
 
-// What AnchorAttention does with the scores of pooled queries, on either architecture.
+// What AnchorAttention and stripes do with the scores of pooled queries, on either architecture.
 namespace anchor::kernels {
 
 constexpr int select_keys = 128;  ///< keys of one step
@@ -44,9 +44,9 @@ class AnchorSelect {
                                       : 0;  // unit within the warp
       const std::int64_t unit =
           tile * layout.units_per_tile + (slots <= 16 ? warp * (16 / slots) + place : warp * 16 / slots);
-      exists_[h] = unit < layout.units;
       const std::int64_t g = unit / layout.heads_per_kv;
       const int head = static_cast<int>(unit % layout.heads_per_kv);
+      exists_[h] = unit < layout.units && !contains(p.row_scored, kv * layout.heads_per_kv + head);
       const float* parts =
           layout.mean_anchor + ((kv * layout.tiles + tile) * 64 + warp * 16 + quad + 8 * h) * anchor_parts;
       anchor_[h] = 0;
@@ -106,7 +106,7 @@ class AnchorSelect {
         const std::int64_t key = first + n;
 #pragma unroll
         for (int h = 0; h < 2; ++h) {
-          if (writes(slots, quad, h) && key >= groups.block && key < end_[h])
+          if (writes(slots, quad, h) && key >= groups.initial && key < end_[h])
             p.critical[row_[h] * p.shape.kv_len + key] = least[h];
         }
       }
@@ -127,7 +127,10 @@ class AnchorSelect {
       for (int h = 0; h < 2; ++h) {
         if (!writes(slots, quad, h) || !exists_[h]) continue;
         std::uint32_t bits = word[h] & bits_before(first, end_[h]);
-        if (first < groups.block) bits &= ~bits_before(first, groups.block);
+        if (first < groups.initial) {
+          bits &= ~bits_before(first, groups.initial);
+          if (groups.stripes) bits |= bits_before(first, min(groups.initial, end_[h]));
+        }
         std::uint32_t* place = layout.bitmap + row_[h] * layout.words + first / 32;
         if (slots <= 16)
           *place = bits;

@@ -16,7 +16,7 @@ __device__ __forceinline__ void begin_kernel() {
 }
 
 template <class... Parameters, class... Arguments>
-void launch(const char* name, void (*kernel)(Parameters...), unsigned blocks, unsigned threads,
+void launch(const char* name, void (*kernel)(Parameters...), dim3 blocks, unsigned threads,
             std::size_t shared_bytes, cudaStream_t stream, const Arguments&... arguments) {
   cudaLaunchAttribute overlap{};
   overlap.id = cudaLaunchAttributeProgrammaticStreamSerialization;

@@ -70,12 +70,20 @@ __device__ inline void fill_schedule(const Shape& shape, const PlanParams& plan,
   const int rows = heads * groups;
   const int last_group_tiles = schedule.tiles_per_head - (groups - 1) * schedule.tiles_per_group;
 
+  const auto means_of_row = [&](int r) {  // before its first tile
+    const std::int64_t g = (r % groups + groups) % groups;
+    const std::int64_t first = shape.q_start + g * plan.q_tile * plan.tiles_per_row;
+    return static_cast<int>(min(first, shape.kv_len) / schedule.means.block);
+  };
   const auto keys_of_row = [&](int r) {
     const std::int64_t row = first_row + r;
     std::int64_t keys = 0;
     if (plan.block_offsets) keys += (plan.block_offsets[row + 1] - plan.block_offsets[row]) * plan.kv_tile;
-    if (plan.column_offsets) keys += plan.column_offsets[row + 1] - plan.column_offsets[row];
+    if (plan.column_offsets)
+      keys +=
+          max(plan.column_offsets[row + 1] - plan.column_offsets[row] - schedule.leading, std::int64_t{0});
     if (plan.dup_offsets) keys += plan.dup_offsets[row + 1] - plan.dup_offsets[row];
+    if (schedule.means.block) keys += means_of_row(r);
     return keys;
   };
   const auto tiles_of_row = [&](int r) {  // r < 0: a row of an earlier segment
@@ -128,13 +136,17 @@ __device__ inline void fill_schedule(const Shape& shape, const PlanParams& plan,
       tile.block_keys = blocks * plan.kv_tile;
     }
     if (plan.column_offsets) {
-      tile.column_begin = plan.column_offsets[row];
+      tile.column_begin = min(plan.column_offsets[row] + schedule.leading, plan.column_offsets[row + 1]);
       tile.columns = count_below(plan.columns + tile.column_begin,
                                  plan.column_offsets[row + 1] - tile.column_begin, visible);
     }
     if (plan.dup_offsets) {
       tile.dup_begin = plan.dup_offsets[row];
       tile.dups = count_below(plan.dup + tile.dup_begin, plan.dup_offsets[row + 1] - tile.dup_begin, visible);
+    }
+    if (schedule.means.block) {
+      tile.dup_begin = row;
+      tile.dups = means_of_row(r);
     }
     // The last tile of a group is its longest: it comes first.
     schedule.tile[first_tile + schedule.place[row] + tiles_of_row(r) - 1 - in_group] = tile;

@@ -35,7 +35,7 @@ __global__ void __launch_bounds__(128)
   const int kv = kv_begin + static_cast<int>(blockIdx.z);
   const std::int64_t tile = blockIdx.y;
   const std::int64_t begin =
-      max(groups.block / Config::keys * Config::keys, std::int64_t{blockIdx.x} * layout.segment_keys);
+      max(groups.list_begin() / Config::keys * Config::keys, std::int64_t{blockIdx.x} * layout.segment_keys);
   const std::int64_t end =
       min(last_candidate(groups, layout, tile, 1), (std::int64_t{blockIdx.x} + 1) * layout.segment_keys);
   if (begin >= end) return;
@@ -116,24 +116,10 @@ void run_identify(const AnchorParams& params, const AnchorLayout& layout, int kv
 template <Element element, int head_dim>
 void anchor_plan(const AnchorParams& params, void* workspace, cudaStream_t stream) {
   AnchorLayout layout(params, workspace);
-  const AnchorGroups groups(params);
   run_anchor_region(params, layout, nullptr, stream);
 
   if (params.row_anchors) layout.row_anchors = params.row_anchors;
-  RowStatsParams rows;
-  rows.shape = params.shape;
-  rows.q = params.q;
-  rows.k = params.k;
-  rows.stride_q_head = params.stride_q_head;
-  rows.stride_q_token = params.stride_q_token;
-  rows.stride_k_head = params.stride_kv_head;
-  rows.stride_k_token = params.stride_kv_token;
-  rows.anchor_group = groups.rows;
-  rows.anchor_init = params.v4 ? groups.rows : params.block;
-  rows.anchor_local = params.v4 ? 0 : params.block;
-  if (params.dense_tail) rows.anchor_dense_from = groups.q_end - groups.rows + 1;
-  rows.anchor_max = layout.row_anchors;
-  row_stats<element, head_dim>(rows, stream);
+  row_stats<element, head_dim>(region_stats(params, layout), stream);
 
   run_pool(params, layout, stream);
   if (params.critical) {

@@ -8,6 +8,7 @@
 #include "device/anchor_select.cuh"
 #include "device/wgmma.cuh"
 #include "dispatch.hpp"
+#include "sm90/anchor/row_scores.cuh"
 #include "sm90/sparse_fwd/kernel.cuh"
 #include "sm90/sparse_fwd/row_max.cuh"
 
@@ -50,7 +51,7 @@ struct Identify {
   static __device__ void count_items(const AnchorGroups& groups, const AnchorLayout& layout, Shared& s) {
     const int pairs = static_cast<int>(layout.tiles / 2);
     for (int segment = threadIdx.x; segment < layout.segments; segment += threads) {
-      const std::int64_t begin = max(std::int64_t{segment} * layout.segment_keys, groups.block);
+      const std::int64_t begin = max(std::int64_t{segment} * layout.segment_keys, groups.list_begin());
       int low = 0, high = pairs;
       while (low < high) {
         const int middle = (low + high) / 2;
@@ -97,7 +98,7 @@ struct Identify {
     item.segment = low;
     item.tile = layout.tiles - 2 - 2 * static_cast<std::int64_t>(rest - s.items_before[low]);
     const std::int64_t keys = layout.segment_keys;
-    item.begin = max(low * keys, groups.block / kKeys * kKeys);
+    item.begin = max(low * keys, groups.list_begin() / kKeys * kKeys);
     item.end = min(last_candidate(groups, layout, item.tile, 2), (low + 1) * keys);
     return true;
   }
@@ -228,16 +229,18 @@ void run_identify(const AnchorParams& params, const AnchorLayout& layout, int kv
          params, AnchorGroups(params), layout, range);
 }
 
-/// From pooled queries to lists, and to the schedule over them if one is given.
+/// From pooled queries, and `lse` of the region for heads whose rows are scored, to lists, and to the
+/// schedule over them if one is given.
 template <Element element, int head_dim>
-void select_columns(const AnchorParams& params, const AnchorLayout& layout, const Schedule* stripes,
-                    CUstream_st* stream) {
+void select_columns(const AnchorParams& params, const AnchorLayout& layout, const float* lse,
+                    const Schedule* stripes, CUstream_st* stream) {
   const int kv_heads = params.shape.kv_heads;
   const bool beside = stripes && stripes->segments == 1;  // the expansion of a long list needs small blocks
   for (int kv = 0; kv < kv_heads; kv += layout.kv_heads_at_once) {
     const int end = std::min(kv + layout.kv_heads_at_once, kv_heads);
     clear_bitmaps(layout, end - kv, stream);
     run_identify<element, head_dim, false>(params, layout, kv, end, stream);
+    run_row_scores<element, head_dim>(params, layout, lse, kv, end, stream);
     run_compact(params, layout, kv, end, beside && end == kv_heads ? stripes : nullptr, stream);
   }
   if (stripes && !beside)
@@ -248,10 +251,9 @@ inline void record(CUevent_st* event, CUstream_st* stream) {
   if (event) check(cudaEventRecord(event, stream), "cudaEventRecord");
 }
 
+/// Every row's largest score in its region.
 template <Element element, int head_dim>
-void anchor_plan(const AnchorParams& params, void* workspace, CUstream_st* stream) {
-  AnchorLayout layout(params, workspace);
-  if (params.row_anchors) layout.row_anchors = params.row_anchors;
+void region_maxima(const AnchorParams& params, const AnchorLayout& layout, CUstream_st* stream) {
   SparseFwdParams rows;
   rows.shape = params.shape;
   rows.plan = anchor_region(params);
@@ -266,12 +268,29 @@ void anchor_plan(const AnchorParams& params, void* workspace, CUstream_st* strea
   run_anchor_region(params, layout, &schedule, stream);
   run_forward<element, head_dim, Mode::row_max, RowMaxConsumer<element, head_dim>>(rows, schedule, {},
                                                                                    stream);
+}
+
+/// Every row's log-sum-exp over its region, for stripes.
+template <Element element, int head_dim>
+void region_lse(const AnchorParams& params, const AnchorLayout& layout, CUstream_st* stream) {
+  run_anchor_region(params, layout, nullptr, stream);
+  row_stats<element, head_dim>(region_stats(params, layout), stream);
+}
+
+template <Element element, int head_dim>
+void anchor_plan(const AnchorParams& params, void* workspace, CUstream_st* stream) {
+  AnchorLayout layout(params, workspace);
+  if (params.row_anchors) layout.row_anchors = params.row_anchors;
+  if (layout.stripes)
+    region_lse<element, head_dim>(params, layout, stream);
+  else
+    region_maxima<element, head_dim>(params, layout, stream);
   record(params.anchors_done, stream);
   run_pool(params, layout, stream);
   if (params.critical)
     run_identify<element, head_dim, true>(params, layout, 0, params.shape.kv_heads, stream);
   else
-    select_columns<element, head_dim>(params, layout, nullptr, stream);
+    select_columns<element, head_dim>(params, layout, layout.row_anchors, nullptr, stream);
 }
 
 template <Element element, int head_dim>
@@ -280,17 +299,25 @@ void anchor_forward(const AnchorParams& params, const SparseFwdParams& attention
   const AnchorLayout layout(params, workspace);
   SparseFwdParams pass = attention;
   pass.plan = anchor_region(params);
+  pass.plan.columns = layout.sinks;
   const Schedule region(pass.shape, pass.plan, layout.schedule);
   run_anchor_region(params, layout, &region, stream);
   run_forward<element, head_dim, Mode::region, AttentionConsumer<element, head_dim, Mode::region>>(
       pass, region, {layout}, stream);
   record(params.anchors_done, stream);
   pass.plan = anchor_stripes(params);
-  const Schedule stripes(pass.shape, pass.plan, layout.schedule);
-  select_columns<element, head_dim>(params, layout, &stripes, stream);
+  Schedule stripes(pass.shape, pass.plan, layout.schedule);
+  stripes.leading = std::max(params.sink, 0);
+  stripes.means = layout.means;
+  if (params.mean_correction) run_means(params, attention.v, layout, stream);
+  select_columns<element, head_dim>(params, layout, attention.lse, &stripes, stream);
   record(params.columns_done, stream);
-  run_forward<element, head_dim, Mode::stripes, AttentionConsumer<element, head_dim, Mode::stripes>>(
-      pass, stripes, {}, stream);
+  if (params.mean_correction)
+    run_forward<element, head_dim, Mode::corrected, AttentionConsumer<element, head_dim, Mode::corrected>>(
+        pass, stripes, {}, stream);
+  else
+    run_forward<element, head_dim, Mode::stripes, AttentionConsumer<element, head_dim, Mode::stripes>>(
+        pass, stripes, {}, stream);
 }
 
 }  // namespace anchor::kernels::sm90

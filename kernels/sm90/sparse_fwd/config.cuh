@@ -23,10 +23,11 @@ constexpr int kConsumerRegisters = 224;
 /// What the kernel computes.
 enum class Mode {
   attention,
-  joined,   ///< attention of plan rows shorter than a tile
-  row_max,  ///< only each row's largest score
-  region,   ///< attention; also pools queries and row maxima for AnchorAttention's planner
-  stripes   ///< goes on from the output and lse of an earlier pass over other keys
+  joined,    ///< attention of plan rows shorter than a tile
+  row_max,   ///< only each row's largest score
+  region,    ///< attention; also pools queries and row maxima, or lse, for the planner
+  stripes,   ///< goes on from the output and lse of an earlier pass over other keys
+  corrected  ///< stripes, then means of blocks, which lse does not see
 };
 
 /// The producer may open the tile after the next one while a tile's output has yet to leave.
@@ -36,6 +37,7 @@ template <int head_dim, Mode mode>
 struct Config {
   using Record = std::conditional_t<mode == Mode::joined, JoinedTile, Tile>;
   static constexpr bool values = mode != Mode::row_max;
+  static constexpr bool goes_on = mode == Mode::stripes || mode == Mode::corrected;
   static constexpr int stages = values ? (head_dim == 128 ? 3 : 5) : (head_dim == 128 ? 5 : 7);
   /// stages + 1 would do (a slot is written again one step after its key stage was waited for); one more lets
   /// racecheck see it.
@@ -73,6 +75,7 @@ static_assert(sizeof(Shared<128, Mode::attention>) <= 232448 && sizeof(Shared<12
 
 struct Nothing {};
 
+constexpr unsigned char kMeans = 2;         ///< in place of `masked`: the step's keys are means
 constexpr int kNoKey = INT32_MAX;           ///< a padding row: later than every query
 constexpr unsigned kNoOffset = UINT32_MAX;  ///< its offset
 

@@ -93,7 +93,12 @@ class Consumer {
 
   /// After the wait for the scores: hides what a row may not see, then gives the key stage back.
   __device__ __forceinline__ void mask_and_release(float (&score)[64]) {
-    if (*reinterpret_cast<const volatile unsigned*>(s.masked[index_slot])) mask(score);
+    if (const unsigned masked = *reinterpret_cast<const volatile unsigned*>(s.masked[index_slot])) {
+      if (mode == Mode::corrected && (masked & kMeans))
+        raise_means(score);
+      else
+        mask(score);
+    }
     __syncwarp();
     if (lane == 0) barrier_arrive(shared_address(&s.key_empty[released.stage]));
     released.advance();
@@ -122,6 +127,16 @@ class Consumer {
   unsigned query[query_steps][4];
 
  private:
+  /// A mean counts as several keys: its score gains the logarithm of their number.
+  __device__ __forceinline__ void raise_means(float (&score)[64]) {
+    const unsigned* gain = s.index[index_slot] + (lane % 4) * 2 * 16;
+#pragma unroll
+    for (int n = 0; n < 32; ++n) {
+      const float x = __uint_as_float(gain[n % 2 * 16 + n / 2]);
+#pragma unroll
+      for (int h = 0; h < 2; ++h) score[n / 2 * 4 + 2 * h + n % 2] += x;
+    }
+  }
   __device__ __forceinline__ void mask(float (&score)[64]) {
     // All in byte offsets, which grow with the key.
     const unsigned stride = static_cast<unsigned>(2 * p.stride_kv_token);
@@ -229,7 +244,7 @@ class AttentionConsumer : Consumer<element, head_dim, mode> {
     for (int h = 0; h < 2; ++h) {
       const float total = row_sum(h);
       tile.inverse[h] = total == 0 ? 0 : 1 / total;
-      if (mode == Mode::stripes)
+      if (C::goes_on)
         tile.earlier[h] = exp2_approx(earlier_largest[h] * scale - largest[h] * scale) * tile.inverse[h];
     }
     return tile;
@@ -237,7 +252,7 @@ class AttentionConsumer : Consumer<element, head_dim, mode> {
 
   __device__ __forceinline__ bool next_tile() {
     if (!this->take_tile()) return false;
-    if (mode == Mode::stripes) {
+    if (C::goes_on) {
       const auto [head, row, rows_left] = this->place(this->tile_slot);
 #pragma unroll
       for (int h = 0; h < 2; ++h)
@@ -259,8 +274,8 @@ class AttentionConsumer : Consumer<element, head_dim, mode> {
   __device__ __forceinline__ void begin_rows() {
 #pragma unroll
     for (int h = 0; h < 2; ++h) {
-      largest[h] = mode == Mode::stripes ? earlier_largest[h] : -INFINITY;
-      sum[h] = mode == Mode::stripes && lane % 4 == 0 ? 1 : 0;
+      largest[h] = C::goes_on ? earlier_largest[h] : -INFINITY;
+      sum[h] = C::goes_on && lane % 4 == 0 ? 1 : 0;
     }
   }
 
@@ -341,20 +356,16 @@ class AttentionConsumer : Consumer<element, head_dim, mode> {
   /// Called when the visible set is complete: duplicates that follow weigh in the output only.
   __device__ __forceinline__ void finish_set() {
     const auto [head, row, rows_left] = this->place(this->tile_slot);
+    float anchors = 0;
 #pragma unroll
     for (int h = 0; h < 2; ++h) {
-      const float total = row_sum(h);
-      if (p.lse && lane % 4 == 0 && 8 * h < rows_left)
-        p.lse[head * p.shape.q_len + row + 8 * h] =
-            total == 0 ? -INFINITY : largest[h] * p.shape.softmax_scale + logf(total);
+      const float total = row_sum(h), top = largest[h] * p.shape.softmax_scale;
+      const float lse = total == 0 ? -INFINITY : top + logf(total);
+      if (p.lse && lane % 4 == 0 && 8 * h < rows_left) p.lse[head * p.shape.q_len + row + 8 * h] = lse;
+      if constexpr (mode == Mode::region)
+        if (8 * h < rows_left) anchors += extra.layout.stripes ? lse : top;
     }
-    if constexpr (mode == Mode::region) {
-      float anchors = 0;
-#pragma unroll
-      for (int h = 0; h < 2; ++h)
-        if (8 * h < rows_left) anchors += largest[h] * p.shape.softmax_scale;
-      extra.pool_anchors(anchors, s.tile[this->tile_slot]);
-    }
+    if constexpr (mode == Mode::region) extra.pool_anchors(anchors, s.tile[this->tile_slot]);
   }
 
   __device__ __forceinline__ void leave(const float (&out)[head_dim / 2], const Finished& tile) {
@@ -368,12 +379,11 @@ class AttentionConsumer : Consumer<element, head_dim, mode> {
   __device__ __forceinline__ void write_out(const float (&out)[head_dim / 2], const Finished& tile) {
     const auto [head, row, rows_left] = this->place(tile.slot);
     const std::int64_t offset = head * p.stride_out_head + row * p.stride_out_token;
-    if (mode == Mode::stripes) barrier_wait(shared_address(&s.value_full[value.stage]), value.parity);
+    if (C::goes_on) barrier_wait(shared_address(&s.value_full[value.stage]), value.parity);
 #pragma unroll
     for (int k = 0; k < head_dim / 16; ++k) {
       unsigned earlier[4];  // of 16 columns: rows and rows + 8 of the first octet, then of the second
-      if (mode == Mode::stripes)
-        load_matrices(earlier, this->matrix_address(shared_address(s.values[value.stage]), k));
+      if (C::goes_on) load_matrices(earlier, this->matrix_address(shared_address(s.values[value.stage]), k));
 #pragma unroll
       for (int h = 0; h < 2; ++h) {
         float2 octet[2];
@@ -381,7 +391,7 @@ class AttentionConsumer : Consumer<element, head_dim, mode> {
         for (int i = 0; i < 2; ++i) {
           const float* sum = out + 8 * k + 4 * i + 2 * h;
           octet[i] = make_float2(sum[0] * tile.inverse[h], sum[1] * tile.inverse[h]);
-          if (mode == Mode::stripes) {
+          if (C::goes_on) {
             const float2 old = unpack2<element>(earlier[2 * i + h]);
             octet[i].x = __fmaf_rn(old.x, tile.earlier[h], octet[i].x);
             octet[i].y = __fmaf_rn(old.y, tile.earlier[h], octet[i].y);
@@ -410,7 +420,7 @@ class AttentionConsumer : Consumer<element, head_dim, mode> {
         }
       }
     }
-    if (mode == Mode::stripes) release_values();
+    if (C::goes_on) release_values();
   }
 
   const Extra& extra;

@@ -21,7 +21,7 @@ class Producer {
   using C = Config<head_dim, mode>;
   using S = Shared<head_dim, mode>;
   using Record = typename C::Record;
-  static constexpr bool joined = mode == Mode::joined;
+  static constexpr bool joined = mode == Mode::joined, corrected = mode == Mode::corrected;
   static constexpr int chunks = head_dim / 8;                 // of 16 bytes, in a row
   static constexpr int copies = kKeys * chunks / kProducers;  // per thread and tile
 
@@ -123,6 +123,33 @@ class Producer {
     warp_barrier();
   }
 
+  /// How many keys this thread's mean stands for, in that step of means.
+  __device__ __forceinline__ Key load_mean(const Tile& tile, int step) const {
+    const int mean = step * kKeys + thread;
+    const std::uint8_t* unlisted = schedule.means.unlisted + tile.dup_begin * schedule.means.count;
+    return {mean < tile.dups ? unlisted[mean] : 0, 0};
+  }
+  /// Publishes the next step of means: what their scores gain, in units of a product.
+  __device__ __forceinline__ void store_mean(int unlisted) {
+    const float gain = __log2f(static_cast<float>(unlisted)) / (p.shape.softmax_scale * 1.44269504f);
+    padded_before = padded_now;
+    padded_now = false;
+    s.index[index_slot][thread] = __float_as_uint(gain);
+    if (thread % 32 == 0) s.masked[index_slot][thread / 32] = kMeans;
+    warp_barrier();
+  }
+  /// Rows that lie side by side in memory in the order of list positions.
+  __device__ __forceinline__ void gather_means(unsigned target, const char* source, int step) {
+    constexpr unsigned row_bytes = 2 * head_dim;
+    source += (step * kKeys + first_index) * row_bytes;
+    target += target_offset;
+#pragma unroll
+    for (int i = 0; i < copies; i += 8)
+      copy16_eight<1024>(target + i * 1024, source + i * row_bytes,
+                         make_uint4(0, row_bytes, 2 * row_bytes, 3 * row_bytes),
+                         make_uint4(4 * row_bytes, 5 * row_bytes, 6 * row_bytes, 7 * row_bytes));
+  }
+
   /// __syncwarp, in a form from which the compiler sees that the warp runs together: it then keeps stages and
   /// barriers in uniform registers.
   __device__ __forceinline__ void warp_barrier() const {
@@ -212,8 +239,8 @@ class Producer {
       steps += steps_of(tile.own[0]) + steps_of(tile.own[1]);
     else
       steps += steps_of(tile.dups);
-    const std::int64_t head =
-        static_cast<std::int64_t>(tile.head / (p.shape.q_heads / p.shape.kv_heads)) * p.stride_kv_head;
+    const int kv_head = tile.head / (p.shape.q_heads / p.shape.kv_heads);
+    const std::int64_t head = kv_head * p.stride_kv_head;
     const char* keys = static_cast<const char*>(p.k) + 2 * head + source_offset;
     const char* values = static_cast<const char*>(p.v) + 2 * head + source_offset;
     // Opaque to the compiler, which else adds the parameter to every address again: one multiply-add a copy
@@ -241,10 +268,34 @@ class Producer {
           walk = rest, left = rest_left;
           rest = turn, rest_left = turn_left;
         }
+      } else if constexpr (corrected) {
+        if (step >= set) return load_mean(tile, step - set);
       } else {
         if (left == 0) walk = {nullptr, p.plan.dup + tile.dup_begin, thread, 0, tile.dups, 0};
       }
       return load_key(walk);
+    };
+    // Steps from `set` on are means, if there are any.
+    const char *mean_keys = nullptr, *mean_values = nullptr;
+    if constexpr (corrected) {
+      const std::int64_t first = 2 * head_dim * schedule.means.count * kv_head + source_offset;
+      mean_keys = static_cast<const char*>(schedule.means.k) + first;
+      mean_values = static_cast<const char*>(schedule.means.v) + first;
+    }
+    const auto gather_step = [&](unsigned target, const char* source, const char* means, int step,
+                                 unsigned slot, bool padded) {
+      if (corrected && step >= set)
+        gather_means(target, means, step - set);
+      else
+        gather(target, source, slot, padded);
+    };
+    const auto gather_values = [&](int step, unsigned slot, bool padded) {
+      const unsigned empty = shared_address(&s.value_empty[value.stage]);
+      barrier_wait(empty, value.parity ^ 1);
+      stand_in(empty, step >= set);
+      gather_step(shared_address(s.values[value.stage]), values, mean_values, step, slot, padded);
+      barrier_arrive_after_copies(shared_address(&s.value_full[value.stage]));
+      value.advance();
     };
     store_key(next);
     if (steps > 1) next = advance(1);
@@ -253,7 +304,7 @@ class Producer {
       const unsigned slot = index_slot;
       barrier_wait(shared_address(&s.key_empty[key.stage]), key.parity ^ 1);
       stand_in(shared_address(&s.key_empty[key.stage]), step >= set);
-      gather(shared_address(s.keys[key.stage]), keys, slot, padded_now);
+      gather_step(shared_address(s.keys[key.stage]), keys, mean_keys, step, slot, padded_now);
       barrier_arrive_after_copies(shared_address(&s.key_full[key.stage]));
       // That arrival waits for the copies but does not release ordinary stores: this one hands over the
       // warp's offsets.
@@ -262,15 +313,18 @@ class Producer {
       index_slot = C::next_slot(index_slot);
       const bool padded = padded_before;
       if (step + 1 < steps) {
-        store_key(next);
+        if (corrected && step + 1 >= set)
+          store_mean(next.loaded);
+        else
+          store_key(next);
         if (step + 2 < steps) next = advance(step + 2);
       } else {
         padded_before = padded_now;
       }
-      if (C::values && step > 0) gather_values(values, C::previous_slot(slot), padded, step - 1 >= set);
+      if (C::values && step > 0) gather_values(step - 1, C::previous_slot(slot), padded);
     }
-    if (C::values) gather_values(values, C::previous_slot(index_slot), padded_before, steps - 1 >= set);
-    if constexpr (mode == Mode::stripes) {  // the earlier pass's output follows the values
+    if (C::values) gather_values(steps - 1, C::previous_slot(index_slot), padded_before);
+    if constexpr (C::goes_on) {  // the earlier pass's output follows the values
       barrier_wait(shared_address(&s.value_empty[value.stage]), value.parity ^ 1);
       copy_rows(shared_address(s.values[value.stage]), p.out, tile, p.stride_out_head, p.stride_out_token);
       barrier_arrive_after_copies(shared_address(&s.value_full[value.stage]));
@@ -281,14 +335,6 @@ class Producer {
   /// A step of one warpgroup alone: the other one passes by and never frees the stage.
   __device__ __forceinline__ void stand_in(unsigned stage_empty, bool alone) {
     if (joined && thread == 0 && alone) barrier_arrive(stage_empty, kConsumerWarps / 2);
-  }
-
-  __device__ __forceinline__ void gather_values(const char* values, unsigned slot, bool padded, bool alone) {
-    barrier_wait(shared_address(&s.value_empty[value.stage]), value.parity ^ 1);
-    stand_in(shared_address(&s.value_empty[value.stage]), alone);
-    gather(shared_address(s.values[value.stage]), values, slot, padded);
-    barrier_arrive_after_copies(shared_address(&s.value_full[value.stage]));
-    value.advance();
   }
 
   const SparseFwdParams& p;

@@ -6,14 +6,12 @@
 namespace anchor {
 namespace {
 
-/// AnchorAttention's planner on the device (rule: method/anchor.cpp).
+/// The planner of AnchorAttention and of stripes on the device.
 class AnchorPlanner final : public CudaPlanner {
  public:
-  AnchorPlanner(const CudaInputs& inputs, const PlanRequest& request, const kernels::AnchorParams& params)
+  AnchorPlanner(const CudaInputs& inputs, const std::vector<float>& theta,
+                const kernels::AnchorParams& params)
       : stream_(inputs.stream()), params_(params) {
-    std::vector<float> theta;
-    for (int head = 0; head < params.shape.q_heads; ++head)
-      theta.push_back(static_cast<float>(request.knob("theta", head)));
     theta_ = kernels::DeviceBuffer(theta.size() * sizeof(float));
     theta_.upload(theta.data(), theta_.bytes(), stream_);
     params_.theta = theta_.data<float>();
@@ -45,6 +43,7 @@ class AnchorPlanner final : public CudaPlanner {
     plan_.columns = params_.columns;
     plan_.dup_offsets = params_.dup_offsets;
     plan_.dup = params_.dup;
+    plan_.mean_correction = params_.mean_correction;
   }
 
   void run(StageEvents* stages) override {
@@ -73,12 +72,15 @@ class AnchorPlanner final : public CudaPlanner {
 
  private:
   /// How long the lists are is known only once they are made: plans with lists that may be too short, then
-  /// takes what was asked for.
+  /// takes what was asked for. Stripes get room for more: attend() takes the region's lse from other kernels
+  /// than run(), and may list candidates at theta itself that run() does not.
   void size_lists() {
     const auto longest = rows_ * params_.shape.kv_len;
     fit(longest / 16, params_.v4 ? longest / 16 : 0);
     run(nullptr);
-    const std::int64_t columns = last(column_offsets_), dup = params_.v4 ? last(dup_offsets_) : 0;
+    std::int64_t columns = last(column_offsets_);
+    const std::int64_t dup = params_.v4 ? last(dup_offsets_) : 0;
+    if (params_.sink >= 0) columns += columns / 8 + 1024;
     if (columns > params_.column_capacity || dup > params_.dup_capacity) {
       fit(columns, dup);
       run(nullptr);
@@ -115,17 +117,9 @@ class AnchorPlanner final : public CudaPlanner {
 
 }  // namespace
 
-std::optional<kernels::AnchorParams> anchor_params(const Params& given, const CudaInputs& inputs,
-                                                   std::int64_t begin, std::int64_t end) {
-  // The ablations and the released rounding are planned on the CPU.
-  if (given.choice("anchor") != "window" || official_rounding(given)) return std::nullopt;
+kernels::AnchorParams layer_params(const CudaInputs& inputs, std::int64_t begin, std::int64_t end) {
   kernels::AnchorParams params;
   params.shape = inputs.shape(begin, end);
-  params.block = static_cast<int>(given.integer("block"));
-  params.step = static_cast<int>(given.integer("step"));
-  params.v4 = given.choice("mode") == "v4";
-  const std::string& tail = given.choice("tail");
-  params.dense_tail = tail == "dense" || (tail == "auto" && params.v4);
   params.q = inputs.q(0, begin);
   params.k = inputs.k();
   params.stride_q_head = inputs.stride_q_head();
@@ -134,12 +128,33 @@ std::optional<kernels::AnchorParams> anchor_params(const Params& given, const Cu
   return params;
 }
 
+std::optional<kernels::AnchorParams> anchor_params(const Params& given, const CudaInputs& inputs,
+                                                   std::int64_t begin, std::int64_t end) {
+  // The ablations and the released rounding are planned on the CPU.
+  if (given.choice("anchor") != "window" || official_rounding(given)) return std::nullopt;
+  kernels::AnchorParams params = layer_params(inputs, begin, end);
+  params.block = static_cast<int>(given.integer("block"));
+  params.step = static_cast<int>(given.integer("step"));
+  params.v4 = given.choice("mode") == "v4";
+  const std::string& tail = given.choice("tail");
+  params.dense_tail = tail == "dense" || (tail == "auto" && params.v4);
+  return params;
+}
+
+std::unique_ptr<CudaPlanner> make_list_planner(const kernels::AnchorParams& params,
+                                               const PlanRequest& request, const CudaInputs& inputs) {
+  const kernels::DeviceInfo device = kernels::device_info(kernels::current_device());
+  if (kernels::unsupported(params, device) != nullptr) return nullptr;
+  std::vector<float> theta;
+  for (int head = 0; head < params.shape.q_heads; ++head)
+    theta.push_back(static_cast<float>(request.knob("theta", head)));
+  return std::make_unique<AnchorPlanner>(inputs, theta, params);
+}
+
 std::unique_ptr<CudaPlanner> make_anchor_planner(const PlanRequest& request, const CudaInputs& inputs,
                                                  std::int64_t begin, std::int64_t end) {
   const std::optional<kernels::AnchorParams> params = anchor_params(request.params, inputs, begin, end);
-  const kernels::DeviceInfo device = kernels::device_info(kernels::current_device());
-  if (!params || kernels::unsupported(*params, device) != nullptr) return nullptr;
-  return std::make_unique<AnchorPlanner>(inputs, request, *params);
+  return params ? make_list_planner(*params, request, inputs) : nullptr;
 }
 
 }  // namespace anchor

@@ -1,15 +1,23 @@
 #pragma once
 
+#include <memory>
 #include <optional>
 
-#include "anchor/engine/cuda_inputs.hpp"
-#include "anchor/kernels/launch.hpp"
+#include "anchor/engine/cuda_planner.hpp"
 
 namespace anchor {
+
+/// A launch's shapes and inputs for query rows [begin, end) of the inputs; the method, lists and theta are
+/// left to the caller.
+kernels::AnchorParams layer_params(const CudaInputs& inputs, std::int64_t begin, std::int64_t end);
 
 /// What AnchorAttention's kernels take for query rows [begin, end) of the inputs; lists and theta are left to
 /// the caller. Nothing for parameters that only the CPU plans.
 std::optional<kernels::AnchorParams> anchor_params(const Params& given, const CudaInputs& inputs,
                                                    std::int64_t begin, std::int64_t end);
+
+/// The planner that makes lists by the request's theta of every head; nullptr if no kernel takes `params`.
+std::unique_ptr<CudaPlanner> make_list_planner(const kernels::AnchorParams& params,
+                                               const PlanRequest& request, const CudaInputs& inputs);
 
 }  // namespace anchor

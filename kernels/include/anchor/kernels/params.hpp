@@ -58,15 +58,30 @@ struct SparseFwdParams {
   std::int64_t stride_out_head = 0, stride_out_token = 0;
 };
 
+/// Query heads.
+struct HeadSet {
+  static constexpr int most = 256;
+  std::uint64_t words[most / 64] = {};
+
+  void add(int head) { words[head / 64] |= std::uint64_t{1} << head % 64; }
+};
+
 /// What the planner of AnchorAttention takes and fills (arXiv 2505.23520; rule:
 /// lib/anchor/method/anchor.cpp). Plan row = head * groups + group; the plan has q_tile = kv_tile = block and
 /// tiles_per_row = step.
+///
+/// With `sink` >= 0 it plans stripes instead (rule: lib/anchor/method/stripes.cpp): block 128, step 1, and a
+/// group's region is its own tile and the first `sink` keys, which lead its columns. Its row anchors are the
+/// log-sum-exp over that region.
 struct AnchorParams {
   Shape shape;                 ///< q_start must be a multiple of block * step
   int block = 128, step = 16;  ///< rows per pooled query; pooled queries that share one list
   bool v4 = false;          ///< windows of the released code: they count in groups, [block, S) weighs twice
   bool dense_tail = false;  ///< rows of a partial last group see every key
-  const void* q = nullptr;  ///< as in SparseFwdParams
+  int sink = -1;            ///< >= 0: stripes, at most 128 of them
+  HeadSet row_scored;  ///< stripes: heads whose keys are scored against every row, not against the mean query
+  bool mean_correction = false;  ///< stripes, anchor_forward only: as in PlanParams
+  const void* q = nullptr;       ///< as in SparseFwdParams
   const void* k = nullptr;
   std::int64_t stride_q_head = 0, stride_q_token = 0;
   std::int64_t stride_kv_head = 0, stride_kv_token = 0;
@@ -84,8 +99,8 @@ struct AnchorParams {
   /// If set, no lists are made: [q_heads, groups, kv_len], the smallest theta that selects each candidate
   /// key. Other entries are left alone. theta may then be nullptr.
   float* critical = nullptr;
-  float* row_anchors =
-      nullptr;  ///< optional: [q_heads, q_len], each row's largest score outside its candidates
+  float* row_anchors = nullptr;        ///< optional: [q_heads, q_len], each row's largest score outside its
+                                       ///< candidates
   CUevent_st* anchors_done = nullptr;  ///< optional: recorded once the row anchors are made
   CUevent_st* columns_done = nullptr;  ///< optional, anchor_forward only: recorded once the lists are made
 };
