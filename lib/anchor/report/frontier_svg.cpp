@@ -175,7 +175,7 @@ std::string frontier_svg(const std::vector<FrontierLine>& lines, const std::stri
   const bool errors = std::any_of(lines.begin(), lines.end(),
                                   [](const FrontierLine& line) { return !line.error_density.empty(); });
   const double second = left + width + names + 50;
-  Svg svg(errors ? second + width + names : left + width + names, top + height + bottom);
+  Svg svg(errors ? second + width + names : left + width + names + 100, top + height + bottom);
   svg.text(left, 24, title, Svg::Align::start, 16);
   svg.text(left, 43,
            "Lower is better. Solid: exact at every knob. Dashed, and dots on the right: plans that were run.",
