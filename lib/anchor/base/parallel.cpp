@@ -3,7 +3,6 @@
 #include <omp.h>
 
 #include <algorithm>
-#include <bit>
 #include <exception>
 
 #include "anchor/base/error.hpp"
@@ -45,21 +44,6 @@ void parallel_for(std::int64_t count, const std::function<void(std::int64_t)>& b
     }
   }
   if (failure) std::rethrow_exception(failure);
-}
-
-void parallel_sort(std::vector<std::uint64_t>& values) {
-  constexpr std::int64_t least = 1 << 13;  // a part below that is not worth a thread
-  const std::int64_t count = std::ssize(values);
-  const auto parts = static_cast<std::int64_t>(
-      std::bit_floor(static_cast<std::uint64_t>(std::clamp<std::int64_t>(count / least, 1, threads()))));
-  const auto edge = [&](std::int64_t part) { return values.begin() + count * part / parts; };
-  parallel_for(parts, [&](std::int64_t part) { std::sort(edge(part), edge(part + 1)); });
-  for (std::int64_t width = 1; width < parts; width *= 2) {
-    parallel_for(parts / (2 * width), [&](std::int64_t pair) {
-      const std::int64_t first = 2 * width * pair;
-      std::inplace_merge(edge(first), edge(first + width), edge(first + 2 * width));
-    });
-  }
 }
 
 }  // namespace anchor

@@ -3,7 +3,6 @@
 #include <atomic>
 #include <cstdint>
 #include <functional>
-#include <vector>
 
 namespace anchor {
 
@@ -22,8 +21,5 @@ void check_interrupt();
 /// Results must not depend on which thread runs a piece. The first exception is rethrown after the others
 /// stop; an interrupt stops the loop between pieces. Nested calls run serially.
 void parallel_for(std::int64_t count, const std::function<void(std::int64_t)>& body);
-
-/// Sorts ascending on all threads.
-void parallel_sort(std::vector<std::uint64_t>& values);
 
 }  // namespace anchor

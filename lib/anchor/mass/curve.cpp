@@ -5,7 +5,6 @@
 #include <limits>
 
 #include "anchor/base/ordered_float.hpp"
-#include "anchor/base/parallel.hpp"
 
 namespace anchor {
 namespace {
@@ -41,7 +40,7 @@ Curve exact_curve(const CriticalItems& items) {
     const std::uint32_t key = ordered_bits(items.knob[n]);
     order[n] = std::uint64_t{items.descending ? ~key : key} << 32 | n;
   }
-  parallel_sort(order);
+  std::sort(order.begin(), order.end());
   double pairs = static_cast<double>(items.forced_pairs), mass = items.forced_mass;
   Curve curve{.descending = items.descending};
   const auto push = [&](double knob) {

@@ -69,7 +69,7 @@ std::string svg_chart(const Chart& chart) {
   const auto named =
       std::count_if(chart.series.begin(), chart.series.end(), [](auto& s) { return !s.name.empty(); });
   const double bottom = height - 48;
-  Svg svg(width, height + 16 * static_cast<double>(named));
+  Svg svg(width, height + 16 * static_cast<double>(named) + (named > 0 ? 6 : 0));
   svg.text(left, 20, chart.title, Svg::Align::start, 13);
 
   Axis x{.log = chart.log_x, .from = left, .to = width - right},
@@ -127,7 +127,7 @@ std::string svg_chart(const Chart& chart) {
       if (!dots.empty())
         svg.path(dots, fmt::format("stroke:{};stroke-width:7;stroke-linecap:round;fill:none", color));
       if (series.name.empty()) continue;
-      const double row = height + 16 * static_cast<double>(used) - 20;
+      const double row = height + 16 * static_cast<double>(used) - 10;
       svg.path(fmt::format("M{:.1f} {:.1f}h18", left, row - 4),
                fmt::format("stroke:{};stroke-width:3", color));
       svg.text(left + 26, row, series.name);
