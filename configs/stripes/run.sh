@@ -6,6 +6,7 @@
 #   density     density, recall and worst head on the test texts, beside the best that blocks can do
 #   error       output error beside XAttention's where each of its heads keeps 95 %
 #   perplexity  with the method in every layer, and every other method at its defaults and at equal density
+#   frontier    the README's figure (minutes on two cores)
 #   time        every method at equal output error 0.05, planning included (needs a GPU)
 # ANCHOR_DEVICE (auto) chooses the device, ANCHOR_MODEL the model that ./dev demo downloads.
 set -euo pipefail
@@ -41,6 +42,9 @@ case $step in
     for text in "${tests[@]}"; do
       python3 $here/perplexity.py $bin "$model" "$folder/$text.txt" $thresholds --device "$device" ${3:-}
     done ;;
+  frontier)
+    $bin/anchor-recall "$folder/test-prose.h5" --method anchor,stripes,xattention,flashprefill,sale,block-oracle,stripe-oracle \
+      --step 1 --device "$device" --measure none --pareto data/smollm2_frontier.svg --format md ;;
   time)
     cat "$folder"/test-*.txt >"$folder/long.txt"
     $bin/anchor-dump model --model "$model" --device cuda --text "$folder/long.txt" --tokens 32k --rope-scaling dynamic:4 \
