@@ -137,7 +137,7 @@ void MethodFront::explore_curves(GroupAtWork& group) {
       const bool of_recall = n < heads[h].needed.size();
       const auto next = of_recall ? heads[h].needed[n].knob : searches[h].next();
       wanted = wanted || next;
-      knobs[h] = next.value_or(searches[h].runs().front().knob);  // others of the group are not done yet
+      knobs[h] = next ? *next : searches[h].runs().front().knob;  // others of the group are not done yet
     }
     if (!wanted) break;
     const std::vector<FrontPoint> points = run_heads(group, knobs);
