@@ -36,6 +36,17 @@ kernels::DeviceBuffer buffer_for(const std::vector<float>& values) {
   return kernels::DeviceBuffer(values.size() * sizeof(float));
 }
 
+/// The same inputs for the pass over the rows.
+kernels::RowStatsParams row_params(const kernels::MassParams& same) {
+  return {.shape = same.shape,
+          .q = same.q,
+          .k = same.k,
+          .stride_q_head = same.stride_q_head,
+          .stride_q_token = same.stride_q_token,
+          .stride_k_head = same.stride_k_head,
+          .stride_k_token = same.stride_k_token};
+}
+
 }  // namespace
 
 void launch_mass(const CudaInputs& inputs, int first, int count, const MassGranularity& granularity,
@@ -44,14 +55,8 @@ void launch_mass(const CudaInputs& inputs, int first, int count, const MassGranu
   sums.lse = lse;
   sums.column_mass = column_mass;
   sums.block_mass = block_mass;
-  const kernels::RowStatsParams rows{.shape = sums.shape,
-                                     .q = sums.q,
-                                     .k = sums.k,
-                                     .stride_q_head = sums.stride_q_head,
-                                     .stride_q_token = sums.stride_q_token,
-                                     .stride_k_head = sums.stride_k_head,
-                                     .stride_k_token = sums.stride_k_token,
-                                     .lse = lse};
+  kernels::RowStatsParams rows = row_params(sums);
+  rows.lse = lse;
   check_mass(rows);
   check_mass(sums);
   kernels::row_stats(rows, inputs.stream());
@@ -84,18 +89,12 @@ RowMaxima cuda_row_maxima(const CudaInputs& inputs, int head, std::int64_t block
   const auto run = [&](std::int64_t initial, std::vector<float>* all, std::vector<float>& region) {
     region.resize(static_cast<std::size_t>(inputs.geometry().q_len));
     const kernels::DeviceBuffer max = buffer_for(region), anchor_max = buffer_for(region);
-    const kernels::RowStatsParams rows{.shape = same.shape,
-                                       .q = same.q,
-                                       .k = same.k,
-                                       .stride_q_head = same.stride_q_head,
-                                       .stride_q_token = same.stride_q_token,
-                                       .stride_k_head = same.stride_k_head,
-                                       .stride_k_token = same.stride_k_token,
-                                       .max = all ? max.data<float>() : nullptr,
-                                       .anchor_group = group,
-                                       .anchor_init = initial,
-                                       .anchor_local = block,
-                                       .anchor_max = anchor_max.data<float>()};
+    kernels::RowStatsParams rows = row_params(same);
+    rows.max = all ? max.data<float>() : nullptr;
+    rows.anchor_group = group;
+    rows.anchor_init = initial;
+    rows.anchor_local = block;
+    rows.anchor_max = anchor_max.data<float>();
     check_mass(rows);
     kernels::row_stats(rows, inputs.stream());
     anchor_max.download(region.data(), anchor_max.bytes(), inputs.stream());
