@@ -143,9 +143,7 @@ KvGroup LayerSource::load(const LayerTask& task) const {
       const KvGroup group = reader_->read_group(task.layer, selected.kv_head, task.tokens);
       if (const std::string problem = first_non_finite(group); !problem.empty())
         fail("{}: {}", options_.dump.path, problem);
-      std::vector<int> heads;
-      for (const int head : selected.heads) heads.push_back(head - selected.first_head);
-      append(group, heads);
+      append(group, selected.locals());
     }
     return layer;
   }

@@ -24,6 +24,12 @@ void add_dump(CLI::App& app, DumpOptions& options, bool required) {
                "Take the complete layers of an unfinished dump");
 }
 
+std::vector<int> GroupSelection::locals() const {
+  std::vector<int> indices;
+  for (const int head : heads) indices.push_back(head - first_head);
+  return indices;
+}
+
 DumpReader open_dump(const std::string& path, const DumpOptions& options) {
   return DumpReader(path, options.allow_incomplete ? DumpReader::Strictness::allow_incomplete
                                                    : DumpReader::Strictness::complete);

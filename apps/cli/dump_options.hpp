@@ -21,6 +21,9 @@ struct GroupSelection {
   int layer = 0, kv_head = 0;
   int first_head = 0;      ///< model index of the group's first query head
   std::vector<int> heads;  ///< selected model indices, ascending
+
+  /// The selected heads as indices in the group.
+  std::vector<int> locals() const;
 };
 
 /// DUMP, --layers, --heads, --allow-incomplete. `required` = DUMP must be given.

@@ -57,9 +57,11 @@ double error_near(std::span<const FrontPoint> runs, double recall) {
 }  // namespace
 
 GroupAtWork::GroupAtWork(Engine& its_engine, const Inputs& its_inputs, const cli::GroupSelection& selection)
-    : engine(its_engine), inputs(its_inputs), layer(selection.layer), heads(selection.heads) {
-  for (const int head : heads) locals.push_back(head - selection.first_head);
-}
+    : engine(its_engine),
+      inputs(its_inputs),
+      layer(selection.layer),
+      heads(selection.heads),
+      locals(selection.locals()) {}
 
 DenseReference& GroupAtWork::dense() {
   if (!dense_) dense_ = engine.dense_reference(inputs);

@@ -86,8 +86,7 @@ void Calibration::compute(std::size_t n, Engine& engine, const LoadedGroup& load
     if (!loaded.error.empty()) fail("{}", loaded.error);
     const auto inputs = engine.upload(loaded.group);
     const auto dense = engine.dense_reference(*inputs);
-    std::vector<int> locals;
-    for (const int head : group.heads) locals.push_back(head - group.first_head);
+    const std::vector<int> locals = group.locals();
     const auto found =
         calibrate(engine, *inputs, *run_.method, run_.params, *options_.calibrate, locals, knobs, *dense);
     for (std::size_t h = 0; h < rows.size(); ++h) {

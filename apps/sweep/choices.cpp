@@ -72,8 +72,7 @@ void ChoiceRows::compute(const cli::GroupSelection& group, const std::vector<Joi
     if (!loaded.error.empty()) fail("{}", loaded.error);
     const auto inputs = engine.upload(loaded.group);
     const auto dense = engine.dense_reference(*inputs);
-    std::vector<int> locals;
-    for (const int head : group.heads) locals.push_back(head - group.first_head);
+    const std::vector<int> locals = group.locals();
     for (std::size_t n = 0; n < choices.size(); ++n) {
       const cli::MethodRun& run = request_.runs[choices[n].run];
       std::vector<double> knobs;

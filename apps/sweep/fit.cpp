@@ -146,15 +146,16 @@ void Fit::compute(const GroupSelection& selection, Engine& engine, const LoadedG
   try {
     if (!loaded.error.empty()) fail("{}", loaded.error);
     const auto inputs = engine.upload(loaded.group);
-    std::vector<int> heads;
-    for (const int head : selection.heads) heads.push_back(head - selection.first_head);
+    const std::vector<int> heads = selection.locals();
+    std::unique_ptr<DenseReference> dense;  // the variants'
     for (std::size_t v = 0; v < variants_.size(); ++v) {
       auto& curves = group.curves[v][dump];
       curves = knob_curves(engine, *inputs, *run_.method, variants_[v].params, request_.head.grid, heads);
       group.target[v][dump].assign(heads.size(), request_.target.value);
       if (options_.max_error && dump < fitted_dumps_) {
+        if (!dense) dense = engine.dense_reference(*inputs);
         group.target[v][dump] = recall_for_error(engine, *inputs, *run_.method, variants_[v].params, heads,
-                                                 curves, request_.target.value, *options_.max_error);
+                                                 curves, *dense, request_.target.value, *options_.max_error);
       }
     }
   } catch (const Error& error) {
@@ -171,8 +172,7 @@ void Fit::measure(const GroupSelection& selection, Engine& engine, const LoadedG
     if (!loaded.error.empty()) fail("{}", loaded.error);
     const auto inputs = engine.upload(loaded.group);
     const auto dense = engine.dense_reference(*inputs);
-    std::vector<int> locals;
-    for (const int head : selection.heads) locals.push_back(head - selection.first_head);
+    const std::vector<int> locals = selection.locals();
     const std::size_t rows_per_head = group.rows.size() / locals.size();
     std::size_t first = 0;  // the set's first row of a head
     for (const FitSet& set : sets_) {

@@ -145,8 +145,7 @@ void LayerSweep::compute(const cli::GroupSelection& group, std::size_t first, En
   try {
     if (!loaded.error.empty()) fail("{}", loaded.error);
     const auto inputs = engine.upload(loaded.group);
-    std::vector<int> locals;
-    for (const int head : group.heads) locals.push_back(head - group.first_head);
+    const std::vector<int> locals = group.locals();
     std::unique_ptr<DenseReference> dense;
     for (std::size_t n = 0; n < runs.size(); ++n) {
       const cli::MethodRun& run = request_.runs[n];

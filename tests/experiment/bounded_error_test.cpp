@@ -28,7 +28,7 @@ TEST_CASE("heads keep the recall that their output error needs, and hardly more"
     return errors;
   };
   const auto search = [&](double bound) {
-    return recall_for_error(*engine, *inputs, method, params, heads, curves, 0.7, bound);
+    return recall_for_error(*engine, *inputs, method, params, heads, curves, *dense, 0.7, bound);
   };
   CHECK(search(10) == std::vector<double>(3, 0.7));  // good as they are
   for (const double bound : {0.1, 0.03}) {

@@ -9,9 +9,9 @@ namespace anchor {
 
 std::vector<double> recall_for_error(Engine& engine, const Inputs& inputs, const Method& method,
                                      const Params& params, std::span<const int> heads,
-                                     std::span<const KnobCurve> curves, double recall, double max_error) {
+                                     std::span<const KnobCurve> curves, DenseReference& dense, double recall,
+                                     double max_error) {
   constexpr int most_runs = 9;
-  const auto dense = engine.dense_reference(inputs);
   std::vector<ErrorSearch> searches;
   std::vector<double> knobs, needed(heads.size(), recall);
   for (const KnobCurve& curve : curves) {
@@ -20,7 +20,7 @@ std::vector<double> recall_for_error(Engine& engine, const Inputs& inputs, const
   }
   std::vector<bool> open(heads.size(), true);
   for (int n = 0; n < most_runs && std::ranges::find(open, true) != open.end(); ++n) {
-    const auto runs = measure_heads(engine, inputs, method, params, heads, knobs, *dense);
+    const auto runs = measure_heads(engine, inputs, method, params, heads, knobs, dense);
     for (std::size_t h = 0; h < heads.size(); ++h) {
       if (!open[h]) continue;
       const FrontPoint run = FrontPoint::of(knobs[h], runs[h]);

@@ -12,6 +12,7 @@ namespace anchor {
 /// exact curves (ErrorSearch), so on the safe side of the least one.
 std::vector<double> recall_for_error(Engine& engine, const Inputs& inputs, const Method& method,
                                      const Params& params, std::span<const int> heads,
-                                     std::span<const KnobCurve> curves, double recall, double max_error);
+                                     std::span<const KnobCurve> curves, DenseReference& dense, double recall,
+                                     double max_error);
 
 }  // namespace anchor
