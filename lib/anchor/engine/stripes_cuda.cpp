@@ -11,8 +11,11 @@ std::unique_ptr<CudaPlanner> make_stripes_planner(const PlanRequest& request, co
   params.step = 1;
   params.sink = static_cast<int>(request.params.integer("sink"));
   params.mean_correction = request.params.integer("correction") != 0;
-  for (int head = 0; head < params.shape.q_heads; ++head)
-    if (request.of(head).choice("score") == "rows") params.row_scored.add(head);
+  for (int head = 0; head < params.shape.q_heads; ++head) {
+    const Params& own = request.of(head);
+    if (own.choice("score") == "antidiagonal" || own.integer("window") > 0) return nullptr;
+    if (own.choice("score") == "rows") params.row_scored.add(head);
+  }
   return make_list_planner(params, request, inputs);
 }
 

@@ -1,56 +1,96 @@
 #include <cmath>
 #include <limits>
+#include <optional>
 
 #include "anchor/base/aligned.hpp"
 #include "anchor/base/error.hpp"
 #include "anchor/base/matrix_ops.hpp"
 #include "anchor/base/parallel.hpp"
 #include "anchor/method/anchor_windows.hpp"
+#include "anchor/method/antidiagonal.hpp"
 #include "anchor/method/method.hpp"
 #include "anchor/method/param_specs.hpp"
 
 // Our own method; README.md explains it. Every tile of query rows keeps a
-// small region, its own keys and the first few. A key before the tile becomes a stripe of it when its weight
-// beside the region, exp(score - lse of the row's region) averaged over the tile's rows, is at least
-// exp(-theta): the arithmetic mean needs every row's score (score=rows), the geometric mean one product with
-// the mean query (score=pooled; never larger). What stays out counts through block means.
+// small region, its own keys and the first few, and a window of keys before it. Any other key before the tile
+// becomes a stripe of it when its weight is at least exp(-theta). The weight beside the region is exp(score -
+// lse of the row's region) averaged over the tile's rows: the arithmetic mean needs every row's score
+// (score=rows), the geometric mean one product with the mean query (score=pooled; never larger). With
+// score=antidiagonal all keys of a block weigh what XAttention gives to the block. What stays out counts
+// through block means.
 namespace anchor {
 namespace {
 
 constexpr float infinity = std::numeric_limits<float>::infinity();
 constexpr std::int64_t chunk_keys = 512;
+constexpr std::int64_t antidiagonal_stride = 16;
 
-/// One tile of query rows of one head and its candidates: keys [sink, start).
+/// One head, and what its tiles share.
+struct StripeHead {
+  StripeHead(const AttentionInputs& alone, const Params& params)
+      : inputs(alone),
+        block(params.integer("block")),
+        sink(params.integer("sink")),
+        window(params.integer("window")),
+        by_rows(params.choice("score") == "rows") {
+    if (inputs.geometry.q_start % block != 0) {
+      fail("stripes: a chunk must start at a multiple of the block ({} rows), not at {}", block,
+           inputs.geometry.q_start);
+    }
+    if (params.choice("score") != "antidiagonal") return;
+    if (block % antidiagonal_stride != 0) {
+      fail_usage("stripes: score = antidiagonal needs a block that is a multiple of {}, not block = {}",
+                 antidiagonal_stride, block);
+    }
+    antidiagonal.emplace(inputs, antidiagonal_stride, block, false);
+  }
+
+  AttentionInputs inputs;
+  std::int64_t block, sink, window;
+  bool by_rows;
+  std::optional<Antidiagonal> antidiagonal;  ///< with that score
+};
+
+/// One tile of query rows of one head, and its candidates: the keys between sink and window.
 class StripeTile {
  public:
-  StripeTile(const AttentionInputs& head, const Params& params, std::int64_t tile)
-      : head_(head), block_(params.integer("block")), row_(tile * block_) {
-    const Geometry& g = head.geometry;
-    if (g.q_start % block_ != 0) {
-      fail("stripes: a chunk must start at a multiple of the block ({} rows), not at {}", block_, g.q_start);
-    }
-    rows_ = std::min(block_, g.q_len - row_);
-    const std::int64_t start = g.q_start + row_;
-    candidates_ = {std::min(params.integer("sink"), start), start};
-    by_rows_ = params.choice("score") == "rows";
+  StripeTile(const StripeHead& head, std::int64_t tile)
+      : own_(head), head_(head.inputs), tile_(tile), row_(tile * head.block) {
+    rows_ = std::min(head.block, head_.geometry.q_len - row_);
+    start_ = head_.geometry.q_start + row_;
+    const std::int64_t sink = std::min(head.sink, start_);
+    candidates_ = {sink, std::max(sink, start_ - head.window)};
   }
 
   std::int64_t rows() const { return rows_; }
   KeyRange candidates() const { return candidates_; }
 
+  /// The keys before the tile that its rows see at `theta`.
+  std::vector<std::int32_t> columns(float theta) const {
+    std::vector<std::int32_t> columns;
+    const auto keep = [&](std::int64_t key) { columns.push_back(static_cast<std::int32_t>(key)); };
+    for (std::int64_t key = 0; key < candidates_.begin; ++key) keep(key);
+    const std::vector<float> critical = this->critical();
+    for (std::size_t n = 0; n < critical.size(); ++n)
+      if (critical[n] <= theta) keep(candidates_.begin + static_cast<std::int64_t>(n));
+    for (std::int64_t key = candidates_.end; key < start_; ++key) keep(key);
+    return columns;
+  }
+
   /// -ln of every candidate's weight: it is kept exactly when this is at most theta.
   std::vector<float> critical() const {
+    if (own_.antidiagonal) return block_critical();
     std::vector<float> critical(static_cast<std::size_t>(candidates_.size()));
     const std::vector<float> lse = region_lse();
     AlignedVector<float> mean = mean_query();
     double mean_lse = 0;
     for (const float x : lse) mean_lse += static_cast<double>(x) / static_cast<double>(rows_);
-    AlignedVector<float> score(static_cast<std::size_t>((by_rows_ ? rows_ : 1) * chunk_keys));
+    AlignedVector<float> score(static_cast<std::size_t>((own_.by_rows ? rows_ : 1) * chunk_keys));
     AlignedVector<float> sum(static_cast<std::size_t>(chunk_keys));
     for (std::int64_t key = candidates_.begin; key < candidates_.end; key += chunk_keys) {
       const std::int64_t count = std::min(chunk_keys, candidates_.end - key);
       float* out = critical.data() + (key - candidates_.begin);
-      if (!by_rows_) {
+      if (!own_.by_rows) {
         scores(mean.data(), 1, key, count, score.data());
         for (std::int64_t n = 0; n < count; ++n)
           out[n] = static_cast<float>(mean_lse) - score[static_cast<std::size_t>(n)];
@@ -69,6 +109,16 @@ class StripeTile {
   }
 
  private:
+  /// The same from block masses: a block weighs its mean share over the tile's query cells.
+  std::vector<float> block_critical() const {
+    const std::vector<float> mass = own_.antidiagonal->block_mass(tile_);
+    const auto cells = static_cast<float>(own_.antidiagonal->cell_rows(tile_));
+    std::vector<float> critical;
+    for (std::int64_t key = candidates_.begin; key < candidates_.end; ++key)
+      critical.push_back(-std::log(mass[static_cast<std::size_t>(key / own_.block)] / cells));
+    return critical;
+  }
+
   void scores(const float* q, std::int64_t rows, std::int64_t key, std::int64_t keys, float* out) const {
     const Geometry& g = head_.geometry;
     matrix_ops().gemm_nt(rows, keys, g.head_dim, static_cast<float>(g.softmax_scale), q, g.head_dim,
@@ -94,7 +144,7 @@ class StripeTile {
       }
     };
     add(0, candidates_.begin);
-    add(candidates_.end, head_.geometry.visible(row_ + rows_ - 1));
+    add(start_, head_.geometry.visible(row_ + rows_ - 1));
     std::vector<float> lse;
     for (std::size_t r = 0; r < max.size(); ++r)
       lse.push_back(static_cast<float>(static_cast<double>(max[r]) + std::log(sum[r])));
@@ -113,10 +163,10 @@ class StripeTile {
     return mean;
   }
 
+  const StripeHead& own_;
   const AttentionInputs& head_;
-  std::int64_t block_, row_, rows_ = 0;
+  std::int64_t tile_, row_, rows_ = 0, start_ = 0;
   KeyRange candidates_;
-  bool by_rows_ = false;
 };
 
 SparsePlan plan_stripes(const AttentionInputs& inputs, const PlanRequest& request) {
@@ -125,47 +175,39 @@ SparsePlan plan_stripes(const AttentionInputs& inputs, const PlanRequest& reques
                   .q_tile = block,
                   .kv_tile = block,
                   .mean_correction = request.params.integer("correction") != 0};
-  std::vector<std::vector<std::int32_t>> kept(static_cast<std::size_t>(plan.rows()));
-  parallel_for(plan.rows(), [&](std::int64_t task) {
-    const std::int64_t row = plan.rows() - 1 - task;  // late tiles have the most candidates
-    const int head = static_cast<int>(row / plan.groups());
-    const AttentionInputs alone = inputs.head(head);
-    const StripeTile tile(alone, request.of(head), row % plan.groups());
+  for (int head = 0; head < plan.geometry.q_heads; ++head) {
+    const StripeHead own(inputs.head(head), request.of(head));
     const auto theta = static_cast<float>(request.knob("theta", head));
-    const std::vector<float> critical = tile.critical();
-    for (std::size_t n = 0; n < critical.size(); ++n) {
-      if (critical[n] <= theta)
-        kept[static_cast<std::size_t>(row)].push_back(
-            static_cast<std::int32_t>(tile.candidates().begin + static_cast<std::int64_t>(n)));
+    std::vector<std::vector<std::int32_t>> columns(static_cast<std::size_t>(plan.groups()));
+    parallel_for(plan.groups(), [&](std::int64_t task) {
+      const std::int64_t g = plan.groups() - 1 - task;  // late tiles have the most candidates
+      columns[static_cast<std::size_t>(g)] = StripeTile(own, g).columns(theta);
+    });
+    for (std::int64_t g = 0; g < plan.groups(); ++g) {
+      auto& listed = columns[static_cast<std::size_t>(g)];
+      plan.columns.items.insert(plan.columns.items.end(), listed.begin(), listed.end());
+      listed = {};
+      append_run(plan, plan.geometry.q_start + g * plan.group_rows(), plan.group_end(g), plan.group_end(g));
+      plan.blocks.end_row();
+      plan.columns.end_row();
     }
-  });
-  for (std::int64_t row = 0; row < plan.rows(); ++row) {
-    const std::int64_t g = row % plan.groups(), start = plan.geometry.q_start + g * plan.group_rows();
-    const std::int64_t sink = std::min(request.params.integer("sink"), start);
-    for (std::int64_t j = 0; j < sink; ++j) plan.columns.items.push_back(static_cast<std::int32_t>(j));
-    auto& columns = kept[static_cast<std::size_t>(row)];
-    plan.columns.items.insert(plan.columns.items.end(), columns.begin(), columns.end());
-    columns = {};
-    append_run(plan, start, plan.group_end(g), plan.group_end(g));
-    plan.blocks.end_row();
-    plan.columns.end_row();
   }
   return plan;
 }
 
 CriticalItems critical_stripes(const AttentionInputs& inputs, int q_head, const Params& params,
                                const MassMap& mass) {
-  const AttentionInputs head = inputs.head(q_head);
-  const Geometry& geometry = head.geometry;
+  const StripeHead head(inputs.head(q_head), params);
+  const Geometry& geometry = head.inputs.geometry;
   CriticalItems items{.causal_pairs = geometry.causal_pairs(), .query_rows = geometry.q_len};
   items.forced_pairs = items.causal_pairs;
   items.forced_mass = static_cast<double>(geometry.q_len);
   std::vector<std::vector<float>> critical(static_cast<std::size_t>(mass.groups()));
   parallel_for(mass.groups(), [&](std::int64_t g) {
-    critical[static_cast<std::size_t>(g)] = StripeTile(head, params, g).critical();
+    critical[static_cast<std::size_t>(g)] = StripeTile(head, g).critical();
   });
   for (std::int64_t g = 0; g < mass.groups(); ++g) {
-    const StripeTile tile(head, params, g);
+    const StripeTile tile(head, g);
     const KeyRange keys = tile.candidates();
     for (std::int64_t j = keys.begin; j < keys.end; ++j) {  // all rows of the tile see them
       const float m = mass.column_row(g)[j];
@@ -191,10 +233,12 @@ Method stripes_method() {
                             "least weight of a stripe, as -ln; natural-log units"),
                  integer_param("block", 128, 1, 1 << 20, "query rows per tile, which share one list"),
                  tokens_param("sink", 4, 0, "first keys that every query keeps"),
-                 choice_param("score", {"pooled", "rows"},
-                              "weights from the mean query, or from every row's scores"),
+                 choice_param("score", {"pooled", "rows", "antidiagonal"},
+                              "weights from the mean query, from every row's scores, or of whole blocks from "
+                              "XAttention's scores"),
+                 tokens_param("window", 0, 0, "keys before the tile that every query keeps"),
                  integer_param("correction", 1, 0, 1, "1: keys left out count through block means")},
-      .head_params = {"score"},
+      .head_params = {"score", "window"},
       .plan_cpu = plan_stripes,
       .granularity = [](const Params& params,
                         const Geometry&) { return MassGranularity{.group_rows = params.integer("block")}; },
