@@ -270,20 +270,25 @@ def flexprefill(p, h, gamma=0.95, tau=0.1, min_budget=1024, max_budget=0, block=
 # ---- XAttention --------------------------------------------------------------------------------------------
 
 
-def xattention(p, h, tau=0.9, stride=16, block=128, rounding="exact"):
+def antidiagonal_softmax(p, h, stride, official=False):
+    """Where each cell of `stride` queries looks: its softmax over the key cells up to its own."""
     q, k = p.head(h)
-    n, cells = p.n, -(-p.n // stride)
-    pad = np.zeros((cells * stride - n, p.dim))
+    cells = -(-p.n // stride)
+    pad = np.zeros((cells * stride - p.n, p.dim))
     q, k = np.concatenate([q, pad]), np.concatenate([k, pad])
     z = np.zeros((cells, cells))
     for a in range(stride):
         z += q[stride - 1 - a::stride] @ k[a::stride].T
-    if rounding == "official":
+    if official:
         z = bf16(z)
-    w = softmax(np.where(np.tri(cells, dtype=bool), z * p.sigma / stride, -np.inf))
+    return softmax(np.where(np.tri(cells, dtype=bool), z * p.sigma / stride, -np.inf))
+
+
+def xattention(p, h, tau=0.9, stride=16, block=128, rounding="exact"):
+    w = antidiagonal_softmax(p, h, stride, rounding == "official")
     per = block // stride
     grid = []
-    for r in range(-(-n // block)):
+    for r in range(-(-p.n // block)):
         scores = np.array([w[r * per:(r + 1) * per, c * per:(c + 1) * per].sum() for c in range(r + 1)])
         if rounding == "official":
             scores = bf16(scores)
@@ -294,7 +299,7 @@ def xattention(p, h, tau=0.9, stride=16, block=128, rounding="exact"):
                 kept.add(int(c))
                 taken += scores[c]
         grid.append(kept)
-    return as_keys(grid, block, n)
+    return as_keys(grid, block, p.n)
 
 
 # ---- SpargeAttn --------------------------------------------------------------------------------------------
@@ -456,7 +461,7 @@ def block_oracle(p, h, mass=0.95, block=128, force_diagonal=1):
     return as_keys(grid, block, p.n)
 
 
-def stripes(p, h, theta=7, block=128, sink=4, score="pooled", correction=1):
+def stripes(p, h, theta=7, block=128, sink=4, score="pooled", window=0, correction=1):
     q, k = p.head(h)
     sets = []
     for start, end in tiles(p.n, block):
@@ -465,8 +470,13 @@ def stripes(p, h, theta=7, block=128, sink=4, score="pooled", correction=1):
         region = np.r_[0:min(sink, start), start:end]
         lse = np.log(np.exp(s[:, region]).sum(1))
         weight = s[:, :start] - lse[:, None]  # ln, by row
-        ln = np.log(np.exp(weight).mean(0)) if score == "rows" else weight.mean(0)
-        sets.append({int(j) for j in region} | {int(j) for j in np.flatnonzero(-ln <= theta)})
+        if score == "antidiagonal":
+            cells = antidiagonal_softmax(p, h, 16)[start // 16:-(-end // 16), :start // 16].mean(0)
+            ln = np.log(np.repeat(cells.reshape(-1, block // 16).sum(1), block))
+        else:
+            ln = np.log(np.exp(weight).mean(0)) if score == "rows" else weight.mean(0)
+        kept = np.r_[region, max(0, start - window):start, np.flatnonzero(-ln <= theta)]
+        sets.append({int(j) for j in kept})
     return sets, block
 
 

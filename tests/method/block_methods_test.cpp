@@ -64,7 +64,7 @@ bool contains(const SparsePlan& big, const SparsePlan& small) {
   return true;
 }
 
-/// Methods with blocks of 32, so that small problems have many.
+/// Methods with tiles of 32 rows, so that small problems have many.
 struct Case {
   std::string method;
   Settings settings;
@@ -92,6 +92,16 @@ const std::vector<Case>& cases() {
       {"block-oracle", {{"block", "32"}}, "mass", {"0", "0.3", "0.6", "0.9", "1"}},
       {"block-oracle", {{"block", "32"}, {"force_diagonal", "0"}}, "mass", {"0", "0.3", "0.6", "0.9", "1"}},
       {"stripe-oracle", {{"block", "16"}, {"step", "4"}}, "mass", {"0", "0.3", "0.6", "0.9", "1"}},
+      {"stripes", {{"block", "32"}}, "theta", {"-inf", "1", "2", "4", "inf"}},
+      {"stripes",
+       {{"block", "32"}, {"score", "rows"}, {"window", "20"}},
+       "theta",
+       {"-inf", "1", "2", "4", "inf"}},
+      {"stripes", {{"block", "32"}, {"score", "antidiagonal"}}, "theta", {"-inf", "1", "2", "4", "inf"}},
+      {"stripes",
+       {{"block", "32"}, {"score", "antidiagonal"}, {"window", "70"}, {"sink", "40"}},
+       "theta",
+       {"-inf", "1", "2", "4", "inf"}},
       {"sale", {}, "theta_h", {"inf", "0.5", "0.1", "0.01", "0"}},
   };
   return all;
