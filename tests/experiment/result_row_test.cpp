@@ -158,6 +158,7 @@ TEST_CASE("heads may have parameters of their own: format 1.1") {
   file.write(thresholds_text(made));
   CHECK(file.read().find("\"1.0\"") != std::string::npos);
   made.layers[0].params["score"] = {std::string("pooled"), std::string("rows")};
+  made.layers[0].params["window"] = {128., 0.};
   file.write(thresholds_text(made));
   CHECK(file.read().find("\"1.1\"") != std::string::npos);
   const Thresholds read = read_thresholds(file.path);
@@ -167,6 +168,8 @@ TEST_CASE("heads may have parameters of their own: format 1.1") {
   CHECK(request.of(0).choice("score") == "rows");
   CHECK(request.of(1).choice("score") == "pooled");
   CHECK(request.of(2).choice("score") == "pooled");
+  CHECK(request.of(0).integer("window") == 0);
+  CHECK(request.of(2).integer("window") == 128);
   CHECK(request.knobs == std::vector<double>{4, default_params(method).real("theta"), 3});
 
   made.layers[0].params = {{"block", {64., 128.}}};
