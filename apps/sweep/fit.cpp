@@ -7,10 +7,13 @@
 #include "anchor/base/error.hpp"
 #include "anchor/data/checksum.hpp"
 #include "anchor/experiment/bounded_error.hpp"
+#include "anchor/experiment/error_curve.hpp"
 #include "anchor/experiment/grid.hpp"
 #include "anchor/experiment/thresholds.hpp"
+#include "anchor/sweep/allocation.hpp"
 #include "cli/dump_stream.hpp"
 #include "cli/output.hpp"
+#include "sweep/error_front.hpp"
 #include "sweep/findings.hpp"
 #include "sweep/fit_set.hpp"
 #include "sweep/head_variant.hpp"
@@ -25,8 +28,9 @@ using cli::GroupSelection;
 /// curves, or with
 /// --worst on each of them; then --margin is added. With --choose it is fitted under several values of a
 /// parameter, and the cheapest of them becomes the head's. With --max-error a dump's own target may be higher
-/// than the common one. Unless --measure none, the plans are run at the end: what they do to rows and outputs
-/// is no mean that curves know.
+/// than the common one. With --allocate only the mean over a layer's heads, or all, meets the target, an
+/// output error: heads that are right cheaply make up for those that are not. Unless --measure none, the
+/// plans are run at the end: what they do to rows and outputs is no mean that curves know.
 class Fit {
  public:
   Fit(const Options& options, const Request& request)
@@ -56,12 +60,16 @@ class Fit {
   /// A KV group on its way: rows by head, set and checked dump, and the curves of its heads by dump.
   struct Group {
     std::vector<ResultRow> rows;
-    std::vector<std::size_t> variants;                        ///< of each row: the one that was chosen
-    std::vector<std::vector<std::vector<KnobCurve>>> curves;  ///< by variant, dump and head
-    std::vector<std::vector<std::vector<double>>> target;     ///< recall to reach, by the same
+    std::vector<std::size_t> variants;                         ///< of each row: the one that was chosen
+    std::vector<std::vector<std::vector<KnobCurve>>> curves;   ///< by variant, dump and head
+    std::vector<std::vector<std::vector<double>>> target;      ///< recall to reach, by the same
+    std::vector<std::vector<std::vector<ErrorCurve>>> errors;  ///< with --allocate, by the same
+    std::vector<ErrorFront> fronts;      ///< with --allocate, by head: made from `errors`
+    std::vector<HeadSetting> allocated;  ///< likewise: the chosen ones
     std::string error;
   };
 
+  bool allocates() const { return !options_.allocate.empty(); }
   void open(const std::string& path) {
     paths_.push_back(path);
     dumps_.emplace_back(new DumpReader(cli::open_dump(path, options_.dump)));
@@ -76,6 +84,9 @@ class Fit {
   bool finished(const Group& group) const;
   double fit(const FitSet& set, const Group& group, std::size_t variant, std::size_t head) const;
   void fill(Group& group) const;
+  void make_fronts(Group& group) const;
+  void allocate(std::vector<Group>& groups) const;
+  void fill_allocated(Group& group) const;
   void emit(const Group& group);
   void write_thresholds() const;
 
@@ -108,14 +119,17 @@ Fit::Group Fit::group_of(const GroupSelection& selection) const {
   content.push_back(options_.worst);
   content.push_back(std::bit_cast<std::uint64_t>(options_.max_error.value_or(0)));
   content.push_back(request_.head.measure);
-  if (!options_.choose.empty()) {
-    Checksum choose;
-    choose.add(std::as_bytes(std::span(options_.choose)));
-    content.push_back(choose.value());
+  std::vector<std::string> texts = options_.choose;
+  if (allocates()) texts.push_back(options_.allocate);
+  for (const std::string& text : texts) {
+    Checksum hash;
+    hash.add(std::as_bytes(std::span(text)));
+    content.push_back(hash.value());
   }
   Group group;
   group.curves.assign(variants_.size(), std::vector<std::vector<KnobCurve>>(dumps_.size()));
   group.target.assign(variants_.size(), std::vector<std::vector<double>>(dumps_.size()));
+  group.errors.resize(variants_.size(), std::vector<std::vector<ErrorCurve>>(fitted_dumps_));
   for (const int head : selection.heads) {
     for (const FitSet& set : sets_) {
       for (const std::size_t n : set.checked) {
@@ -149,6 +163,15 @@ void Fit::compute(const GroupSelection& selection, Engine& engine, const LoadedG
     const std::vector<int> heads = selection.locals();
     std::unique_ptr<DenseReference> dense;  // the variants'
     for (std::size_t v = 0; v < variants_.size(); ++v) {
+      if (allocates()) {
+        if (dump >= fitted_dumps_) continue;
+        if (!dense) dense = engine.dense_reference(*inputs);
+        const auto steps =
+            knob_curves(engine, *inputs, *run_.method, variants_[v].params, request_.head.grid, heads);
+        group.errors[v][dump] = error_curves(engine, *inputs, *run_.method, variants_[v].params, heads, steps,
+                                             *dense, request_.target.value);
+        continue;
+      }
       auto& curves = group.curves[v][dump];
       curves = knob_curves(engine, *inputs, *run_.method, variants_[v].params, request_.head.grid, heads);
       group.target[v][dump].assign(heads.size(), request_.target.value);
@@ -193,6 +216,7 @@ void Fit::measure(const GroupSelection& selection, Engine& engine, const LoadedG
         ResultRow& one = group.rows[h * rows_per_head + row];
         const auto density = one.density, recall = one.mass_recall;
         fill_measured(one, replays[h]);
+        if (allocates()) continue;
         one.density = density;  // the curves': sums of floats in another order may miss the target
         one.mass_recall = recall;
       }
@@ -268,6 +292,43 @@ void Fit::fill(Group& group) const {
   }
 }
 
+void Fit::make_fronts(Group& group) const {
+  for (std::size_t head = 0; head < group.errors[0][0].size(); ++head) {
+    std::vector<std::vector<const ErrorCurve*>> curves(variants_.size());
+    for (std::size_t v = 0; v < variants_.size(); ++v)
+      for (const std::size_t n : sets_[0].fitted) curves[v].push_back(&group.errors[v][n][head]);
+    group.fronts.push_back(error_front(variants_, curves, options_.worst));
+  }
+  group.errors = {};
+}
+
+/// The cheapest settings with which the mean error of the groups' heads is the target.
+void Fit::allocate(std::vector<Group>& groups) const {
+  std::vector<Curve> fronts;
+  for (const Group& group : groups)
+    for (const ErrorFront& head : group.fronts) fronts.push_back(head.front);
+  if (fronts.empty()) return;
+  const Allocation found = allocate_for_recall(fronts, 1 - request_.target.value);
+  std::size_t at = 0;
+  for (Group& group : groups) {
+    for (const ErrorFront& head : group.fronts) {
+      const double index = head.front.knob[found.point[at++]];
+      group.allocated.push_back(head.settings[static_cast<std::size_t>(index)]);
+    }
+    group.fronts.clear();
+    fill_allocated(group);
+  }
+}
+
+void Fit::fill_allocated(Group& group) const {
+  for (std::size_t n = 0; n < group.rows.size(); ++n) {
+    const HeadSetting& setting = group.allocated[n / sets_[0].checked.size()];
+    group.variants.push_back(setting.variant);
+    group.rows[n].value = setting.knob;
+    for (const auto& [name, choice] : variants_[setting.variant].choice) group.rows[n].params[name] = choice;
+  }
+}
+
 /// Prints a group's rows, head by head, and counts what they say.
 void Fit::emit(const Group& group) {
   const double target = request_.target.value;
@@ -304,7 +365,7 @@ void Fit::emit(const Group& group) {
         continue;
       }
       if (options_.leave_one_out) continue;  // its rows are not of the dumps that were fitted
-      below_ += (options_.worst ? least : mean.recall) < target;
+      below_ += !allocates() && (options_.worst ? least : mean.recall) < target;
       if (s == 0) fitted_.push_back(mean);
     }
   }
@@ -323,10 +384,15 @@ void Fit::fit_groups(std::size_t first, std::size_t count, bool measured) {
     emit(group);
     group = {};
   };
+  const auto all_finished = [&] {  // an allocation needs all groups, or none
+    for (std::size_t g = 0; g < count; ++g)
+      if (groups[g].rows.empty()) groups[g] = group_of(groups_[first + g]);
+    return std::all_of(groups.begin(), groups.end(), [&](const Group& group) { return finished(group); });
+  };
   const auto wanted = [&](std::size_t n) {
     Group& group = groups[n / dumps];
     if (group.rows.empty()) group = group_of(groups_[first + n / dumps]);
-    return !finished(group);
+    return allocates() ? !all_finished() : !finished(group);
   };
   stream_->run(fmt::format("fit{}: KV group", layer), items,
                {.wanted = wanted,
@@ -338,11 +404,15 @@ void Fit::fit_groups(std::size_t first, std::size_t count, bool measured) {
                     [&](std::size_t n) {
                       if (!last(n)) return;
                       Group& group = groups[n / dumps];
-                      if (!group.error.empty() || !group.curves[0][0].empty()) fill(group);
+                      if (allocates() && group.error.empty())
+                        make_fronts(group);
+                      else if (!group.error.empty() || !group.curves[0][0].empty())
+                        fill(group);
                       group.curves.clear();
                       if (!measured) show(group);
                     }});
   if (!measured) return;
+  if (allocates()) allocate(groups);
   stream_->run(
       fmt::format("measure{}: KV group", layer), items,
       {.wanted =
@@ -365,7 +435,8 @@ void Fit::fit_heads() {
   const bool measured = request_.head.measure;
   for (std::size_t first = 0; first < groups_.size();) {
     std::size_t end = first;
-    while (end < groups_.size() && (!measured || groups_[end].layer == groups_[first].layer)) ++end;
+    const bool together = !measured || options_.allocate == "model";
+    while (end < groups_.size() && (together || groups_[end].layer == groups_[first].layer)) ++end;
     fit_groups(first, end - first, measured);
     first = end;
   }
@@ -416,6 +487,12 @@ int Fit::run() {
   probe.reset();
   if (!options_.thresholds_out.empty() && failed_ == 0) write_thresholds();
   if (output_->markdown()) print_fits(options_, request_, sets_, paths_, tallies_);
+  if (allocates()) {
+    double error = 0, heads = 0;
+    for (const std::size_t n : sets_[0].fitted) error += tallies_[0][n].error, heads += tallies_[0][n].heads;
+    constexpr double between_runs = 1.05;  // what the power law may be off by
+    below_ = error > heads * request_.target.value * between_runs;
+  }
   return failed_ > 0 ? 3 : below_ > 0 ? 4 : 0;
 }
 

@@ -51,6 +51,24 @@ void print_one(const FitSet& set, const std::vector<std::string>& dumps, const s
   print_measured(set, dumps, tallies);
 }
 
+/// One line per dump: what allocated knobs cost, and what their plans do.
+void print_allocated(const FitSet& set, const std::vector<std::string>& dumps,
+                     const std::vector<Tally>& tallies) {
+  std::vector<Json> lines;
+  for (const std::size_t n : set.checked) {
+    const Tally& tally = tallies[n];
+    lines.push_back({{"role", set.fits(n) ? "fit" : "check"},
+                     {"density", tally.density / tally.heads},
+                     {"mass_recall", tally.recall / tally.heads},
+                     {"out_rel_l2", tally.error / tally.heads},
+                     {"worst out", fmt::format("{:.3f} ({})", tally.worst_error, tally.worst_error_head)},
+                     {"dump", short_name(dumps[n])}});
+  }
+  const std::vector<Column> columns{{"role"},          {"density", 4}, {"mass_recall", 4},
+                                    {"out_rel_l2", 4}, {"worst out"},  {"dump"}};
+  fmt::print("{}", markdown_table(lines, columns, 0));
+}
+
 /// A line per fit, a column per dump.
 template <class Cell>
 void print_matrix(const char* title, const std::vector<FitSet>& sets, const std::vector<std::string>& dumps,
@@ -124,6 +142,15 @@ void Tally::add(const Json& row, double target) {
 void print_fits(const Options& options, const Request& request, const std::vector<FitSet>& sets,
                 const std::vector<std::string>& dumps, const std::vector<std::vector<Tally>>& tallies) {
   const double target = request.target.value;
+  if (request.target.metric != "mass_recall") {
+    fmt::print("\n{} per head for a mean {} of {} over the heads of {}, fitted on {}:\n\n",
+               request.runs[0].method->knob, request.target.metric, format_number(target),
+               options.allocate == "layer" ? "each layer" : "the model",
+               options.worst ? "each dump" : "the mean of the dumps");
+    print_allocated(sets[0], dumps, tallies[0]);
+    std::fflush(stdout);
+    return;
+  }
   fmt::print("\n{} per head for mass_recall {}, fitted on {}{}:\n\n", request.runs[0].method->knob,
              format_number(target), options.worst ? "each dump" : "the mean of the dumps",
              options.margin == 0 ? "" : fmt::format(", plus {}", format_number(options.margin)));

@@ -14,8 +14,9 @@ struct HeadVariant {
   double cost = 0;   ///< counts as so much density when variants are compared
 };
 
-/// The variants that --choose NAME=A,B@COST asks for, or the run's parameters alone. Usage errors: a
-/// parameter that cannot differ from head to head, values that it does not take, a cost that is no number.
-std::vector<HeadVariant> head_variants(const std::string& choose, const cli::MethodRun& run);
+/// The variants that every --choose NAME=A,B@COST asks for, all combinations of several, or the run's
+/// parameters alone. Usage errors: a parameter that cannot differ from head to head, values that it does not
+/// take, a cost that is no number.
+std::vector<HeadVariant> head_variants(const std::vector<std::string>& choose, const cli::MethodRun& run);
 
 }  // namespace anchor::sweep

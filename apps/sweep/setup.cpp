@@ -18,13 +18,16 @@ Target parse_target(const Options& options) {
     const auto value =
         equals == std::string::npos ? std::nullopt : parse_number(options.target.substr(equals + 1));
     if (!value) fail_usage("--target {}: write METRIC=VALUE, such as mass_recall=0.95", options.target);
-    if (options.target.substr(0, equals) != "mass_recall") {
-      fail_usage("--target {}: curves know one metric, mass_recall", options.target);
-    }
+    target.metric = options.target.substr(0, equals);
     target.value = *value;
+    if (target.metric == "out_rel_l2" && !options.fit.empty() && !options.allocate.empty())
+      target.statistic = "mean over heads";
+    else if (target.metric != "mass_recall")
+      fail_usage("--target {}: curves know one metric, mass_recall (--fit --allocate takes out_rel_l2)",
+                 options.target);
   }
   if (!(target.value > 0 && target.value < 1)) {
-    fail_usage("target mass_recall={} must lie between 0 and 1 (all of it is what dense attention keeps)",
+    fail_usage("target {}={} must lie between 0 and 1 (what dense attention reaches)", target.metric,
                format_number(target.value));
   }
   return target;
@@ -110,7 +113,8 @@ anchor-sweep --fit prose.h5,code.h5 --check needles.h5 --step 4 --margin 1)");
       ->capture_default_str()
       ->type_name("WHICH");
   app.add_option("--allocate", options.allocate,
-                 "Let only the mean over each layer, or the model, reach the target, with least density")
+                 "Let only the mean over each layer, or the model, reach the target, with least density; "
+                 "with --fit: an output error, --target out_rel_l2=X")
       ->check(CLI::IsMember({"layer", "model"}))
       ->type_name("SCOPE");
   app.add_option("--floor", options.floor, "With --allocate: mass recall that every head must keep")
@@ -138,8 +142,10 @@ anchor-sweep --fit prose.h5,code.h5 --check needles.h5 --step 4 --margin 1)");
       ->type_name("X");
   app.add_option(
          "--choose", options.choose,
-         "With --fit: choose this parameter head by head, for least density; @X: as if it kept X more")
-      ->type_name("NAME=A,B@X");
+         "With --fit: choose this parameter head by head, for least density; @X: as if it kept X more; "
+         "repeatable")
+      ->type_name("NAME=A,B@X")
+      ->allow_extra_args(false);
   app.add_option(
          "--calibrate", options.calibrate,
          "SALE's published rule (arXiv 2505.24179): halve each head's theta_h from 0.008 on while the "
@@ -190,7 +196,15 @@ void check_flags(const Options& options, std::size_t runs) {
     fail_usage("{} and --fit: with --fit the dumps are those of --fit and --check", options.dump.path);
   if (!options.curves.empty() || options.row_curves > 0)
     fail_usage("--curves and --row-curves show the curves of one dump, not of --fit");
-  if (!options.allocate.empty()) fail_usage("--allocate looks at one dump, not at those of --fit");
+  if (!options.allocate.empty()) {
+    if (!options.target.starts_with("out_rel_l2="))
+      fail_usage("--fit --allocate allocates output error: it needs --target out_rel_l2=X");
+    if (several || options.max_error || options.margin != 0 || options.floor || options.budget ||
+        options.measure == "none")
+      fail_usage(
+          "--fit --allocate goes with --check, --choose and --worst, and runs its plans: no --max-error, "
+          "--margin, --floor, --budget, --matrix, --leave-one-out or --measure none");
+  }
   if (runs > 1) fail_usage("--fit fits one method with one set of parameters, not {}", runs);
   if (options.max_error && !options.worst)
     fail_usage("--max-error bounds the error on every fitted dump: it needs --worst");

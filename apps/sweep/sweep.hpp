@@ -28,7 +28,7 @@ struct Options {
   bool matrix = false, leave_one_out = false;
   double margin = 0;                ///< added to fitted knobs
   bool worst = false;               ///< fit every dump instead of their mean
-  std::string choose;               ///< a parameter to choose head by head
+  std::vector<std::string> choose;  ///< parameters to choose head by head
   std::optional<double> max_error;  ///< of a head's output on every fitted dump
   std::optional<double> calibrate;  ///< the output's L1 error per row: the published rule instead of a target
   std::vector<std::string> argv;

@@ -372,6 +372,33 @@ class Fits(ToolTest):
         self.assertLessEqual(max(errors(self.a) + errors(self.b)), bound * (1 + 1e-6))
         self.assertGreater(max(before), bound)
 
+    def test_an_allocation_of_error_meets_its_mean_with_fewer_pairs_than_a_bound_on_every_head(self):
+        self.arguments = ("--method", "stripes", "--block", 16)
+        limit, out = 0.2, self.path("t.json")
+        density = lambda found: np.mean([row["density"] for row in found.values()])
+        fitted = lambda found: [row for row in found.values() if row["role"] == "fit"]
+        found = {}
+        for scope in ("layer", "model"):
+            found[scope] = self.fitted("--target", f"out_rel_l2={limit}", "--allocate", scope, "--thresholds-out", out)
+            layers = {row["dump"]["layer"] for row in fitted(found[scope])}
+            for layer in layers if scope == "layer" else [None]:
+                errors = [r["out_rel_l2"] for r in fitted(found[scope]) if layer in (None, r["dump"]["layer"])]
+                self.assertLess(np.mean(errors), 1.05 * limit)
+                self.assertGreater(np.mean(errors), 0.8 * limit)
+        bounded = self.fitted("--worst", "--target-recall", 0.01, "--max-error", limit)
+        self.assertLess(density(found["layer"]), density(bounded))
+        self.assertLess(density(found["model"]), 1.02 * density(found["layer"]))
+        self.assertEqual(json.loads(Path(out).read_text())["target"]["metric"], "out_rel_l2")
+        for row in rows(run("anchor-recall", self.c, "--thresholds", out).stdout):
+            checked = found["model"][row["dump"]["layer"], row["dump"]["head"], "c"]
+            self.assertAlmostEqual(row["out_rel_l2"], checked["out_rel_l2"], delta=1e-5)
+            self.assertAlmostEqual(row["density"], checked["density"], delta=1e-9)
+
+        both = self.fitted("--target", f"out_rel_l2={limit}", "--allocate", "model", "--choose", "score=pooled,rows",
+                           "--choose", "window=0,16@0.01")
+        self.assertLess(density(both), 1.02 * density(found["model"]))
+        self.assertEqual({(r["params"]["score"], r["params"]["window"]) for r in both.values()} - {("pooled", 0), ("pooled", 16), ("rows", 0), ("rows", 16)}, set())
+
     def matrix(self, *arguments):
         result = run("anchor-sweep", "--fit", f"{self.a},{self.b}", "--check", self.c, *self.arguments, *arguments)
         self.assertIn(result.returncode, (0, 4), result.stderr)
@@ -474,7 +501,10 @@ class BadInput(ToolTest):
             (("--fit", path, "--max-error", 0.1), "--worst"),
             (("--fit", path, "--leave-one-out"), "two dumps"),
             (("--fit", f"{path},{path}", "--leave-one-out", "--matrix"), "choose one"),
-            (("--fit", path, "--allocate", "model"), "--allocate"),
+            (("--fit", path, "--allocate", "model"), "out_rel_l2"),
+            (("--fit", path, "--target", "out_rel_l2=0.1"), "mass_recall"),
+            (("--fit", path, "--target", "out_rel_l2=0.1", "--allocate", "model", "--margin", 1), "--margin"),
+            (("--fit", path, "--method", "stripes", "--choose", "score=rows", "--choose", "score=pooled"), "twice"),
             ((path, "--floor", 0.5), "--allocate"),
             ((path, "--allocate", "head"), "--allocate"),
             ((path, "--method", "streaming", "--grid", "64", "--allocate", "model"), "exact curves"),
