@@ -77,6 +77,7 @@ def main():
     parser.add_argument("--methods", default=",".join(METHODS))
     parser.add_argument("--equal", action="store_true", help="also every method at the thresholds' density")
     args = parser.parse_args()
+    args.bin = args.bin.resolve()
     _, dense = run(args)
     print(f"| method | density | perplexity | increase |\n|---|---|---|---|\n| dense | 1 | {dense:.3f} | |")
 
