@@ -1,13 +1,14 @@
 #!/usr/bin/env bash
 # stripes on SmolLM2-135M, one step after the other; the table of lib/anchor/method/README.md comes from them:
-#     configs/stripes/run.sh STEP [FOLDER]        FOLDER (build/stripes) takes 4 GB of texts and dumps
+#     configs/stripes/run.sh STEP [FOLDER]        FOLDER (build/stripes): texts and dumps, 4 GB, with time 10 GB
 #   dumps       the texts, and their dumps of 8,192 tokens
 #   fit         smollm2-135m.json anew: what every head needs on the three fitted texts
 #   density     density, recall and worst head on the test texts, beside the best that blocks can do
 #   error       output error beside XAttention's where each of its heads keeps 95 %
 #   perplexity  with the method in every layer, and every other method at its defaults and at equal density
 #   frontier    the README's figure (minutes on two cores)
-#   time        every method at equal output error 0.05, planning included (needs a GPU)
+#   time        every method at equal output error 0.05, planning included: real heads, 8k to 128k, and synthetic ones of
+#               d 128 (needs a GPU)
 # ANCHOR_DEVICE (auto) chooses the device, ANCHOR_MODEL the model that ./dev demo downloads.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
@@ -46,15 +47,29 @@ case $step in
     $bin/anchor-recall "$folder/test-prose.h5" --method anchor,stripes,xattention,flashprefill,sale,block-oracle,stripe-oracle \
       --step 1 --device "$device" --measure none --pareto data/smollm2_frontier.svg --format md ;;
   time)
-    cat "$folder"/test-*.txt >"$folder/long.txt"
-    $bin/anchor-dump model --model "$model" --device cuda --text "$folder/long.txt" --tokens 32k --rope-scaling dynamic:4 \
-      --layers 4,12,20 --out "$folder/long.h5"
-    for data in "--dump $folder/test-prose.h5 --layers 4,12" "--dump $folder/long.h5" \
-        "--data synthetic:mixed --seq 32k,128k --q-heads 32 --kv-heads 8 --dim 128"; do
-      $bin/anchor-bench $data --device cuda --method stripes,$others --step 1 "${budgets[@]}" --match out_rel_l2=0.05 --format md
-      case $data in --dump*)
-        $bin/anchor-bench $data --device cuda --thresholds $thresholds --match out_rel_l2=0.05 --baseline none --format md ;;
-      esac
+    matched() {  # ROWS FLAGS
+      $bin/anchor-bench --device cuda --match out_rel_l2=0.05 --time-limit 0.4 --format md --out "$1.jsonl" "${@:2}"
+    }
+    allocated() {  # DUMP-TO-FIT DUMP-TO-TIME FLAGS: every head's settings from one text, timed on the other
+      $bin/anchor-sweep --fit "$1" --check "$2" --method stripes --target out_rel_l2=0.05 --allocate layer \
+        --device cuda --thresholds-out "${2%.h5}.json" --format md "${@:3}" | tail -5
+      matched "${2%.h5}" --dump "$2" --thresholds "${2%.h5}.json" --baseline none
+      matched "${2%.h5}-others" --dump "$2" --method stripes,$others --step 1 "${budgets[@]}"
+    }
+    real=(--choose score=pooled,rows@0.7,antidiagonal@0.03 --choose window=0,128,1k)
+    for scaled in 8k "32k dynamic:4" "128k yarn:16"; do
+      read -r tokens scaling <<<"$scaled"
+      for text in fit-long test-long; do
+        $bin/anchor-dump model --model "$model" --device cuda --text "$folder/$text.txt" --tokens "$tokens" \
+          ${scaling:+--rope-scaling "$scaling"} --layers 4,12,20 --out "$folder/$text-$tokens.h5"
+      done
+      allocated "$folder/fit-long-$tokens.h5" "$folder/test-long-$tokens.h5" "${real[@]}"
+    done
+    for tokens in 32k 128k; do
+      for seed in 1 2; do
+        $bin/anchor-dump synthetic --seq $tokens --dim 128 --seed $seed --out "$folder/synthetic-$seed-$tokens.h5"
+      done
+      allocated "$folder/synthetic-2-$tokens.h5" "$folder/synthetic-1-$tokens.h5" --choose window=0,128,256
     done ;;
   *) echo "run.sh: no step $step" >&2; exit 2 ;;
 esac

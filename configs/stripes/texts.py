@@ -5,7 +5,8 @@
 fit-prose: Wikipedia articles, test-prose: newspaper articles (both from the test data of gensim 4.3.3). fit-code: numpy's
 sources, test-code: pandas' (the versions of ./dev setup). fit-needles, test-needles: 160 facts between the sentences of
 that half's prose, then questions about them with their answers. test-licence: two licences, a kind that nothing was
-fitted on. Each is a little over 8,192 tokens of SmolLM2.
+fitted on. Each is a little over 8,192 tokens of SmolLM2. fit-long, test-long: more of the same prose and sources in turns,
+600,000 characters, over 128k tokens.
 """
 
 import bz2
@@ -61,6 +62,14 @@ def needles(text, seed):
     return "\n".join(lines) + "\n"
 
 
+def alternate(prose, package, files):
+    """600,000 characters: 20,000 of prose and of the package's sources in turns, prose again from its start when it ends."""
+    code = "".join((pathlib.Path(package.__file__).parent / name).read_text() for name in files)
+    size = 20000
+    part = lambda text, n: (text[n * size % len(text):] + text)[:size]
+    return "".join(part(prose, n) + part(code, n) for n in range(15))
+
+
 def main(folder):
     wiki, news = prose()
     source = lambda package, name: (pathlib.Path(package.__file__).parent / name).read_text()
@@ -69,7 +78,9 @@ def main(folder):
              "fit-code": source(numpy, "lib/_function_base_impl.py")[:60000],
              "test-code": source(pandas, "core/frame.py")[30000:90000],
              "fit-needles": needles(wiki, 1), "test-needles": needles(news, 2),
-             "test-licence": licence("GPL-3") + licence("Apache-2.0")}
+             "test-licence": licence("GPL-3") + licence("Apache-2.0"),
+             "fit-long": alternate(wiki[60000:], numpy, ["ma/core.py", "linalg/_linalg.py"]),
+             "test-long": alternate(news[60000:], pandas, ["core/generic.py", "core/series.py"])}
     out = pathlib.Path(folder)
     out.mkdir(parents=True, exist_ok=True)
     for name, text in texts.items():
