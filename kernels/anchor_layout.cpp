@@ -49,6 +49,8 @@ AnchorLayout::AnchorLayout(const AnchorParams& params, void* workspace) {
   const Shape& shape = params.shape;
   const AnchorGroups groups(params);
   stripes = groups.stripes;
+  for (int n = 0; n < HeadSet::most / 64; ++n)
+    unpooled.words[n] = params.row_scored.words[n] | params.antidiagonal.words[n];
   while (slots < params.step) slots *= 2;
   units_per_tile = 64 / slots;
   heads_per_kv = shape.q_heads / shape.kv_heads;
@@ -101,6 +103,12 @@ AnchorLayout::AnchorLayout(const AnchorParams& params, void* workspace) {
       take(params.critical
                ? 0
                : static_cast<std::size_t>(kv_heads_at_once * units * segments) * 2 * sizeof(std::int32_t)));
+  if (const int heads = count(params.antidiagonal, 0, shape.q_heads)) {
+    cells = XAttentionCells(shape, params.block, antidiagonal_stride, params.antidiagonal);
+    cell_heads = static_cast<int>(
+        std::clamp<std::size_t>(at_once / cells.lse_bytes(), 1, static_cast<std::size_t>(heads)));
+    cells.lse = static_cast<float*>(take(static_cast<std::size_t>(cell_heads) * cells.lse_bytes()));
+  }
 }
 
 }  // namespace anchor::kernels

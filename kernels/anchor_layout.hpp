@@ -5,20 +5,12 @@
 
 #include "anchor/kernels/mass.hpp"
 #include "anchor/kernels/params.hpp"
+#include "head_set.hpp"
+#include "planners/xattention.hpp"
 #include "schedule.hpp"
-
-#ifdef __CUDACC__
-#define ANCHOR_HOST_DEVICE __host__ __device__
-#else
-#define ANCHOR_HOST_DEVICE
-#endif
 
 // Where the groups of AnchorAttention and of stripes begin and end, and how the planner lays out its scratch.
 namespace anchor::kernels {
-
-ANCHOR_HOST_DEVICE inline bool contains(const HeadSet& heads, int head) {
-  return heads.words[head / 64] >> head % 64 & 1;
-}
 
 /// The windows of every group; g counts the groups of this chunk of queries from 0.
 struct AnchorGroups {
@@ -99,6 +91,7 @@ struct AnchorGroups {
 
 constexpr int max_segments = 1024;
 constexpr int most_sinks = 128;
+constexpr int antidiagonal_stride = 16;
 constexpr int anchor_parts = 8;  ///< of a pooled block's mean row anchor, which is their sum
 
 /// Pooled queries lie as rows of 64-row matrix operands. A unit is the pooled queries of one (head, group),
@@ -109,6 +102,7 @@ struct AnchorLayout {
   int slots = 1, units_per_tile = 64;
   int heads_per_kv = 1;
   bool stripes = false;      ///< row anchors are lse
+  HeadSet unpooled;          ///< heads whose keys are not selected by pooled queries
   std::int64_t units = 0;    ///< of one KV head
   std::int64_t tiles = 0;    ///< of 64 rows, of one KV head; even, because two warpgroups work side by side
   std::int64_t words = 0;    ///< of 32 keys, in one bitmap row
@@ -127,6 +121,8 @@ struct AnchorLayout {
   std::int32_t* sinks = nullptr;    ///< [most_sinks]: 0, 1, 2, ...; stripes only
   MeanKeys means;                   ///< block = 0 without mean correction
   std::int32_t* segment_counts = nullptr;  ///< [plan rows of kv_heads_at_once, segments, 2], likewise
+  XAttentionCells cells{};                 ///< of antidiagonal heads
+  int cell_heads = 0;                      ///< of them at once
 };
 
 /// The attention plan over the groups' blocks alone: what the row anchors are taken from.

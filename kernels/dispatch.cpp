@@ -113,12 +113,6 @@ bool too_far(const Shape& s, std::int64_t stride_kv_token) {
   return s.kv_len * stride_kv_token * 2 > UINT32_MAX;
 }
 
-bool scores_rows(const AnchorParams& p) {
-  bool any = false;
-  for (const std::uint64_t word : p.row_scored.words) any |= word != 0;
-  return any;
-}
-
 constexpr const char* keys_too_far = "the keys of one head must lie within 4 GiB";
 constexpr const char* not_aligned = "rows must be 16-byte aligned";
 constexpr const char* no_kernel = "no kernel for this element type and head dimension on this device";
@@ -245,10 +239,12 @@ const char* unsupported(const AnchorParams& p, const DeviceInfo& device, Path pa
     if (p.sink > most_sinks) return "more than 128 keys that every row sees";
     if (!find(anchor_forward_kernels, s, device, path)) return "no portable kernel plans stripes";
   }
-  if (scores_rows(p)) {
-    if (s.q_heads > HeadSet::most) return "more than 256 heads";
-    if (p.sink < 0 || p.critical) return "only stripes, as lists, score every row";
-  }
+  if (s.q_heads > HeadSet::most) return "more than 256 heads";
+  const bool by_rows = count(p.row_scored, 0, s.q_heads) > 0,
+             by_blocks = count(p.antidiagonal, 0, s.q_heads) > 0;
+  if ((by_rows || by_blocks || p.windows) && (p.sink < 0 || p.critical))
+    return "only stripes, as lists, score rows or blocks or keep windows";
+  if (by_blocks && (s.q_start > 0 || s.q_len != s.kv_len)) return "antidiagonals need a whole prefill";
   if (s.q_start % (std::int64_t{p.block} * p.step))
     return "a chunk of queries must start at a multiple of the group";
   if (!aligned(p.q, p.stride_q_head, p.stride_q_token) || !aligned(p.k, p.stride_kv_head, p.stride_kv_token))

@@ -8,8 +8,12 @@ namespace {
 
 constexpr int kScanThreads = 1024;
 
+/// The plan rows of KV heads [kv_begin, kv_end).
 struct Chunk {
-  std::int64_t first_row, rows;  // plan rows
+  Chunk(const AnchorLayout& layout, const AnchorGroups& groups, int kv_begin, int kv_end)
+      : first_row(kv_begin * layout.heads_per_kv * groups.count),
+        rows((kv_end - kv_begin) * layout.heads_per_kv * groups.count) {}
+  std::int64_t first_row, rows;
 };
 
 /// Prefix sums of counts[rows] into offsets[1 ...], after offsets[0]. One block.
@@ -55,7 +59,7 @@ __global__ void __launch_bounds__(256)
   const int segment = static_cast<int>(blockIdx.y * 8 + threadIdx.x / 32), lane = threadIdx.x % 32;
   const std::int64_t begin = std::int64_t{segment} * layout.segment_keys;
   const std::int64_t end = min(begin + layout.segment_keys, groups.candidate_end(g));
-  if (!contains(p.row_scored, static_cast<int>(row / groups.count)) || begin >= end) return;
+  if (!contains(layout.unpooled, static_cast<int>(row / groups.count)) || begin >= end) return;
   const std::uint32_t* bits = layout.bitmap + local * layout.words;
   int count = 0;
   for (std::int64_t first = begin + lane * 32; first < end; first += 32 * 32)
@@ -64,6 +68,33 @@ __global__ void __launch_bounds__(256)
   if (lane > 0) return;
   layout.segment_counts[(local * layout.segments + segment) * 2] = count;
   if (count) atomicAdd(layout.counts + row, count);
+}
+
+/// A warp adds the window of one plan row to its bits and counts.
+__global__ void __launch_bounds__(256)
+    window_kernel(AnchorParams p, AnchorGroups groups, AnchorLayout layout, Chunk chunk) {
+  begin_kernel();
+  const std::int64_t local = blockIdx.x * std::int64_t{8} + threadIdx.x / 32, row = chunk.first_row + local;
+  if (local >= chunk.rows) return;
+  const int lane = threadIdx.x % 32;
+  const std::int64_t end = groups.candidate_end(row % groups.count), keys = layout.segment_keys;
+  std::uint32_t* const bits = layout.bitmap + local * layout.words;
+  int total = 0;
+  for (std::int64_t begin = max(groups.initial, end - p.windows[row / groups.count]); begin < end;) {
+    const std::int64_t segment = begin / keys, stop = min(end, (segment + 1) * keys);
+    int added = 0;
+    for (std::int64_t first = begin / 32 * 32 + lane * 32; first < stop; first += 32 * 32) {
+      const std::uint32_t old = bits[first / 32];
+      const std::uint32_t missing = bits_before(first, stop) & ~bits_before(first, begin) & ~old;
+      bits[first / 32] = old | missing;
+      added += __popc(missing);
+    }
+    added = __reduce_add_sync(~0u, added);
+    if (lane == 0) layout.segment_counts[(local * layout.segments + segment) * 2] += added;
+    total += added;
+    begin = stop;
+  }
+  if (lane == 0 && total) layout.counts[row] += total;
 }
 
 /// Writes the keys of [begin, end) whose bit is set, in order, and, if wanted, how many of each 128 keys are
@@ -143,19 +174,27 @@ __global__ void __launch_bounds__(kScheduleThreads)
 
 void run_count(const AnchorParams& params, const AnchorLayout& layout, int kv_begin, int kv_end,
                CUstream_st* stream) {
+  if (count(layout.unpooled, kv_begin * layout.heads_per_kv, kv_end * layout.heads_per_kv) == 0) return;
   const AnchorGroups groups(params);
-  const std::int64_t per_kv = layout.heads_per_kv * groups.count;
-  const Chunk chunk{kv_begin * per_kv, (kv_end - kv_begin) * per_kv};
+  const Chunk chunk(layout, groups, kv_begin, kv_end);
   const dim3 grid(static_cast<unsigned>(chunk.rows), static_cast<unsigned>((layout.segments + 7) / 8));
   count_kernel<<<grid, 256, 0, stream>>>(params, groups, layout, chunk);
   check_launch("count_kernel");
 }
 
+void run_windows(const AnchorParams& params, const AnchorLayout& layout, int kv_begin, int kv_end,
+                 CUstream_st* stream) {
+  if (!params.windows) return;
+  const AnchorGroups groups(params);
+  const Chunk chunk(layout, groups, kv_begin, kv_end);
+  launch("window_kernel", window_kernel, static_cast<unsigned>((chunk.rows + 7) / 8), 256, 0, stream, params,
+         groups, layout, chunk);
+}
+
 void run_compact(const AnchorParams& params, const AnchorLayout& layout, int kv_begin, int kv_end,
                  const Schedule* stripes, CUstream_st* stream) {
   const AnchorGroups groups(params);
-  const std::int64_t per_kv = layout.heads_per_kv * groups.count;
-  const Chunk chunk{kv_begin * per_kv, (kv_end - kv_begin) * per_kv};
+  const Chunk chunk(layout, groups, kv_begin, kv_end);
   launch("scan_kernel", scan_kernel, 1, kScanThreads, 0, stream, params, groups, layout, chunk);
   // 4096 keys are 128 words: one load of each lane.
   const int segments = std::max(1, 4096 / layout.segment_keys);

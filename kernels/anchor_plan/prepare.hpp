@@ -22,9 +22,17 @@ void run_pool(const AnchorParams& params, const AnchorLayout& layout, CUstream_s
 /// Clears the bitmaps and counts of `kv_heads` KV heads, where several warps join their bits.
 void clear_bitmaps(const AnchorLayout& layout, int kv_heads, CUstream_st* stream);
 
-/// Counts the bits of those query heads of KV heads [kv_begin, kv_end) whose rows are scored.
+/// Sets the bits of those query heads of KV heads [kv_begin, kv_end) that keep blocks by XAttention's score.
+void run_antidiagonal(const AnchorParams& params, const AnchorLayout& layout, int kv_begin, int kv_end,
+                      CUstream_st* stream);
+
+/// Counts the bits of those query heads of KV heads [kv_begin, kv_end) that pooled queries do not select for.
 void run_count(const AnchorParams& params, const AnchorLayout& layout, int kv_begin, int kv_end,
                CUstream_st* stream);
+
+/// Adds the windows of KV heads [kv_begin, kv_end) to bitmaps that are counted.
+void run_windows(const AnchorParams& params, const AnchorLayout& layout, int kv_begin, int kv_end,
+                 CUstream_st* stream);
 
 /// Turns the bitmaps of KV heads [kv_begin, kv_end) into the lists of their plan rows. Chunks run in order: a
 /// chunk's lists follow the one before. With the last one comes the schedule over all lists, if wanted.

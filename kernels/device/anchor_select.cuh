@@ -46,7 +46,7 @@ class AnchorSelect {
           tile * layout.units_per_tile + (slots <= 16 ? warp * (16 / slots) + place : warp * 16 / slots);
       const std::int64_t g = unit / layout.heads_per_kv;
       const int head = static_cast<int>(unit % layout.heads_per_kv);
-      exists_[h] = unit < layout.units && !contains(p.row_scored, kv * layout.heads_per_kv + head);
+      exists_[h] = unit < layout.units && !contains(layout.unpooled, kv * layout.heads_per_kv + head);
       const float* parts =
           layout.mean_anchor + ((kv * layout.tiles + tile) * 64 + warp * 16 + quad + 8 * h) * anchor_parts;
       anchor_[h] = 0;

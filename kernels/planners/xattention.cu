@@ -1,7 +1,7 @@
 #include "check.hpp"
 #include "planners/cut.cuh"
 #include "planners/grid.cuh"
-#include "planners/xattention.hpp"
+#include "planners/xattention.cuh"
 #include "sm80/tiles.cuh"
 
 // XAttention (rule: lib/anchor/method/xattention.cpp): a product of cells of `stride` tokens, 1/stride of a
@@ -14,16 +14,17 @@ using namespace sm80;
 constexpr int kTile = 128, kDepth = 64, kStages = 3, kThreads = 256;
 constexpr int kTileBytes = kTile * kDepth * 2, kStageBytes = 2 * kTileBytes;
 
-/// Row cells [128 y, ...) against column cells [128 x, ...) of head first_head + z. `octets` n tiles of 8
+/// Row cells [128 y, ...) against column cells [128 x, ...) of head z of the chunk. `octets` n tiles of 8
 /// columns make a block. A warp computes 32 x 64.
 template <Element element, int octets>
-__global__ void __launch_bounds__(kThreads, 2) cells_kernel(PlannerInputs in, XAttentionCells cells) {
+__global__ void __launch_bounds__(kThreads, 2)
+    cells_kernel(PlannerInputs in, const __grid_constant__ XAttentionCells cells) {
   extern __shared__ __align__(1024) unsigned char shared[];
   const int first_row = blockIdx.y * kTile, first_column = blockIdx.x * kTile;
   if (first_column > first_row + kTile - 1) return;
   const int lane = threadIdx.x % 32, warp = threadIdx.x / 32, warp_row = warp / 2 * 32,
             warp_column = warp % 2 * 64;
-  const int head = cells.first_head + blockIdx.z, kv_head = head / (in.shape.q_heads / in.shape.kv_heads);
+  const int head = cells.head(blockIdx.z), kv_head = head / (in.shape.q_heads / in.shape.kv_heads);
   const int dim = in.shape.head_dim, tokens = static_cast<int>(in.shape.kv_len), stride = cells.stride;
   const char* const q = static_cast<const char*>(in.q) + head * in.stride_q_head * 2;
   const char* const k = static_cast<const char*>(in.k) + kv_head * in.stride_kv_head * 2;
@@ -117,7 +118,7 @@ bool is_hopper() {
 }
 
 template <Element element>
-void run_cells(const PlannerInputs& in, const XAttentionCells& cells, int heads, CUstream_st* stream) {
+void run(const PlannerInputs& in, const XAttentionCells& cells, int heads, CUstream_st* stream) {
   if (is_hopper()) return sm90::xattention_cells<element>(in, cells, heads, stream);
   const auto kernel = cells.per_block == 8    ? cells_kernel<element, 1>
                       : cells.per_block == 16 ? cells_kernel<element, 2>
@@ -135,34 +136,19 @@ constexpr int kWarps = 8;
 /// A warp's tile: shares of its cell rows per block, then blocks 0 and r, and others while the mass before
 /// them is below tau of the whole.
 __global__ void __launch_bounds__(kWarps * 32)
-    select_kernel(BlockGrid grid, XAttentionCells cells, int heads, const double* tau, float* scores,
-                  std::uint32_t* bits) {
+    select_kernel(BlockGrid grid, const __grid_constant__ XAttentionCells cells, int heads, const double* tau,
+                  float* scores, std::uint32_t* bits) {
   __shared__ float row_lse[kWarps][32];
   const std::int64_t row = blockIdx.x * std::int64_t{kWarps} + threadIdx.x / 32;
   if (row >= static_cast<std::int64_t>(heads) * grid.tiles) return;
   const int tile = static_cast<int>(row % grid.tiles), local = static_cast<int>(row / grid.tiles);
-  const int lane = threadIdx.x % 32, causal = tile + 1, first = tile * cells.per_block;
-  const int rows = min(cells.per_block, cells.count - first);
-  const float* lse = cells.lse + (static_cast<std::int64_t>(local) * cells.count + first) * cells.blocks;
-  for (int x = 0; x < rows; ++x) {
-    const float* of_row = lse + static_cast<std::int64_t>(x) * cells.blocks;
-    float top = -INFINITY, sum = 0;
-    for (int c = lane; c < causal; c += 32) top = fmaxf(top, of_row[c]);
-    for (int step = 16; step > 0; step /= 2) top = fmaxf(top, __shfl_xor_sync(~0u, top, step));
-    for (int c = lane; c < causal; c += 32) sum += exp2f(of_row[c] - top);
-    for (int step = 16; step > 0; step /= 2) sum += __shfl_xor_sync(~0u, sum, step);
-    if (lane == 0) row_lse[threadIdx.x / 32][x] = top + log2f(sum);
-  }
-  __syncwarp();
+  const int lane = threadIdx.x % 32, causal = tile + 1;
   float* const score = scores + row * grid.blocks;
   double total = 0;
-  for (int c = lane; c < causal; c += 32) {
-    float sum = 0;
-    for (int x = 0; x < rows; ++x)
-      sum += exp2f(lse[static_cast<std::int64_t>(x) * cells.blocks + c] - row_lse[threadIdx.x / 32][x]);
-    score[c] = sum;
-    total += static_cast<double>(sum);
-  }
+  block_masses(cells, local, tile, row_lse[threadIdx.x / 32], [&](int c, float mass) {
+    score[c] = mass;
+    total += static_cast<double>(mass);
+  });
   total = Team<32>::sum<double>(total, nullptr);
   __syncwarp();
   const auto at = [&](std::int64_t n, float& value) {
@@ -170,7 +156,7 @@ __global__ void __launch_bounds__(kWarps * 32)
     value = score[n];
     return true;
   };
-  const int head = cells.first_head + local;
+  const int head = cells.head(local);
   const double forced = static_cast<double>(score[0]) + (tile > 0 ? static_cast<double>(score[tile]) : 0);
   const Cut cut = find_cut<Budget::before, Team<32>>(causal, tau[head] * total - forced, nullptr, at);
   std::uint32_t* to = bits + (static_cast<std::int64_t>(head) * grid.tiles + tile) * grid.words;
@@ -188,25 +174,29 @@ __global__ void __launch_bounds__(kWarps * 32)
 struct Layout {
   Layout(const PlannerInputs& in, const XAttentionParams& p, void* workspace)
       : grid(in.shape.q_heads, in.shape.kv_len, p.block, p.block), carver(workspace) {
-    cells.stride = p.stride;
-    cells.per_block = p.block / p.stride;
-    cells.count = static_cast<int>((in.shape.kv_len + p.stride - 1) / p.stride);
-    cells.blocks = grid.blocks;
-    cells.scale = in.shape.softmax_scale / static_cast<float>(p.stride);
-    together = heads_at_once(in.shape, static_cast<std::int64_t>(cells.count) * grid.blocks * 4);
+    HeadSet all;
+    for (int head = 0; head < in.shape.q_heads; ++head) all.add(head);
+    cells = XAttentionCells(in.shape, p.block, p.stride, all);
+    together = heads_at_once(in.shape, static_cast<std::int64_t>(cells.lse_bytes()));
     cells.lse = carver.take<float>(static_cast<std::int64_t>(together) * cells.count * grid.blocks);
     scores = carver.take<float>(static_cast<std::int64_t>(together) * grid.tiles * grid.blocks);
   }
   BlockGrid grid;
   Carver carver;
-  XAttentionCells cells{};
+  XAttentionCells cells;
   int together = 1;
   float* scores;
 };
 
 }  // namespace
 
-const char* unsupported(const PlannerInputs&, const XAttentionParams& params) {
+void run_cells(const PlannerInputs& in, const XAttentionCells& cells, int heads, CUstream_st* stream) {
+  in.shape.element == Element::bf16 ? run<Element::bf16>(in, cells, heads, stream)
+                                    : run<Element::f16>(in, cells, heads, stream);
+}
+
+const char* unsupported(const PlannerInputs& inputs, const XAttentionParams& params) {
+  if (inputs.shape.q_heads > HeadSet::most) return "more than 256 heads";
   const int cells = params.block / params.stride;
   if (params.block % params.stride || (cells != 8 && cells != 16 && cells != 32))
     return "block / stride must be 8, 16 or 32";
@@ -224,10 +214,7 @@ void xattention_select(const PlannerInputs& in, const XAttentionParams& p, std::
   for (int head = 0; head < in.shape.q_heads; head += layout.together) {
     const int heads = min(layout.together, in.shape.q_heads - head);
     cells.first_head = head;
-    if (in.shape.element == Element::bf16)
-      run_cells<Element::bf16>(in, cells, heads, stream.handle());
-    else
-      run_cells<Element::f16>(in, cells, heads, stream.handle());
+    run_cells(in, cells, heads, stream.handle());
     const std::int64_t rows = static_cast<std::int64_t>(heads) * layout.grid.tiles;
     select_kernel<<<blocks_for(rows, kWarps), kWarps * 32, 0, stream.handle()>>>(layout.grid, cells, heads,
                                                                                  p.knob, layout.scores, bits);

@@ -239,8 +239,13 @@ void select_columns(const AnchorParams& params, const AnchorLayout& layout, cons
   for (int kv = 0; kv < kv_heads; kv += layout.kv_heads_at_once) {
     const int end = std::min(kv + layout.kv_heads_at_once, kv_heads);
     clear_bitmaps(layout, end - kv, stream);
-    run_identify<element, head_dim, false>(params, layout, kv, end, stream);
+    const int heads = (end - kv) * layout.heads_per_kv;
+    if (count(layout.unpooled, kv * layout.heads_per_kv, end * layout.heads_per_kv) < heads)
+      run_identify<element, head_dim, false>(params, layout, kv, end, stream);
     run_row_scores<element, head_dim>(params, layout, lse, kv, end, stream);
+    run_antidiagonal(params, layout, kv, end, stream);
+    run_count(params, layout, kv, end, stream);
+    run_windows(params, layout, kv, end, stream);
     run_compact(params, layout, kv, end, beside && end == kv_heads ? stripes : nullptr, stream);
   }
   if (stripes && !beside)

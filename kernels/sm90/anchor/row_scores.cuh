@@ -5,7 +5,6 @@
 #include <algorithm>
 
 #include "anchor_layout.hpp"
-#include "anchor_plan/prepare.hpp"
 #include "check.hpp"
 #include "sm90/mass/stream.cuh"
 
@@ -19,9 +18,9 @@ constexpr int score_rows = 128;  ///< of a group
 /// groups.
 struct RowScoreRange {
   RowScoreRange(const AnchorParams& p, const AnchorLayout& layout, int kv_begin, int kv_end, int keys)
-      : first_head(kv_begin * layout.heads_per_kv), keys(keys) {
-    for (int head = first_head; head < kv_end * layout.heads_per_kv; ++head)
-      heads += contains(p.row_scored, head);
+      : first_head(kv_begin * layout.heads_per_kv),
+        keys(keys),
+        heads(count(p.row_scored, first_head, kv_end * layout.heads_per_kv)) {
     if (heads == 0) return;
     key_tiles = static_cast<int>((p.shape.kv_len + keys - 1) / keys);
     constexpr int wanted_ctas = 2048;
@@ -33,7 +32,7 @@ struct RowScoreRange {
   unsigned ctas() const { return static_cast<unsigned>(heads * key_tiles * spans); }
 
   int first_head, keys;
-  int heads = 0, key_tiles = 0, spans = 0, groups = 0;
+  int heads, key_tiles = 0, spans = 0, groups = 0;
 };
 
 /// What a CTA does.
@@ -46,9 +45,7 @@ struct RowScoreItem {
                           const RowScoreRange& range, int index) {
     const int per_head = range.key_tiles * range.spans, in_head = index % per_head,
               span = in_head % range.spans;
-    int skip = index / per_head;
-    head = range.first_head;
-    while (!contains(p.row_scored, head) || skip-- > 0) ++head;
+    head = nth(p.row_scored, range.first_head, index / per_head);
     local_head = head - range.first_head;
     key_begin = in_head / range.spans * range.keys;
     // The groups that begin after the first key.
@@ -147,8 +144,8 @@ __global__ void __launch_bounds__(stream_threads, 1)
   run_stream(s, 256, produce, consume);
 }
 
-/// Selects the candidates of those query heads of KV heads [kv_begin, kv_end) whose rows are scored. `lse` of
-/// every row's region [q_heads, q_len].
+/// Sets the bits of the candidates of those query heads of KV heads [kv_begin, kv_end) whose rows are scored.
+/// `lse` of every row's region [q_heads, q_len].
 template <Element element, int head_dim>
 void run_row_scores(const AnchorParams& p, const AnchorLayout& layout, const float* lse, int kv_begin,
                     int kv_end, CUstream_st* stream) {
@@ -160,7 +157,6 @@ void run_row_scores(const AnchorParams& p, const AnchorLayout& layout, const flo
         "cudaFuncSetAttribute");
   kernel<<<range.ctas(), stream_threads, shared_bytes, stream>>>(p, AnchorGroups(p), layout, range, lse);
   check_launch("row_scores_kernel");
-  run_count(p, layout, kv_begin, kv_end, stream);
 }
 
 }  // namespace anchor::kernels::sm90

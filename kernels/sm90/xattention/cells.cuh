@@ -97,7 +97,7 @@ __global__ void __launch_bounds__(384, 1)
   const int rest = static_cast<int>(blockIdx.x) - p * (p + 1);
   const int first_row = (2 * p + rest % 2) * cell_rows, first_column = rest / 2 * cell_columns;
   if (first_row >= cells.count) return;
-  const int local_head = blockIdx.y, head = cells.first_head + local_head;
+  const int local_head = blockIdx.y, head = cells.head(local_head);
   const int kv_head = head / (in.shape.q_heads / in.shape.kv_heads);
   const int per_token = in.shape.head_dim / cell_depth, steps = cells.stride * per_token;
   if (threadIdx.x == 0) {

@@ -10,11 +10,16 @@ namespace {
 class AnchorPlanner final : public CudaPlanner {
  public:
   AnchorPlanner(const CudaInputs& inputs, const std::vector<float>& theta,
-                const kernels::AnchorParams& params)
+                const std::vector<std::int32_t>& windows, const kernels::AnchorParams& params)
       : stream_(inputs.stream()), params_(params) {
     theta_ = kernels::DeviceBuffer(theta.size() * sizeof(float));
     theta_.upload(theta.data(), theta_.bytes(), stream_);
     params_.theta = theta_.data<float>();
+    if (!windows.empty()) {
+      windows_ = kernels::DeviceBuffer(windows.size() * sizeof(std::int32_t));
+      windows_.upload(windows.data(), windows_.bytes(), stream_);
+      params_.windows = windows_.data<std::int32_t>();
+    }
 
     rows_ = params.shape.q_heads * kernels::anchor_groups(params_);
     const auto offsets = [&] {
@@ -111,8 +116,8 @@ class AnchorPlanner final : public CudaPlanner {
   kernels::AnchorParams params_;
   kernels::PlanParams plan_;
   std::int64_t rows_ = 0;
-  kernels::DeviceBuffer theta_, block_offsets_, blocks_, column_offsets_, columns_, dup_offsets_, dup_,
-      workspace_;
+  kernels::DeviceBuffer theta_, windows_, block_offsets_, blocks_, column_offsets_, columns_, dup_offsets_,
+      dup_, workspace_;
 };
 
 }  // namespace
@@ -142,13 +147,14 @@ std::optional<kernels::AnchorParams> anchor_params(const Params& given, const Cu
 }
 
 std::unique_ptr<CudaPlanner> make_list_planner(const kernels::AnchorParams& params,
-                                               const PlanRequest& request, const CudaInputs& inputs) {
+                                               const PlanRequest& request, const CudaInputs& inputs,
+                                               const std::vector<std::int32_t>& windows) {
   const kernels::DeviceInfo device = kernels::device_info(kernels::current_device());
   if (kernels::unsupported(params, device) != nullptr) return nullptr;
   std::vector<float> theta;
   for (int head = 0; head < params.shape.q_heads; ++head)
     theta.push_back(static_cast<float>(request.knob("theta", head)));
-  return std::make_unique<AnchorPlanner>(inputs, theta, params);
+  return std::make_unique<AnchorPlanner>(inputs, theta, windows, params);
 }
 
 std::unique_ptr<CudaPlanner> make_anchor_planner(const PlanRequest& request, const CudaInputs& inputs,

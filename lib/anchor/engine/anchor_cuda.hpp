@@ -2,6 +2,7 @@
 
 #include <memory>
 #include <optional>
+#include <vector>
 
 #include "anchor/engine/cuda_planner.hpp"
 
@@ -16,8 +17,10 @@ kernels::AnchorParams layer_params(const CudaInputs& inputs, std::int64_t begin,
 std::optional<kernels::AnchorParams> anchor_params(const Params& given, const CudaInputs& inputs,
                                                    std::int64_t begin, std::int64_t end);
 
-/// The planner that makes lists by the request's theta of every head; nullptr if no kernel takes `params`.
+/// The planner that makes lists by the request's theta of every head, and with a window for every head if
+/// any is given; nullptr if no kernel takes `params`.
 std::unique_ptr<CudaPlanner> make_list_planner(const kernels::AnchorParams& params,
-                                               const PlanRequest& request, const CudaInputs& inputs);
+                                               const PlanRequest& request, const CudaInputs& inputs,
+                                               const std::vector<std::int32_t>& windows = {});
 
 }  // namespace anchor

@@ -1,3 +1,5 @@
+#include <algorithm>
+
 #include "anchor/engine/anchor_cuda.hpp"
 
 namespace anchor {
@@ -11,12 +13,15 @@ std::unique_ptr<CudaPlanner> make_stripes_planner(const PlanRequest& request, co
   params.step = 1;
   params.sink = static_cast<int>(request.params.integer("sink"));
   params.mean_correction = request.params.integer("correction") != 0;
+  std::vector<std::int32_t> windows;
   for (int head = 0; head < params.shape.q_heads; ++head) {
     const Params& own = request.of(head);
-    if (own.choice("score") == "antidiagonal" || own.integer("window") > 0) return nullptr;
     if (own.choice("score") == "rows") params.row_scored.add(head);
+    if (own.choice("score") == "antidiagonal") params.antidiagonal.add(head);
+    windows.push_back(static_cast<std::int32_t>(std::min(own.integer("window"), params.shape.kv_len)));
   }
-  return make_list_planner(params, request, inputs);
+  if (std::ranges::all_of(windows, [](std::int32_t window) { return window == 0; })) windows.clear();
+  return make_list_planner(params, request, inputs, windows);
 }
 
 }  // namespace anchor

@@ -80,12 +80,15 @@ struct AnchorParams {
   bool dense_tail = false;  ///< rows of a partial last group see every key
   int sink = -1;            ///< >= 0: stripes, at most 128 of them
   HeadSet row_scored;  ///< stripes: heads whose keys are scored against every row, not against the mean query
+  HeadSet antidiagonal;  ///< stripes of whole prefills: heads that keep blocks of keys by XAttention's score
   bool mean_correction = false;  ///< stripes, anchor_forward only: as in PlanParams
   const void* q = nullptr;       ///< as in SparseFwdParams
   const void* k = nullptr;
   std::int64_t stride_q_head = 0, stride_q_token = 0;
   std::int64_t stride_kv_head = 0, stride_kv_token = 0;
   const float* theta = nullptr;  ///< [q_heads] on the device, natural-log units; may hold infinities
+  /// Stripes: [q_heads] on the device, so many keys before its tile every query keeps; nullptr = none.
+  const std::int32_t* windows = nullptr;
 
   std::int64_t* block_offsets = nullptr;   ///< [q_heads * groups + 1]
   std::int32_t* blocks = nullptr;          ///< [anchor_block_count()]
