@@ -51,23 +51,31 @@ __global__ void __launch_bounds__(kScanThreads)
     scan(counts + p.shape.q_heads * groups.count, p.dup_offsets + chunk.first_row, chunk.rows);
 }
 
-/// A warp counts the bits of one plan row in one segment: row x, eight segments of y.
+/// A block counts the bits of one plan row of the n-th head that pooled queries did not select, segment by
+/// segment.
 __global__ void __launch_bounds__(256)
     count_kernel(AnchorParams p, AnchorGroups groups, AnchorLayout layout, Chunk chunk) {
   begin_kernel();
-  const std::int64_t local = blockIdx.x, row = chunk.first_row + local, g = row % groups.count;
-  const int segment = static_cast<int>(blockIdx.y * 8 + threadIdx.x / 32), lane = threadIdx.x % 32;
-  const std::int64_t begin = std::int64_t{segment} * layout.segment_keys;
-  const std::int64_t end = min(begin + layout.segment_keys, groups.candidate_end(g));
-  if (!contains(layout.unpooled, static_cast<int>(row / groups.count)) || begin >= end) return;
-  const std::uint32_t* bits = layout.bitmap + local * layout.words;
-  int count = 0;
-  for (std::int64_t first = begin + lane * 32; first < end; first += 32 * 32)
-    count += __popc(bits[first / 32] & bits_before(first, end));
-  count = __reduce_add_sync(~0u, count);
-  if (lane > 0) return;
-  layout.segment_counts[(local * layout.segments + segment) * 2] = count;
-  if (count) atomicAdd(layout.counts + row, count);
+  const auto count = static_cast<unsigned>(groups.count);
+  const int first_head = static_cast<int>(static_cast<unsigned>(chunk.first_row) / count);
+  const int head = nth(layout.unpooled, first_head, static_cast<int>(blockIdx.x / count));
+  const std::int64_t g = blockIdx.x % count, local = (head - first_head) * groups.count + g;
+  const std::int64_t end = groups.candidate_end(g);
+  const std::uint32_t* const bits = layout.bitmap + local * layout.words;
+  const int lane = threadIdx.x % 32;
+  int total = 0;
+  for (int segment = threadIdx.x / 32; segment < layout.segments; segment += 8) {
+    const std::int64_t begin = std::int64_t{segment} * layout.segment_keys;
+    const std::int64_t stop = min(begin + layout.segment_keys, end);
+    if (begin >= stop) break;
+    int found = 0;
+    for (std::int64_t first = begin + lane * 32; first < stop; first += 32 * 32)
+      found += __popc(bits[first / 32] & bits_before(first, stop));
+    found = __reduce_add_sync(~0u, found);
+    if (lane == 0) layout.segment_counts[(local * layout.segments + segment) * 2] = found;
+    total += found;
+  }
+  if (lane == 0 && total) atomicAdd(layout.counts + chunk.first_row + local, total);
 }
 
 /// A warp adds the window of one plan row to its bits and counts.
@@ -98,10 +106,14 @@ __global__ void __launch_bounds__(256)
 }
 
 /// Writes the keys of [begin, end) whose bit is set, in order, and, if wanted, how many of each 128 keys are
-/// not. One warp; a lane takes four words at a time.
+/// not. One warp: a lane reads four words at a time, then the lanes write the keys of one word side by side.
 __device__ void expand(const std::uint32_t* bits, std::int64_t begin, std::int64_t end, std::int32_t* list,
                        std::int64_t place, std::int64_t capacity, std::uint8_t* unlisted = nullptr) {
   const int lane = threadIdx.x % 32;
+  const std::uint32_t below = (1u << lane) - 1;
+  list += place;
+  const auto room = static_cast<int>(max(std::int64_t{0}, min(capacity - place, std::int64_t{1} << 30)));
+  int written = 0;
   for (std::int64_t first = begin / 128 * 4; first * 32 < end; first += 128) {
     const std::int64_t w = first + lane * 4;
     uint4 words{};
@@ -114,21 +126,17 @@ __device__ void expand(const std::uint32_t* bits, std::int64_t begin, std::int64
       count += __popc(word[i]);
     }
     if (unlisted && w * 32 < end) unlisted[w / 4] = static_cast<std::uint8_t>(128 - count);
-    int before = count;
-    for (int step = 1; step < 32; step *= 2) {
-      const int other = __shfl_up_sync(~0u, before, step);
-      if (lane >= step) before += other;
-    }
-    const std::int64_t at = place + before - count;
-    std::int32_t* to = list + at;
-    int room = static_cast<int>(max(std::int64_t{0}, min(capacity - at, std::int64_t{count})));
+    for (unsigned left = __ballot_sync(~0u, count > 0); left; left &= left - 1) {
+      const int from = __ffs(static_cast<int>(left)) - 1;
+      const int key = (static_cast<int>(first) + from * 4) * 32 + lane;
 #pragma unroll
-    for (int i = 0; i < 4; ++i) {
-      const int key = static_cast<int>((w + i) * 32) - 1;
-      for (std::uint32_t rest = word[i]; rest; rest &= rest - 1)
-        if (room-- > 0) *to++ = key + __ffs(static_cast<int>(rest));
+      for (int i = 0; i < 4; ++i) {
+        const std::uint32_t set = __shfl_sync(~0u, word[i], from);
+        const int at = written + __popc(set & below);
+        if (set >> lane & 1 && at < room) list[at] = key + i * 32;
+        written += __popc(set);
+      }
     }
-    place += __shfl_sync(~0u, before, 31);
   }
 }
 
@@ -143,25 +151,28 @@ __global__ void __launch_bounds__(kScheduleThreads)
     fill_schedule(p.shape, stripes, schedule, /*skip_empty=*/true, static_cast<int>(blockIdx.x));
     return;
   }
-  const std::int64_t warp = (blockIdx.x - schedulers) * std::int64_t{blockDim.x / 32} + threadIdx.x / 32;
-  const std::int64_t local = warp / parts;
+  // 32 bits are enough for rows and keys, and divide five times as fast.
+  const unsigned warp = (blockIdx.x - schedulers) * (blockDim.x / 32) + threadIdx.x / 32;
+  const unsigned local = warp / static_cast<unsigned>(parts), part = warp % static_cast<unsigned>(parts);
   if (local >= chunk.rows) return;
-  const std::int64_t row = chunk.first_row + local, g = row % groups.count;
-  const int first = static_cast<int>(groups.list_begin() / 128 * 128 / layout.segment_keys);
-  const int begin = max(first, static_cast<int>(warp % parts) * segments);
+  const std::int64_t row = chunk.first_row + local;
+  const std::int64_t g = static_cast<unsigned>(row) % static_cast<unsigned>(groups.count);
+  const int first = static_cast<int>(groups.list_begin()) / 128 * 128 / layout.segment_keys;
+  const int begin = max(first, static_cast<int>(part) * segments);
   const std::int64_t keys = layout.segment_keys, end = groups.candidate_end(g);
   if (begin * keys >= end || groups.list_begin() >= end) return;
 
   int before[2] = {0, 0};  // columns and duplicates of the segments before
-  const auto* counts = reinterpret_cast<const int2*>(layout.segment_counts) + local * layout.segments;
+  const auto* counts =
+      reinterpret_cast<const int2*>(layout.segment_counts) + std::int64_t{local} * layout.segments;
   for (int segment = first + static_cast<int>(threadIdx.x % 32); segment < begin; segment += 32) {
     const int2 count = counts[segment];
     before[0] += count.x;
     before[1] += count.y;
   }
   const std::int64_t key_begin = max(groups.list_begin(), begin * keys);
-  const std::int64_t key_end = min(end, (warp % parts + 1) * segments * keys), dup_end = groups.dup_end(g);
-  const std::uint32_t* bits = layout.bitmap + local * layout.words;
+  const std::int64_t key_end = min(end, (part + 1) * segments * keys), dup_end = groups.dup_end(g);
+  const std::uint32_t* bits = layout.bitmap + std::int64_t{local} * layout.words;
   expand(bits, max(key_begin, dup_end), key_end, p.columns,
          p.column_offsets[row] + __reduce_add_sync(~0u, before[0]), p.column_capacity,
          layout.means.block ? layout.means.unlisted + row * layout.means.count : nullptr);
@@ -174,12 +185,11 @@ __global__ void __launch_bounds__(kScheduleThreads)
 
 void run_count(const AnchorParams& params, const AnchorLayout& layout, int kv_begin, int kv_end,
                CUstream_st* stream) {
-  if (count(layout.unpooled, kv_begin * layout.heads_per_kv, kv_end * layout.heads_per_kv) == 0) return;
+  const int heads = count(layout.unpooled, kv_begin * layout.heads_per_kv, kv_end * layout.heads_per_kv);
+  if (heads == 0) return;
   const AnchorGroups groups(params);
-  const Chunk chunk(layout, groups, kv_begin, kv_end);
-  const dim3 grid(static_cast<unsigned>(chunk.rows), static_cast<unsigned>((layout.segments + 7) / 8));
-  count_kernel<<<grid, 256, 0, stream>>>(params, groups, layout, chunk);
-  check_launch("count_kernel");
+  launch("count_kernel", count_kernel, static_cast<unsigned>(heads * groups.count), 256, 0, stream, params,
+         groups, layout, Chunk(layout, groups, kv_begin, kv_end));
 }
 
 void run_windows(const AnchorParams& params, const AnchorLayout& layout, int kv_begin, int kv_end,

@@ -77,15 +77,15 @@ class AnchorPlanner final : public CudaPlanner {
 
  private:
   /// How long the lists are is known only once they are made: plans with lists that may be too short, then
-  /// takes what was asked for. Stripes get room for more: attend() takes the region's lse from other kernels
-  /// than run(), and may list candidates at theta itself that run() does not.
+  /// takes what was asked for and some room: attend() takes the rows' anchors from other kernels than run(),
+  /// and may list candidates at theta itself that run() does not.
   void size_lists() {
     const auto longest = rows_ * params_.shape.kv_len;
     fit(longest / 16, params_.v4 ? longest / 16 : 0);
     run(nullptr);
-    std::int64_t columns = last(column_offsets_);
-    const std::int64_t dup = params_.v4 ? last(dup_offsets_) : 0;
-    if (params_.sink >= 0) columns += columns / 8 + 1024;
+    const auto with_room = [](std::int64_t items) { return items + items / 8 + 1024; };
+    const std::int64_t columns = with_room(last(column_offsets_));
+    const std::int64_t dup = params_.v4 ? with_room(last(dup_offsets_)) : 0;
     if (columns > params_.column_capacity || dup > params_.dup_capacity) {
       fit(columns, dup);
       run(nullptr);
