@@ -106,7 +106,8 @@ __global__ void __launch_bounds__(256)
 }
 
 /// Writes the keys of [begin, end) whose bit is set, in order, and, if wanted, how many of each 128 keys are
-/// not. One warp: a lane reads four words at a time, then the lanes write the keys of one word side by side.
+/// not. One warp; a lane reads four words at a time. Then every lane writes its own keys, or, where that
+/// takes longer because many lie close together, all lanes those of one word side by side.
 __device__ void expand(const std::uint32_t* bits, std::int64_t begin, std::int64_t end, std::int32_t* list,
                        std::int64_t place, std::int64_t capacity, std::uint8_t* unlisted = nullptr) {
   const int lane = threadIdx.x % 32;
@@ -126,7 +127,25 @@ __device__ void expand(const std::uint32_t* bits, std::int64_t begin, std::int64
       count += __popc(word[i]);
     }
     if (unlisted && w * 32 < end) unlisted[w / 4] = static_cast<std::uint8_t>(128 - count);
-    for (unsigned left = __ballot_sync(~0u, count > 0); left; left &= left - 1) {
+    const unsigned some = __ballot_sync(~0u, count > 0);
+    const int keys = __reduce_add_sync(~0u, count), most = __reduce_max_sync(~0u, count);
+    if (max(keys, 5 * most) <= 32 * __popc(some)) {
+      int before = count;
+      for (int step = 1; step < 32; step *= 2) {
+        const int other = __shfl_up_sync(~0u, before, step);
+        if (lane >= step) before += other;
+      }
+      int at = written + before - count;
+#pragma unroll
+      for (int i = 0; i < 4; ++i) {
+        const int key = static_cast<int>((w + i) * 32) - 1;
+        for (std::uint32_t rest = word[i]; rest; rest &= rest - 1, ++at)
+          if (at < room) list[at] = key + __ffs(static_cast<int>(rest));
+      }
+      written += keys;
+      continue;
+    }
+    for (unsigned left = some; left; left &= left - 1) {
       const int from = __ffs(static_cast<int>(left)) - 1;
       const int key = (static_cast<int>(first) + from * 4) * 32 + lane;
 #pragma unroll
