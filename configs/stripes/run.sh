@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # stripes on SmolLM2-135M, one step after the other; the table of lib/anchor/method/README.md comes from them:
-#     configs/stripes/run.sh STEP [FOLDER]        FOLDER (build/stripes): texts and dumps, 4 GB, with time 10 GB
+#     configs/stripes/run.sh STEP [FOLDER]        FOLDER (build/stripes): texts and dumps, 4 GB, with time 7 GB
 #   dumps       the texts, and their dumps of 8,192 tokens
 #   fit         smollm2-135m.json anew: what every head needs on the three fitted texts
 #   density     density, recall and worst head on the test texts, beside the best that blocks can do
@@ -47,29 +47,32 @@ case $step in
     $bin/anchor-recall "$folder/test-prose.h5" --method anchor,stripes,xattention,flashprefill,sale,block-oracle,stripe-oracle \
       --step 1 --device "$device" --measure none --pareto data/smollm2_frontier.svg --format md ;;
   time)
-    matched() {  # ROWS FLAGS
-      $bin/anchor-bench --device cuda --match out_rel_l2=0.05 --time-limit 0.4 --format md --out "$1.jsonl" "${@:2}"
+    dump_long() {  # TEXT TOKENS [SCALING]
+      $bin/anchor-dump model --model "$model" --device cuda --text "$folder/$1.txt" --tokens "$2" \
+        ${3:+--rope-scaling "$3"} --layers 4,12,20 --out "$folder/$1-$2.h5"
     }
-    allocated() {  # DUMP-TO-FIT DUMP-TO-TIME FLAGS: every head's settings from one text, timed on the other
-      $bin/anchor-sweep --fit "$1" --check "$2" --method stripes --target out_rel_l2=0.05 --allocate layer \
-        --device cuda --thresholds-out "${2%.h5}.json" --format md "${@:3}" | tail -5
-      matched "${2%.h5}" --dump "$2" --thresholds "${2%.h5}.json" --baseline none
-      matched "${2%.h5}-others" --dump "$2" --method stripes,$others --step 1 "${budgets[@]}"
+    synthetic() { $bin/anchor-dump synthetic --seq "$2" --dim 128 --seed "$1" --out "$folder/synthetic-$1-$2.h5"; }
+    allocate() {  # FITTED CHECKED CHOICES: every head's settings from one dump
+      $bin/anchor-sweep --fit "$folder/$1.h5" --check "$folder/$2.h5" --method stripes --target out_rel_l2=0.05 \
+        --allocate layer --device cuda --thresholds-out "$folder/$1.json" --format md "${@:3}" | tail -5
     }
-    real=(--choose score=pooled,rows@0.7,antidiagonal@0.03 --choose window=0,128,1k)
-    for scaled in 8k "32k dynamic:4" "128k yarn:16"; do
-      read -r tokens scaling <<<"$scaled"
-      for text in fit-long test-long; do
-        $bin/anchor-dump model --model "$model" --device cuda --text "$folder/$text.txt" --tokens "$tokens" \
-          ${scaling:+--rope-scaling "$scaling"} --layers 4,12,20 --out "$folder/$text-$tokens.h5"
-      done
-      allocated "$folder/fit-long-$tokens.h5" "$folder/test-long-$tokens.h5" "${real[@]}"
-    done
-    for tokens in 32k 128k; do
-      for seed in 1 2; do
-        $bin/anchor-dump synthetic --seq $tokens --dim 128 --seed $seed --out "$folder/synthetic-$seed-$tokens.h5"
-      done
-      allocated "$folder/synthetic-2-$tokens.h5" "$folder/synthetic-1-$tokens.h5" --choose window=0,128,256
-    done ;;
+    bench() {  # DUMP SETTINGS: with these settings, and every method with one knob
+      local match=(--dump "$folder/$1.h5" --device cuda --match out_rel_l2=0.05 --time-limit 0.4 --format md)
+      $bin/anchor-bench "${match[@]}" --thresholds "$folder/$2.json" --baseline none --out "$folder/$1.jsonl"
+      $bin/anchor-bench "${match[@]}" --method stripes,$others --step 1 "${budgets[@]}" \
+        --out "$folder/$1-others.jsonl" || [ $? = 3 ]  # a method that cannot reach the target says so in its row
+    }
+    windows=(--choose window=0,128,1k)
+    for text in fit-long test-long; do dump_long $text 8k; dump_long $text 32k dynamic:4; done
+    dump_long test-long 128k yarn:16
+    allocate fit-long-8k test-long-8k --choose score=pooled,antidiagonal@0.1 "${windows[@]}"
+    allocate fit-long-32k test-long-32k --choose score=pooled,rows@0.7,antidiagonal@0.03 "${windows[@]}"
+    bench test-long-8k fit-long-8k
+    bench test-long-32k fit-long-32k
+    bench test-long-128k fit-long-32k
+    synthetic 2 32k
+    for tokens in 32k 128k; do synthetic 1 $tokens; done
+    allocate synthetic-2-32k synthetic-1-32k --choose window=0,128,256
+    for tokens in 32k 128k; do bench synthetic-1-$tokens synthetic-2-32k; done ;;
   *) echo "run.sh: no step $step" >&2; exit 2 ;;
 esac
