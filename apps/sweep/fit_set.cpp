@@ -11,6 +11,14 @@ namespace {
 
 std::string short_name(const std::string& path) { return path.substr(path.rfind('/') + 1); }
 
+/// What every line says about a dump.
+Json line_of(const FitSet& set, std::size_t dump, const std::string& path, const Tally& tally) {
+  return {{"role", set.fits(dump) ? "fit" : "check"},
+          {"density", tally.density / tally.heads},
+          {"mass_recall", tally.recall / tally.heads},
+          {"dump", short_name(path)}};
+}
+
 /// What the plans do to outputs and to the rows that lose most; nothing if they were not run.
 void print_measured(const FitSet& set, const std::vector<std::string>& dumps,
                     const std::vector<Tally>& tallies) {
@@ -36,13 +44,10 @@ void print_one(const FitSet& set, const std::vector<std::string>& dumps, const s
   std::vector<Json> lines;
   for (const std::size_t n : set.checked) {
     const Tally& tally = tallies[n];
-    lines.push_back({{"role", set.fits(n) ? "fit" : "check"},
-                     {"density", tally.density / tally.heads},
-                     {"mass_recall", tally.recall / tally.heads},
-                     {"heads at target", fmt::format("{} of {}", tally.reach, tally.heads)},
-                     {"worst head", fmt::format("{:.3f} ({})", tally.worst, tally.worst_head)},
-                     {"shortfall", std::max(0., target - tally.worst)},
-                     {"dump", short_name(dumps[n])}});
+    lines.push_back(line_of(set, n, dumps[n], tally));
+    lines.back()["heads at target"] = fmt::format("{} of {}", tally.reach, tally.heads);
+    lines.back()["worst head"] = fmt::format("{:.3f} ({})", tally.worst, tally.worst_head);
+    lines.back()["shortfall"] = std::max(0., target - tally.worst);
   }
   const std::vector<Column> columns{
       {"role"},         {"density", 4}, {"mass_recall", 4}, {"heads at target"}, {"worst head"},
@@ -57,12 +62,9 @@ void print_allocated(const FitSet& set, const std::vector<std::string>& dumps,
   std::vector<Json> lines;
   for (const std::size_t n : set.checked) {
     const Tally& tally = tallies[n];
-    lines.push_back({{"role", set.fits(n) ? "fit" : "check"},
-                     {"density", tally.density / tally.heads},
-                     {"mass_recall", tally.recall / tally.heads},
-                     {"out_rel_l2", tally.error / tally.heads},
-                     {"worst out", fmt::format("{:.3f} ({})", tally.worst_error, tally.worst_error_head)},
-                     {"dump", short_name(dumps[n])}});
+    lines.push_back(line_of(set, n, dumps[n], tally));
+    lines.back()["out_rel_l2"] = tally.error / tally.heads;
+    lines.back()["worst out"] = fmt::format("{:.3f} ({})", tally.worst_error, tally.worst_error_head);
   }
   const std::vector<Column> columns{{"role"},          {"density", 4}, {"mass_recall", 4},
                                     {"out_rel_l2", 4}, {"worst out"},  {"dump"}};
