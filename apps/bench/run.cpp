@@ -7,6 +7,7 @@
 #include "anchor/base/error.hpp"
 #include "anchor/base/number.hpp"
 #include "anchor/base/parallel.hpp"
+#include "anchor/data/checksum.hpp"
 #include "anchor/experiment/grid.hpp"
 #include "anchor/experiment/match.hpp"
 #include "anchor/experiment/measure.hpp"
@@ -170,8 +171,16 @@ std::vector<Entry> Job::entries(const LayerTask& task) const {
       row.extra["thresholds"] = options_.thresholds;
     }
     std::vector<std::uint64_t> identity = content;
-    for (const double knob : request(wanted, task).knobs)
-      identity.push_back(std::bit_cast<std::uint64_t>(knob));
+    const PlanRequest asked = request(wanted, task);
+    for (const double knob : asked.knobs) identity.push_back(std::bit_cast<std::uint64_t>(knob));
+    for (const Params& own : asked.head_params) {
+      Checksum hash;
+      const std::string text = scalars_json(cli::row_params(own)).dump();
+      hash.add(std::as_bytes(std::span(text)));
+      identity.push_back(hash.value());
+      for (const auto& [name, value] : own.values())  // the row cannot say what differs between heads
+        if (value != wanted.params.values().at(name)) row.params.erase(name);
+    }
     row.unit = unit_id(row, identity);
     entries.push_back(std::move(entry));
   }

@@ -93,6 +93,15 @@ class Rows(Case):
             self.assertGreater(row["out_rel_l2"], 0.9 * error)
         self.assertLess(rows[0]["value"], rows[1]["value"])
         self.assertLess(rows[0]["density"], rows[1]["density"])
+        sizes, units = [0, 16, 16, 16], set()
+        for heads in (sizes, sizes[::-1], [16] * 4, [0] * 4):  # what heads choose for themselves is part of the row's identity
+            made = json.loads(thresholds.read_text())
+            made["format_version"], made["layers"][0]["params"] = "1.1", {"window": heads}
+            thresholds.write_text(json.dumps(made))
+            row = self.bench("--dump", dump, "--thresholds", thresholds, *speed, small=False)[0]
+            self.assertEqual("window" in row["params"], heads == [0] * 4)
+            units.add(row["unit"])
+        self.assertEqual(len(units), 4)
         self.run_tool(dump, "--method", "xattention", *sweep, tool="anchor-sweep", small=False)
         message = self.refused("--dump", dump, "--thresholds", thresholds, "--match", "mass_recall=0.9", *speed, small=False)
         self.assertIn("thresholds on scores, not tau", message)
