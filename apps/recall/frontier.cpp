@@ -76,10 +76,11 @@ std::vector<std::string> names_of(const std::vector<cli::MethodRun>& runs) {
   return names;
 }
 
-FrontierLine picture_line(const MethodFront& front, const std::string& name) {
+/// `errors`: every method's are known, so that they can be shown side by side.
+FrontierLine picture_line(const MethodFront& front, const std::string& name, bool errors) {
   const Curve curve = front.mean_curve();
   FrontierLine line{name, curve.density, curve.mass_recall, front.exact(), {}, {}};
-  if (!front.measures()) return line;
+  if (!errors) return line;
   const Target error{"out_rel_l2", "mean", 0};
   for (const Chosen& run : front.runs()) {
     line.error_density.push_back(run.mean_density());
@@ -109,6 +110,7 @@ int run_frontier(const Options& options) {
   const std::vector<std::string> names = names_of(runs);
   std::vector<FrontLine> lines;
   std::vector<FrontierLine> drawn;
+  const bool errors = std::ranges::all_of(fronts, [](const MethodFront& front) { return front.measures(); });
   for (std::size_t n = 0; n < fronts.size(); ++n) {
     const MethodFront& front = fronts[n];
     output.row(to_json(rows.curve(front)), cli::Audience::files);
@@ -116,7 +118,7 @@ int run_frontier(const Options& options) {
       options.common.note(fmt::format("{}: {}", names[n], front.error));
       continue;
     }
-    drawn.push_back(picture_line(front, names[n]));
+    drawn.push_back(picture_line(front, names[n], errors));
     for (const Choice choice : {Choice::global, Choice::heads, Choice::allocation}) {
       for (std::size_t t = 0; t < targets().size(); ++t) {
         const Target target = targets()[t];

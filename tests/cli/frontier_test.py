@@ -94,6 +94,11 @@ class Frontier(ToolTest):
                 self.assertNotIn("work_density", row)
                 self.assertAlmostEqual(row["density"], answers(measured, "anchor", choice)[n]["density"], delta=1e-3)
 
+        picture = self.path("mixed.svg")  # a panel of errors would lack the method whose plans were not run
+        run("anchor-recall", dump, *SMALL, "--method", "anchor,streaming", "--measure", "none", "--pareto", picture)
+        names = [t.text for t in xml.parse(picture).iter("{http://www.w3.org/2000/svg}text")]
+        self.assertEqual([names.count(name) for name in ("anchor step=2", "streaming")], [1, 1])
+
     def test_a_target_that_no_knob_reaches_is_skipped_with_a_reason(self):
         result = run("anchor-recall", self.dump(layers=1, length=1000), "--method", "flexprefill", "--set", "min_budget=1", "--set",
                      "max_budget=200", "--pareto", self.path("f.svg"))
