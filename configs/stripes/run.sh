@@ -44,8 +44,8 @@ case $step in
       python3 $here/perplexity.py $bin "$model" "$folder/$text.txt" $thresholds --device "$device" ${3:-}
     done ;;
   frontier)
-    $bin/anchor-recall "$folder/test-prose.h5" --method anchor,stripes,xattention,flashprefill,sale,block-oracle,stripe-oracle \
-      --step 1 --device "$device" --measure none --pareto data/smollm2_frontier.svg --format md ;;
+    $bin/anchor-recall "$folder/test-prose.h5" --method stripes,$others,block-oracle,stripe-oracle --step 1 \
+      "${budgets[@]}" --device "$device" --measure none --pareto data/smollm2_frontier.svg --format md ;;
   time)
     dump_long() {  # TEXT TOKENS [SCALING]
       $bin/anchor-dump model --model "$model" --device cuda --text "$folder/$1.txt" --tokens "$2" \

@@ -1,5 +1,7 @@
 #include "anchor/report/frontier_svg.hpp"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <array>
 #include <cmath>
@@ -178,7 +180,8 @@ std::string frontier_svg(const std::vector<FrontierLine>& lines, const std::stri
   Svg svg(errors ? second + width + names : left + width + names + 100, top + height + bottom);
   svg.text(left, 24, title, Svg::Align::start, 16);
   svg.text(left, 43,
-           "Lower is better. Solid: exact at every knob. Dashed, and dots on the right: plans that were run.",
+           fmt::format("Lower is better. Solid: exact at every knob. Dashed{}: plans that were run.",
+                       errors ? ", and dots on the right" : ""),
            Svg::Align::start, 12);
   svg.text(15, top + height / 2, "density: kept pairs / causal pairs", Svg::Align::middle, 13, -90);
   Panel recall(svg, {most_lost, least_lost, left}, least),
