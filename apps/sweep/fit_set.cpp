@@ -145,8 +145,8 @@ void print_fits(const Options& options, const Request& request, const std::vecto
                 const std::vector<std::string>& dumps, const std::vector<std::vector<Tally>>& tallies) {
   const double target = request.target.value;
   if (request.target.metric != "mass_recall") {
-    fmt::print("\n{} per head for a mean {} of {} over the heads of {}, fitted on {}:\n\n",
-               request.runs[0].method->knob, request.target.metric, format_number(target),
+    fmt::print("\n{} per head for {} {} over {}, from {}:\n\n", request.runs[0].method->knob,
+               request.target.metric, format_number(target),
                options.allocate == "layer" ? "each layer" : "the model",
                options.worst ? "each dump" : "the mean of the dumps");
     print_allocated(sets[0], dumps, tallies[0]);
