@@ -5,6 +5,7 @@
 #include <numeric>
 
 #include "anchor/base/parallel.hpp"
+#include "anchor/experiment/error_curve.hpp"
 #include "anchor/experiment/error_search.hpp"
 #include "anchor/experiment/head_sweep.hpp"
 #include "anchor/experiment/knob_scale.hpp"
@@ -18,9 +19,6 @@ constexpr int most_rounds = 3;            // of trials; the last one for targets
 constexpr double mean_tolerance = 1e-4;   // of a group's exact mean curve
 constexpr double close_loss = 0.95;       // of the limit: near enough
 constexpr double aim = 0.98;              // of the limit: most trials then meet it
-constexpr double least_loss = 1e-7;
-
-double log_loss(double loss) { return std::log(std::max(loss, least_loss)); }
 
 FrontPoint of_curve(const CurvePoint& point) {
   return {point.knob, point.density, point.mass_recall, {}, {}};
@@ -36,22 +34,6 @@ Curve curve_of(std::span<const FrontPoint> runs) {
   Curve curve;
   for (const FrontPoint& run : runs) curve.push({run.knob, run.density, run.mass_recall});
   return curve;
-}
-
-/// The output error at a recall, by a power law through the runs on both sides of it.
-double error_near(std::span<const FrontPoint> runs, double recall) {
-  const auto after = std::find_if(runs.begin(), runs.end(),
-                                  [&](const FrontPoint& run) { return run.mass_recall >= recall; });
-  const auto log_error = [](const FrontPoint& run) { return log_loss(*run.out_rel_l2); };
-  const double lost = log_loss(1 - recall);
-  if (after == runs.begin() || after == runs.end()) {  // beyond them: in proportion to what is lost
-    const FrontPoint& end = after == runs.end() ? runs.back() : runs.front();
-    return std::exp(log_error(end) + lost - log_loss(1 - end.mass_recall));
-  }
-  const FrontPoint& before = *std::prev(after);
-  const double from = log_loss(1 - before.mass_recall), to = log_loss(1 - after->mass_recall);
-  const double share = from == to ? 1 : (from - lost) / (from - to);
-  return std::exp(std::lerp(log_error(before), log_error(*after), share));
 }
 
 }  // namespace

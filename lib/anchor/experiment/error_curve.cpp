@@ -8,27 +8,28 @@
 namespace anchor {
 namespace {
 
-constexpr double least_lost = 1e-7;   // recall is a sum of floats
-constexpr double least_error = 1e-6;  // of a plan that keeps everything
 constexpr int most_runs = 12;
-
-double lost(double recall) { return std::max(1 - recall, least_lost); }
 
 }  // namespace
 
+double error_near(std::span<const FrontPoint> runs, double recall) {
+  const auto after = std::find_if(runs.begin(), runs.end(),
+                                  [&](const FrontPoint& run) { return run.mass_recall >= recall; });
+  const auto log_error = [](const FrontPoint& run) { return log_loss(*run.out_rel_l2); };
+  const double lost = log_loss(1 - recall);
+  if (after == runs.begin() || after == runs.end()) {  // beyond them: in proportion to what is lost
+    const FrontPoint& end = after == runs.end() ? runs.back() : runs.front();
+    return std::exp(log_error(end) + lost - log_loss(1 - end.mass_recall));
+  }
+  const FrontPoint& before = *std::prev(after);
+  const double from = log_loss(1 - before.mass_recall), to = log_loss(1 - after->mass_recall);
+  const double share = from == to ? 1 : (from - lost) / (from - to);
+  return std::exp(std::lerp(log_error(before), log_error(*after), share));
+}
+
 double ErrorCurve::error(double knob) const {
-  const double here = lost(curve_.points.mass_recall[curve_.at(knob)]);
-  const auto after = std::find_if(runs_.begin(), runs_.end(),
-                                  [&](const FrontPoint& run) { return lost(run.mass_recall) <= here; });
-  if (after == runs_.end()) return *runs_.back().out_rel_l2;
-  if (after == runs_.begin()) return *after->out_rel_l2;
-  const FrontPoint &a = *std::prev(after), &b = *after;
-  const double share =
-      std::log(lost(a.mass_recall) / here) / std::log(lost(a.mass_recall) / lost(b.mass_recall));
-  const auto log_error = [](const FrontPoint& run) {
-    return std::log(std::max(*run.out_rel_l2, least_error));
-  };
-  return std::exp(std::lerp(log_error(a), log_error(b), share));
+  const double recall = curve_.points.mass_recall[curve_.at(knob)];
+  return error_near(runs_, std::clamp(recall, runs_.front().mass_recall, runs_.back().mass_recall));
 }
 
 std::vector<ErrorCurve> error_curves(Engine& engine, const Inputs& inputs, const Method& method,
@@ -53,7 +54,7 @@ std::vector<ErrorCurve> error_curves(Engine& engine, const Inputs& inputs, const
       open = true;
       const bool last = n + 2 == most_runs;  // ends where everything is kept
       const std::size_t next =
-          last ? steps(h).size() - 1 : steps(h).least(1 - lost(run.mass_recall) / 2).value_or(at[h] + 1);
+          last ? steps(h).size() - 1 : steps(h).least(1 - (1 - run.mass_recall) / 2).value_or(at[h] + 1);
       at[h] = std::max(next, at[h] + 1);
     }
     if (!open) break;

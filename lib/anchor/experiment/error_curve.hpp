@@ -8,6 +8,10 @@
 
 namespace anchor {
 
+/// The output error at a recall, by a power law of the lost recall through the runs on both sides of it;
+/// beyond them in proportion to what is lost. `runs`: at least one, by density.
+double error_near(std::span<const FrontPoint> runs, double recall);
+
 /// One head's output error as a function of its knob: plans were run at some knobs of its exact curve, and
 /// between two of them the error follows a power law of the lost recall.
 class ErrorCurve {

@@ -9,7 +9,6 @@ namespace {
 constexpr double close_error = 0.95;     // of the limit
 constexpr double close_density = 0.005;  // between a plan that misses and one that meets
 constexpr double aim = 0.98;             // of the limit: most first tries then meet it
-constexpr double least_lost = 1e-7;      // recall is a sum of floats
 constexpr double same = 1e-9;            // density
 
 bool by_density(const FrontPoint& a, const FrontPoint& b) { return a.density < b.density; }
@@ -47,9 +46,8 @@ std::optional<double> ErrorSearch::next() const {
     if (gap <= widest || *meets->out_rel_l2 > close_error * error) continue;
     const double share = std::log(*misses.out_rel_l2 / (aim * error)) /
                          std::log(*misses.out_rel_l2 / std::max(*meets->out_rel_l2, 1e-6));
-    const auto lost = [](const FrontPoint& run) { return std::max(1 - run.mass_recall, least_lost); };
-    const double at =
-        std::exp(std::lerp(std::log(lost(misses)), std::log(lost(*meets)), std::clamp(share, 0.1, 0.9)));
+    const double at = std::exp(std::lerp(log_loss(1 - misses.mass_recall), log_loss(1 - meets->mass_recall),
+                                         std::clamp(share, 0.1, 0.9)));
     if (const auto n = between(curve_, misses.density, meets->density, at)) {
       widest = gap;
       found = curve_.knob[*n];

@@ -1,5 +1,7 @@
 #pragma once
 
+#include <algorithm>
+#include <cmath>
 #include <optional>
 
 #include "anchor/experiment/replay.hpp"
@@ -17,6 +19,12 @@ struct FrontPoint {
             run.difference.relative_l2()};
   }
 };
+
+/// The logarithm of a loss, of recall or of output, which may be nothing but the rounding of its sum.
+inline double log_loss(double loss) {
+  constexpr double least = 1e-7;
+  return std::log(std::max(loss, least));
+}
 
 /// What the target's metric counts as lost, such as 1 - mass_recall; and how much of it the target allows.
 /// Recalls are sums of floats, whose order is not the same in curves and in runs.
