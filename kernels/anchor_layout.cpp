@@ -2,17 +2,29 @@
 
 #include <algorithm>
 
+#include "anchor/kernels/launch.hpp"
 #include "schedule.hpp"
 
 namespace anchor::kernels {
 
-PlanParams anchor_region(const AnchorParams& params) {
+PlanParams anchor_lists(const AnchorParams& params) {
   PlanParams plan;
   plan.q_tile = plan.kv_tile = params.block;
   plan.tiles_per_row = params.step;
   plan.groups = AnchorGroups(params).count;
   plan.block_offsets = params.block_offsets;
   plan.blocks = params.blocks;
+  plan.column_offsets = params.column_offsets;
+  plan.columns = params.columns;
+  plan.dup_offsets = params.dup_offsets;
+  plan.dup = params.dup;
+  return plan;
+}
+
+PlanParams anchor_region(const AnchorParams& params) {
+  PlanParams plan = anchor_lists(params);
+  plan.column_offsets = plan.dup_offsets = nullptr;
+  plan.columns = plan.dup = nullptr;
   return plan;
 }
 
@@ -35,13 +47,9 @@ RowStatsParams region_stats(const AnchorParams& params, const AnchorLayout& layo
 }
 
 PlanParams anchor_stripes(const AnchorParams& params) {
-  PlanParams plan = anchor_region(params);
+  PlanParams plan = anchor_lists(params);
   plan.block_offsets = nullptr;
   plan.blocks = nullptr;
-  plan.column_offsets = params.column_offsets;
-  plan.columns = params.columns;
-  plan.dup_offsets = params.dup_offsets;
-  plan.dup = params.dup;
   return plan;
 }
 

@@ -39,15 +39,7 @@ class AnchorPlanner final : public CudaPlanner {
     workspace_ = kernels::DeviceBuffer(kernels::workspace_bytes(params_));
     size_lists();
 
-    plan_.q_tile = plan_.kv_tile = params_.block;
-    plan_.tiles_per_row = params_.step;
-    plan_.groups = kernels::anchor_groups(params_);
-    plan_.block_offsets = params_.block_offsets;
-    plan_.blocks = params_.blocks;
-    plan_.column_offsets = params_.column_offsets;
-    plan_.columns = params_.columns;
-    plan_.dup_offsets = params_.dup_offsets;
-    plan_.dup = params_.dup;
+    plan_ = kernels::anchor_lists(params_);
     plan_.mean_correction = params_.mean_correction;
   }
 

@@ -27,6 +27,8 @@ void sparse_fwd(const SparseFwdParams& params, void* workspace, const Stream& st
 /// Number of plan rows per head, and of blocks of all heads, that anchor_plan writes.
 std::int64_t anchor_groups(const AnchorParams& params);
 std::int64_t anchor_block_count(const AnchorParams& params);
+/// The attention plan over the lists that `params` names.
+PlanParams anchor_lists(const AnchorParams& params);
 
 const char* unsupported(const AnchorParams& params, const DeviceInfo& device, Path path = Path::automatic);
 std::size_t workspace_bytes(const AnchorParams& params);
