@@ -150,14 +150,7 @@ void Calibration::print_summary() const {
 }
 
 void Calibration::write_thresholds() const {
-  Thresholds made;
-  made.method = run_.method->name;
-  made.knob = run_.method->knob;
-  made.params = fixed_params(run_);
-  made.model = dumps_[0]->header().model;
-  made.target = target_;
-  made.calibrated_on = paths_;
-  made.layers = threshold_layers(found_.back());
+  const Thresholds made = thresholds_of(run_, *dumps_[0], target_, paths_, found_.back());
   write_text_file(options_.thresholds_out, thresholds_text(made));
 }
 

@@ -139,7 +139,15 @@ void Choice::take_means() {
   }
 }
 
-std::vector<Thresholds::Layer> threshold_layers(const std::vector<HeadPoint>& heads) {
+Thresholds thresholds_of(const cli::MethodRun& run, const DumpReader& reader, const Target& target,
+                         const std::vector<std::string>& calibrated_on, const std::vector<HeadPoint>& heads) {
+  Thresholds made;
+  made.method = run.method->name;
+  made.knob = run.method->knob;
+  made.params = fixed_params(run);
+  made.model = reader.header().model;
+  made.target = target;
+  made.calibrated_on = calibrated_on;
   std::map<int, Thresholds::Layer> layers;
   for (const HeadPoint& head : heads) {
     Thresholds::Layer& layer = layers[head.layer];
@@ -150,9 +158,8 @@ std::vector<Thresholds::Layer> threshold_layers(const std::vector<HeadPoint>& he
     layer.density.push_back(head.density);
     for (const auto& [name, value] : head.params) layer.params[name].push_back(value);
   }
-  std::vector<Thresholds::Layer> ordered;
-  for (auto& [number, layer] : layers) ordered.push_back(std::move(layer));
-  return ordered;
+  for (auto& [number, layer] : layers) made.layers.push_back(std::move(layer));
+  return made;
 }
 
 void print_summary(const Request& request, const std::vector<Findings>& findings) {

@@ -43,8 +43,9 @@ struct Findings {
   std::vector<Json> grid_rows;      ///< curve rows, for the table of --grid
 };
 
-/// The heads' knobs by layer.
-std::vector<Thresholds::Layer> threshold_layers(const std::vector<HeadPoint>& heads);
+/// The file that gives these heads their knobs.
+Thresholds thresholds_of(const cli::MethodRun& run, const DumpReader& reader, const Target& target,
+                         const std::vector<std::string>& calibrated_on, const std::vector<HeadPoint>& heads);
 
 /// The tables for people that follow the rows.
 void print_summary(const Request& request, const std::vector<Findings>& findings);

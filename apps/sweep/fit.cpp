@@ -3,6 +3,7 @@
 #include <limits>
 #include <mutex>
 #include <optional>
+#include <utility>
 
 #include "anchor/base/error.hpp"
 #include "anchor/data/checksum.hpp"
@@ -64,8 +65,7 @@ class Fit {
     std::vector<std::vector<std::vector<KnobCurve>>> curves;   ///< by variant, dump and head
     std::vector<std::vector<std::vector<double>>> target;      ///< recall to reach, by the same
     std::vector<std::vector<std::vector<ErrorCurve>>> errors;  ///< with --allocate, by the same
-    std::vector<ErrorFront> fronts;      ///< with --allocate, by head: made from `errors`
-    std::vector<HeadSetting> allocated;  ///< likewise: the chosen ones
+    std::vector<ErrorFront> fronts;  ///< with --allocate, by head: made from `errors`
     std::string error;
   };
 
@@ -86,7 +86,7 @@ class Fit {
   void fill(Group& group) const;
   void make_fronts(Group& group) const;
   void allocate(std::vector<Group>& groups) const;
-  void fill_allocated(Group& group) const;
+  void give(Group& group, ResultRow& row, const HeadSetting& setting) const;
   void emit(const Group& group);
   void write_thresholds() const;
 
@@ -162,21 +162,17 @@ void Fit::compute(const GroupSelection& selection, Engine& engine, const LoadedG
     const auto inputs = engine.upload(loaded.group);
     const std::vector<int> heads = selection.locals();
     std::unique_ptr<DenseReference> dense;  // the variants'
+    if ((allocates() || options_.max_error) && dump < fitted_dumps_) dense = engine.dense_reference(*inputs);
     for (std::size_t v = 0; v < variants_.size(); ++v) {
-      if (allocates()) {
-        if (dump >= fitted_dumps_) continue;
-        if (!dense) dense = engine.dense_reference(*inputs);
-        const auto steps =
-            knob_curves(engine, *inputs, *run_.method, variants_[v].params, request_.head.grid, heads);
-        group.errors[v][dump] = error_curves(engine, *inputs, *run_.method, variants_[v].params, heads, steps,
-                                             *dense, request_.target.value);
-        continue;
-      }
       auto& curves = group.curves[v][dump];
       curves = knob_curves(engine, *inputs, *run_.method, variants_[v].params, request_.head.grid, heads);
+      if (allocates()) {
+        group.errors[v][dump] = error_curves(engine, *inputs, *run_.method, variants_[v].params, heads,
+                                             std::exchange(curves, {}), *dense, request_.target.value);
+        continue;
+      }
       group.target[v][dump].assign(heads.size(), request_.target.value);
-      if (options_.max_error && dump < fitted_dumps_) {
-        if (!dense) dense = engine.dense_reference(*inputs);
+      if (dense) {
         group.target[v][dump] = recall_for_error(engine, *inputs, *run_.method, variants_[v].params, heads,
                                                  curves, *dense, request_.target.value, *options_.max_error);
       }
@@ -255,6 +251,13 @@ double Fit::fit(const FitSet& set, const Group& group, std::size_t variant, std:
   return static_cast<double>(static_cast<float>(value + options_.margin));
 }
 
+/// What a row's head is given; rows get it in their order.
+void Fit::give(Group& group, ResultRow& row, const HeadSetting& setting) const {
+  group.variants.push_back(setting.variant);
+  row.value = setting.knob;
+  for (const auto& [name, choice] : variants_[setting.variant].choice) row.params[name] = choice;
+}
+
 void Fit::fill(Group& group) const {
   if (!group.error.empty()) {
     for (ResultRow& row : group.rows) {
@@ -279,11 +282,9 @@ void Fit::fill(Group& group) const {
       }
       for (const std::size_t n : set.checked) {
         ResultRow& row = group.rows[at++];
-        group.variants.push_back(chosen);
+        give(group, row, {chosen, value});
         const KnobCurve& curve = group.curves[chosen][n][head];
         const CurvePoint point = curve.points.point(curve.at(value));
-        for (const auto& [name, choice] : variants_[chosen].choice) row.params[name] = choice;
-        row.value = value;
         row.density = point.density;
         row.mass_recall = point.mass_recall;
         row.extra["shortfall"] = std::max(0., request_.target.value - point.mass_recall);
@@ -302,7 +303,8 @@ void Fit::make_fronts(Group& group) const {
   group.errors = {};
 }
 
-/// The cheapest settings with which the mean error of the groups' heads is the target.
+/// The cheapest settings with which the mean error of the heads is the target; groups that failed have no
+/// fronts.
 void Fit::allocate(std::vector<Group>& groups) const {
   std::vector<Curve> fronts;
   for (const Group& group : groups)
@@ -311,21 +313,13 @@ void Fit::allocate(std::vector<Group>& groups) const {
   const Allocation found = allocate_for_recall(fronts, 1 - request_.target.value);
   std::size_t at = 0;
   for (Group& group : groups) {
+    auto row = group.rows.begin();
     for (const ErrorFront& head : group.fronts) {
       const double index = head.front.knob[found.point[at++]];
-      group.allocated.push_back(head.settings[static_cast<std::size_t>(index)]);
+      for (std::size_t n = 0; n < sets_[0].checked.size(); ++n)
+        give(group, *row++, head.settings[static_cast<std::size_t>(index)]);
     }
     group.fronts.clear();
-    fill_allocated(group);
-  }
-}
-
-void Fit::fill_allocated(Group& group) const {
-  for (std::size_t n = 0; n < group.rows.size(); ++n) {
-    const HeadSetting& setting = group.allocated[n / sets_[0].checked.size()];
-    group.variants.push_back(setting.variant);
-    group.rows[n].value = setting.knob;
-    for (const auto& [name, choice] : variants_[setting.variant].choice) group.rows[n].params[name] = choice;
   }
 }
 
@@ -378,21 +372,23 @@ void Fit::fit_groups(std::size_t first, std::size_t count, bool measured) {
     for (const auto& dump : dumps_) items.push_back({dump.get(), groups_[g]});
   std::vector<Group> groups(count);
   const std::size_t dumps = dumps_.size();
-  const auto layer = measured ? fmt::format(" layer {}", groups_[first].layer) : "";
+  const bool one_layer = measured && groups_[first + count - 1].layer == groups_[first].layer;
+  const auto layer = one_layer ? fmt::format(" layer {}", groups_[first].layer) : "";
   const auto last = [&](std::size_t n) { return n % dumps + 1 == dumps; };
   const auto show = [&](Group& group) {
     emit(group);
     group = {};
   };
-  const auto all_finished = [&] {  // an allocation needs all groups, or none
-    for (std::size_t g = 0; g < count; ++g)
-      if (groups[g].rows.empty()) groups[g] = group_of(groups_[first + g]);
-    return std::all_of(groups.begin(), groups.end(), [&](const Group& group) { return finished(group); });
-  };
+  bool all_finished = allocates();  // an allocation needs all groups, or none
+  for (std::size_t g = 0; g < count && allocates(); ++g) {
+    groups[g] = group_of(groups_[first + g]);
+    all_finished = all_finished && finished(groups[g]);
+  }
   const auto wanted = [&](std::size_t n) {
+    if (allocates()) return !all_finished && n % dumps < fitted_dumps_;
     Group& group = groups[n / dumps];
-    if (group.rows.empty()) group = group_of(groups_[first + n / dumps]);
-    return allocates() ? !all_finished() : !finished(group);
+    if (n % dumps == 0) group = group_of(groups_[first + n / dumps]);
+    return !finished(group);
   };
   stream_->run(fmt::format("fit{}: KV group", layer), items,
                {.wanted = wanted,
@@ -443,14 +439,9 @@ void Fit::fit_heads() {
 }
 
 void Fit::write_thresholds() const {
-  Thresholds made;
-  made.method = run_.method->name;
-  made.knob = run_.method->knob;
-  made.params = fixed_params(run_);
-  made.model = dumps_[0]->header().model;
-  made.target = request_.target;
-  for (const std::size_t n : sets_[0].fitted) made.calibrated_on.push_back(paths_[n]);
-  made.layers = threshold_layers(fitted_);
+  std::vector<std::string> texts;
+  for (const std::size_t n : sets_[0].fitted) texts.push_back(paths_[n]);
+  const Thresholds made = thresholds_of(run_, *dumps_[0], request_.target, texts, fitted_);
   write_text_file(options_.thresholds_out, thresholds_text(made));
 }
 

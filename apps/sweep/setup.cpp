@@ -21,7 +21,7 @@ Target parse_target(const Options& options) {
     target.metric = options.target.substr(0, equals);
     target.value = *value;
     if (target.metric == "out_rel_l2" && !options.fit.empty() && !options.allocate.empty())
-      target.statistic = "mean over heads";
+      target.statistic = "mean over the " + options.allocate;
     else if (target.metric != "mass_recall")
       fail_usage("--target {}: curves know one metric, mass_recall (--fit --allocate takes out_rel_l2)",
                  options.target);

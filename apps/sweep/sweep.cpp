@@ -272,17 +272,12 @@ void Job::choose() {
 
 void Job::write_thresholds() const {
   const MethodRun& run = request_.runs[0];
-  Thresholds made;
-  made.method = run.method->name;
-  made.knob = run.method->knob;
-  made.params = fixed_params(run);
-  made.model = reader_.header().model;
-  made.target = request_.target;
+  Target target = request_.target;
   const bool allocated = !options_.allocate.empty();
-  if (allocated) made.target.statistic = "mean over the " + options_.allocate;
-  if (options_.budget) made.target = {"density", made.target.statistic, *options_.budget};
-  made.calibrated_on = {reader_.path()};
-  made.layers = threshold_layers(allocated ? findings_[0].choices.back().heads : findings_[0].heads);
+  if (allocated) target.statistic = "mean over the " + options_.allocate;
+  if (options_.budget) target = {"density", target.statistic, *options_.budget};
+  const auto& heads = allocated ? findings_[0].choices.back().heads : findings_[0].heads;
+  const Thresholds made = thresholds_of(run, reader_, target, {reader_.path()}, heads);
   write_text_file(options_.thresholds_out, thresholds_text(made));
 }
 

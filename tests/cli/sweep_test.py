@@ -399,6 +399,22 @@ class Fits(ToolTest):
         self.assertLess(density(both), 1.02 * density(found["model"]))
         self.assertEqual({(r["params"]["score"], r["params"]["window"]) for r in both.values()} - {("pooled", 0), ("pooled", 16), ("rows", 0), ("rows", 16)}, set())
 
+    def test_an_allocation_goes_on_without_a_group_that_failed(self):
+        with h5py.File(self.b, "r+") as file:
+            file["layers/000/q"][1, 2, 3] = np.nan
+        out = self.path("t.json")
+        for scope in ("layer", "model"):
+            result = run("anchor-sweep", "--fit", f"{self.a},{self.b}", "--check", self.c, "--method", "stripes", "--block", 16,
+                         "--target", "out_rel_l2=0.2", "--allocate", scope, "--thresholds-out", out)
+            self.assertEqual(result.returncode, 3, result.stderr)
+            self.assertIn("layer 0, q[head 1, token 2, 3] is NaN", result.stderr)
+            self.assertFalse(os.path.exists(out))
+            found = rows(result.stdout)
+            self.assertEqual(len(found), 2 * 4 * 3)
+            failed = {(r["dump"]["layer"], r["dump"]["head"]) for r in found if r["status"] == "error"}
+            self.assertEqual(failed, {(0, 0), (0, 1)})
+            self.assertTrue(all("out_rel_l2" in r for r in found if r["status"] == "ok"))
+
     def matrix(self, *arguments):
         result = run("anchor-sweep", "--fit", f"{self.a},{self.b}", "--check", self.c, *self.arguments, *arguments)
         self.assertIn(result.returncode, (0, 4), result.stderr)
