@@ -5,7 +5,7 @@
 #include <fstream>
 
 #include "anchor/base/error.hpp"
-#include "anchor/experiment/compare_runs.hpp"
+#include "anchor/rows/compare_runs.hpp"
 
 namespace anchor::bench {
 namespace {

@@ -3,9 +3,9 @@
 #include <algorithm>
 
 #include "anchor/base/error.hpp"
+#include "anchor/base/lists.hpp"
 #include "anchor/data/checksum.hpp"
 #include "anchor/data/synthetic.hpp"
-#include "anchor/experiment/grid.hpp"
 
 namespace anchor::bench {
 namespace {
@@ -94,7 +94,7 @@ LayerSource::LayerSource(const DataOptions& options, const CLI::App& app) : opti
   reader_.reset(new DumpReader(cli::open_dump(options.dump.path, options.dump)));
   groups_ = cli::select_groups(*reader_, options.dump);
   const std::size_t per_group = groups_.front().heads.size();
-  for (const cli::GroupSelection& group : groups_) {
+  for (const GroupSelection& group : groups_) {
     if (group.heads.size() != per_group)
       fail_usage(
           "--heads: KV head {} has {} selected query heads, KV head {} has {}; a layer needs equally many",
@@ -103,7 +103,7 @@ LayerSource::LayerSource(const DataOptions& options, const CLI::App& app) : opti
       heads_.insert(heads_.end(), group.heads.begin(), group.heads.end());
   }
   std::vector<int> layers;
-  for (const cli::GroupSelection& group : groups_)
+  for (const GroupSelection& group : groups_)
     if (layers.empty() || layers.back() != group.layer) layers.push_back(group.layer);
   if (lengths.empty()) lengths = {0};
   for (const std::int64_t length : lengths) {
@@ -138,7 +138,7 @@ KvGroup LayerSource::load(const LayerTask& task) const {
     append_heads(layer.v, group.v, {0});
   };
   if (reader_) {
-    for (const cli::GroupSelection& selected : groups_) {
+    for (const GroupSelection& selected : groups_) {
       if (selected.layer != task.layer) continue;
       const KvGroup group = reader_->read_group(task.layer, selected.kv_head, task.tokens);
       if (const std::string problem = first_non_finite(group); !problem.empty())
@@ -186,7 +186,7 @@ std::vector<std::uint64_t> LayerSource::content(const LayerTask& task) const {
                              options_.kv_heads, options_.head_dim, options_.dtype)),
             tokens};
   }
-  std::vector<std::uint64_t> content = cli::layer_content(*reader_, task.layer);
+  std::vector<std::uint64_t> content = layer_content(*reader_, task.layer);
   content.push_back(tokens);
   for (const int head : heads_) content.push_back(static_cast<std::uint64_t>(head));
   return content;

@@ -5,8 +5,8 @@
 #include <string>
 #include <vector>
 
-#include "anchor/data/kv_group.hpp"
-#include "anchor/experiment/result_row.hpp"
+#include "anchor/base/kv_group.hpp"
+#include "anchor/rows/result_row.hpp"
 #include "cli/dump_options.hpp"
 
 namespace anchor::bench {
@@ -50,7 +50,7 @@ class LayerSource {
   const DataOptions& options_;
   std::string pattern_;
   std::unique_ptr<DumpReader> reader_;
-  std::vector<cli::GroupSelection> groups_;
+  std::vector<GroupSelection> groups_;
   std::vector<LayerTask> tasks_;
   std::vector<int> heads_;
 };

@@ -5,16 +5,16 @@
 #include <cmath>
 
 #include "anchor/base/error.hpp"
+#include "anchor/base/lists.hpp"
 #include "anchor/base/number.hpp"
 #include "anchor/base/parallel.hpp"
 #include "anchor/data/checksum.hpp"
-#include "anchor/experiment/grid.hpp"
-#include "anchor/experiment/match.hpp"
-#include "anchor/experiment/measure.hpp"
-#include "anchor/experiment/plan_agreement.hpp"
-#include "anchor/experiment/sampled_check.hpp"
-#include "anchor/experiment/stripe_density.hpp"
-#include "anchor/experiment/thresholds.hpp"
+#include "anchor/replay/plan_agreement.hpp"
+#include "anchor/replay/sampled_check.hpp"
+#include "anchor/timing/measure.hpp"
+#include "anchor/tuning/match.hpp"
+#include "anchor/tuning/stripe_density.hpp"
+#include "anchor/tuning/thresholds.hpp"
 #include "cli/output.hpp"
 #include "cli/progress.hpp"
 #include "cli/threshold_options.hpp"
@@ -109,7 +109,7 @@ void Job::want_baselines() {
 }
 
 void Job::want_methods() {
-  std::vector<cli::MethodRun> runs;
+  std::vector<MethodRun> runs;
   if (thresholds_) {
     runs = {cli::thresholds_run(*thresholds_, options_.thresholds, options_.method)};
   } else {
@@ -121,7 +121,7 @@ void Job::want_methods() {
     if (!(density > 0 && density < 1)) fail_usage("--stripe-density {}: must lie between 0 and 1", density);
   const Geometry geometry = *source_.row(source_.tasks().front()).geometry;
   bool used = false;
-  for (const cli::MethodRun& run : runs) {
+  for (const MethodRun& run : runs) {
     if (run.method->rows_per_plan > 0 && options_.method.names == "all") continue;
     if (run.method->rows_per_plan > 0)
       fail_usage("--method {}: lists keys row by row; it measures quality, not speed", run.method->name);
@@ -150,7 +150,7 @@ std::vector<Entry> Job::entries(const LayerTask& task) const {
     Entry entry{.wanted = &wanted, .row = source_.row(task)};
     ResultRow& row = entry.row;
     row.method = wanted.name;
-    row.params = cli::row_params(wanted.params);
+    row.params = wanted.params.values();
     row.device = engine_->device();
     row.path = wanted.method ? engine_->path() : wanted.name;
     row.argv = options_.argv;
@@ -175,7 +175,7 @@ std::vector<Entry> Job::entries(const LayerTask& task) const {
     for (const double knob : asked.knobs) identity.push_back(std::bit_cast<std::uint64_t>(knob));
     for (const Params& own : asked.head_params) {
       Checksum hash;
-      const std::string text = scalars_json(cli::row_params(own)).dump();
+      const std::string text = scalars_json(own.values()).dump();
       hash.add(std::as_bytes(std::span(text)));
       identity.push_back(hash.value());
       for (const auto& [name, value] : own.values())  // the row cannot say what differs between heads
@@ -203,7 +203,7 @@ void Job::prepare(Entry& entry, const KvGroup& layer, const Inputs& inputs, cons
       const FoundKnob found = knob_for_stripe_density(*engine_, inputs, layer, *wanted.method, wanted.params,
                                                       *wanted.stripe_density);
       request.params.set(wanted.method->knob, found.knob);
-      entry.row.params = cli::row_params(request.params);
+      entry.row.params = request.params.values();
       entry.row.value = found.knob;
     }
     if (searches(wanted)) match(entry, inputs, request);
@@ -228,7 +228,7 @@ void Job::match(Entry& entry, const Inputs& inputs, PlanRequest& request) {
   const Match found = match_knob(*engine_, inputs, *dense_, method, request, *match_);
   ResultRow& row = entry.row;
   request = found.request;
-  row.params = cli::row_params(request.params);
+  row.params = request.params.values();
   if (thresholds_) row.params.erase(method.knob);  // the heads'
   row.value = found.knob;
   row.mass_recall = found.kept.mass_recall;

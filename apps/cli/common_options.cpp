@@ -6,7 +6,8 @@
 
 #include "anchor/base/error.hpp"
 #include "anchor/base/parallel.hpp"
-#include "anchor/experiment/provenance.hpp"
+#include "anchor/engine/devices.hpp"
+#include "anchor/rows/provenance.hpp"
 #include "cli/progress.hpp"
 #include "cli/terminal.hpp"
 

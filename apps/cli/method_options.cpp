@@ -3,9 +3,8 @@
 #include <algorithm>
 
 #include "anchor/base/error.hpp"
+#include "anchor/base/lists.hpp"
 #include "anchor/base/number.hpp"
-#include "anchor/experiment/grid.hpp"
-#include "anchor/experiment/result_row.hpp"
 
 namespace anchor::cli {
 namespace {
@@ -151,33 +150,6 @@ std::vector<MethodRun> resolve_methods(const MethodOptions& options) {
   return runs;
 }
 
-std::vector<std::string> run_names(const std::vector<MethodRun>& runs) {
-  const auto fixed = [](const MethodRun& run) {
-    ScalarMap params = row_params(run.params);
-    params.erase(run.method->knob);
-    return params;
-  };
-  std::vector<std::string> names;
-  for (const MethodRun& run : runs) {
-    std::string name;
-    const ScalarMap mine = fixed(run);
-    for (const auto& [key, value] : mine) {
-      const bool differs = std::any_of(runs.begin(), runs.end(), [&](const MethodRun& other) {
-        const ScalarMap theirs = fixed(other);
-        const auto found = theirs.find(key);
-        return other.method == run.method && found != theirs.end() && found->second != value;
-      });
-      if (!differs) continue;
-      name += fmt::format("{}{}={}", name.empty() ? "" : " ", key, scalar_text(value));
-    }
-    const bool alone =
-        std::all_of(runs.begin(), runs.end(), [&](const auto& other) { return other.method == run.method; });
-    if (!alone || name.empty()) name = run.method->name + (name.empty() ? "" : " " + name);
-    names.push_back(name);
-  }
-  return names;
-}
-
 std::string region_hint(double region, const Params& params) {
   if (region <= 0.5 || !params.values().contains("step")) return {};
   const std::int64_t step = params.integer("step");
@@ -185,7 +157,5 @@ std::string region_hint(double region, const Params& params) {
   return fmt::format("hint: every knob value keeps {:.0f} % of the pairs; try smaller groups, --step {}",
                      100 * region, region > 0.99 ? 1 : std::max<std::int64_t>(1, step / 4));
 }
-
-ScalarMap row_params(const Params& params) { return {params.values().begin(), params.values().end()}; }
 
 }  // namespace anchor::cli

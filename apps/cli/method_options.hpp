@@ -5,8 +5,7 @@
 #include <string>
 #include <vector>
 
-#include "anchor/experiment/provenance.hpp"
-#include "anchor/method/method.hpp"
+#include "anchor/method/method_run.hpp"
 
 namespace anchor::cli {
 
@@ -19,12 +18,6 @@ struct MethodOptions {
   bool set_from_file = false;                 ///< `set` comes from --config: flags win over it
 };
 
-/// One method with a complete set of parameters.
-struct MethodRun {
-  const Method* method = nullptr;
-  Params params;
-};
-
 /// --method, --set and the flags --theta --gamma --alpha --tau --block --step --stride --mode.
 /// Needs the raw command line to tell a --set from one in --config.
 void add_method(CLI::App& app, MethodOptions& options, const std::vector<std::string>& argv);
@@ -35,16 +28,9 @@ void add_method(CLI::App& app, MethodOptions& options, const std::vector<std::st
 /// --set for the same parameter, a bare --set KEY with several methods.
 std::vector<MethodRun> resolve_methods(const MethodOptions& options);
 
-/// "step=4" for runs of one method that differ in step; the methods' names for several methods. The knob does
-/// not count.
-std::vector<std::string> run_names(const std::vector<MethodRun>& runs);
-
 /// A hint for people when `region`, the density of what the method keeps whatever its knob, is more than
 /// half: then a smaller group leaves the knob more to choose. Empty otherwise, and for methods without groups
 /// (no parameter step).
 std::string region_hint(double region, const Params& params);
-
-/// The parameters as a result row holds them.
-ScalarMap row_params(const Params& params);
 
 }  // namespace anchor::cli

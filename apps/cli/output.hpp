@@ -5,9 +5,9 @@
 #include <string>
 #include <vector>
 
-#include "anchor/experiment/row_store.hpp"
 #include "anchor/report/output_file.hpp"
 #include "anchor/report/row_writer.hpp"
+#include "anchor/rows/row_store.hpp"
 #include "cli/common_options.hpp"
 
 namespace anchor::cli {

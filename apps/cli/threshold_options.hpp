@@ -1,6 +1,6 @@
 #pragma once
 
-#include "anchor/experiment/thresholds.hpp"
+#include "anchor/tuning/thresholds.hpp"
 #include "cli/method_options.hpp"
 
 namespace anchor::cli {

@@ -9,13 +9,13 @@
 
 #include "anchor/attention/cpu_executor.hpp"
 #include "anchor/base/error.hpp"
+#include "anchor/base/lists.hpp"
 #include "anchor/base/parallel.hpp"
 #include "anchor/data/dump_writer.hpp"
-#include "anchor/engine/engine.hpp"
-#include "anchor/experiment/grid.hpp"
-#include "anchor/experiment/thresholds.hpp"
+#include "anchor/engine/devices.hpp"
 #include "anchor/model/device_llama.hpp"
 #include "anchor/model/tokenizer.hpp"
+#include "anchor/tuning/thresholds.hpp"
 #include "cli/method_options.hpp"
 #include "cli/number.hpp"
 #include "cli/progress.hpp"
@@ -113,13 +113,13 @@ std::optional<MethodAttention> chosen_attention(const Options& options, const Ll
     return std::nullopt;
   }
   if (options.thresholds.empty()) {
-    const std::vector<cli::MethodRun> runs = cli::resolve_methods(options.method);
+    const std::vector<MethodRun> runs = cli::resolve_methods(options.method);
     if (runs.size() != 1)
       fail_usage("one forward pass runs one method with one set of parameters, not {}", runs.size());
     return MethodAttention(*runs[0].method, runs[0].params, {});
   }
   const Thresholds thresholds = read_thresholds(options.thresholds);
-  const cli::MethodRun run = cli::thresholds_run(thresholds, options.thresholds, options.method);
+  const MethodRun run = cli::thresholds_run(thresholds, options.thresholds, options.method);
   std::vector<int> heads(static_cast<std::size_t>(config.q_heads));
   std::iota(heads.begin(), heads.end(), 0);
   const auto choose = [thresholds, heads, path = options.thresholds,

@@ -8,7 +8,7 @@
 #include "anchor/base/parallel.hpp"
 #include "anchor/data/dump_writer.hpp"
 #include "anchor/data/synthetic.hpp"
-#include "anchor/experiment/provenance.hpp"
+#include "anchor/rows/provenance.hpp"
 #include "cli/number.hpp"
 #include "cli/progress.hpp"
 

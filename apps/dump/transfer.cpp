@@ -1,7 +1,7 @@
 #include "dump/transfer.hpp"
 
 #include "anchor/data/transfer.hpp"
-#include "anchor/experiment/provenance.hpp"
+#include "anchor/rows/provenance.hpp"
 #include "cli/progress.hpp"
 
 namespace anchor::dump {

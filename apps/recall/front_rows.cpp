@@ -49,18 +49,18 @@ double metric_value(const Target& target, double lost) {
 }  // namespace
 
 FrontRows::FrontRows(const Options& options, const DumpReader& reader, const Engine& engine,
-                     std::vector<cli::GroupSelection> groups)
+                     std::vector<GroupSelection> groups)
     : options_(options), reader_(reader), engine_(engine), groups_(std::move(groups)) {}
 
 ResultRow FrontRows::row_of(const MethodFront& front, const char* kind) const {
-  ResultRow row = cli::head_row(reader_, groups_[0].layer, groups_[0].heads[0]);
+  ResultRow row = head_row(reader_, groups_[0].layer, groups_[0].heads[0]);
   row.kind = kind;
   row.scope = "all";
   row.layer.reset();
   row.head.reset();
   row.kv_head.reset();
   row.method = front.run().method->name;
-  row.params = cli::row_params(front.run().params);
+  row.params = front.run().params.values();
   row.params.erase(front.run().method->knob);
   row.device = engine_.device();
   row.path = engine_.path();
@@ -73,8 +73,8 @@ ResultRow FrontRows::row_of(const MethodFront& front, const char* kind) const {
 ResultRow FrontRows::curve(const MethodFront& front) const {
   ResultRow row = row_of(front, "curve");
   std::vector<std::uint64_t> content;
-  for (const cli::GroupSelection& group : groups_) {
-    for (const std::uint64_t hash : cli::layer_content(reader_, group.layer)) content.push_back(hash);
+  for (const GroupSelection& group : groups_) {
+    for (const std::uint64_t hash : layer_content(reader_, group.layer)) content.push_back(hash);
     for (const int head : group.heads) content.push_back(static_cast<std::uint64_t>(head));
   }
   row.unit = unit_id(row, content);
@@ -108,8 +108,8 @@ std::vector<ResultRow> FrontRows::answer(const MethodFront& front, Choice choice
     row.extra["choice"] = std::string(name_of(choice));
     if (chosen) row.value = chosen->knob;
     std::vector<std::uint64_t> content{static_cast<std::uint64_t>(choice), front.measures()};
-    for (const cli::GroupSelection& group : groups_) {
-      for (const std::uint64_t hash : cli::layer_content(reader_, group.layer)) content.push_back(hash);
+    for (const GroupSelection& group : groups_) {
+      for (const std::uint64_t hash : layer_content(reader_, group.layer)) content.push_back(hash);
       for (const int head : group.heads) content.push_back(static_cast<std::uint64_t>(head));
     }
     row.unit = unit_id(row, content);

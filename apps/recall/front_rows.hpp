@@ -22,7 +22,7 @@ struct FrontLine {
 class FrontRows {
  public:
   FrontRows(const Options& options, const DumpReader& reader, const Engine& engine,
-            std::vector<cli::GroupSelection> groups);
+            std::vector<GroupSelection> groups);
 
   /// The method's curve under one knob for all heads.
   ResultRow curve(const MethodFront& front) const;
@@ -38,7 +38,7 @@ class FrontRows {
   const Options& options_;
   const DumpReader& reader_;
   const Engine& engine_;
-  std::vector<cli::GroupSelection> groups_;
+  std::vector<GroupSelection> groups_;
 };
 
 /// Tables for people: a line per method, a column per target.

@@ -22,7 +22,7 @@ std::vector<Target> targets() {
 
 std::vector<MethodFront> fronts_of(const Options& options) {
   std::vector<MethodFront> fronts;
-  for (const cli::MethodRun& run : cli::resolve_methods(options.method))
+  for (const MethodRun& run : cli::resolve_methods(options.method))
     if (!run.method->knob.empty()) fronts.emplace_back(run, targets(), options.measure != "none");
   if (fronts.empty()) fail_usage("--pareto: no chosen method has a knob");
   return fronts;
@@ -30,7 +30,7 @@ std::vector<MethodFront> fronts_of(const Options& options) {
 
 /// Reads the dump once; `work` is done with every method that has not failed.
 template <class Work>
-void each_group(const char* what, const cli::DumpStream& stream, const std::vector<cli::StreamItem>& items,
+void each_group(const char* what, const DumpStream& stream, const std::vector<StreamItem>& items,
                 std::vector<MethodFront>& fronts, Work work) {
   const auto compute = [&](std::size_t n, Engine& engine, const LoadedGroup& loaded) {
     if (!loaded.error.empty()) fail("{}", loaded.error);
@@ -50,7 +50,7 @@ void each_group(const char* what, const cli::DumpStream& stream, const std::vect
              {.wanted = [](std::size_t) { return true; }, .compute = compute, .finish = [](std::size_t) {}});
 }
 
-void read_fronts(const cli::DumpStream& stream, const std::vector<cli::StreamItem>& items,
+void read_fronts(const DumpStream& stream, const std::vector<StreamItem>& items,
                  std::vector<MethodFront>& fronts) {
   each_group("pareto: KV group", stream, items, fronts,
              [](MethodFront& front, GroupAtWork& group) { front.explore(group); });
@@ -65,10 +65,10 @@ void read_fronts(const cli::DumpStream& stream, const std::vector<cli::StreamIte
 }
 
 /// What tells the runs apart; a group's size is never left out.
-std::vector<std::string> names_of(const std::vector<cli::MethodRun>& runs) {
-  std::vector<std::string> names = cli::run_names(runs);
+std::vector<std::string> names_of(const std::vector<MethodRun>& runs) {
+  std::vector<std::string> names = run_names(runs);
   for (std::size_t n = 0; n < runs.size(); ++n) {
-    const cli::MethodRun& run = runs[n];
+    const MethodRun& run = runs[n];
     if (!names[n].starts_with(run.method->name)) names[n] = run.method->name + " " + names[n];
     if (run.params.values().contains("step") && names[n].find("step=") == std::string::npos)
       names[n] += " step=" + format_number(run.params.real("step"));
@@ -96,16 +96,16 @@ int run_frontier(const Options& options) {
     fail_usage(
         "--pareto tries every knob and draws one picture: no --thresholds, --svg or --head-map with it");
   const DumpReader reader = cli::open_dump(options.dump.path, options.dump);
-  const std::vector<cli::GroupSelection> groups = cli::select_groups(reader, options.dump);
+  const std::vector<GroupSelection> groups = cli::select_groups(reader, options.dump);
   std::vector<MethodFront> fronts = fronts_of(options);
-  const cli::DumpStream stream(options.common,
-                               cli::check_memory(reader, groups, options.common.memory_limit()), true);
+  const DumpStream stream =
+      cli::open_stream(options.common, check_memory(reader, groups, options.common.memory_limit()), true);
   cli::Output output(options.common, FrontRows::columns(), FrontRows::columns());
   OutputFile picture(options.pareto);
-  read_fronts(stream, cli::stream_items(reader, groups), fronts);
+  read_fronts(stream, stream_items(reader, groups), fronts);
 
   const FrontRows rows(options, reader, stream.engine(), groups);
-  std::vector<cli::MethodRun> runs;
+  std::vector<MethodRun> runs;
   for (const MethodFront& front : fronts) runs.push_back(front.run());
   const std::vector<std::string> names = names_of(runs);
   std::vector<FrontLine> lines;

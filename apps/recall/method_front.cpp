@@ -5,10 +5,10 @@
 #include <numeric>
 
 #include "anchor/base/parallel.hpp"
-#include "anchor/experiment/error_curve.hpp"
-#include "anchor/experiment/error_search.hpp"
-#include "anchor/experiment/head_sweep.hpp"
-#include "anchor/experiment/knob_scale.hpp"
+#include "anchor/tuning/error_curve.hpp"
+#include "anchor/tuning/error_search.hpp"
+#include "anchor/tuning/head_sweep.hpp"
+#include "anchor/tuning/knob_scale.hpp"
 
 namespace anchor::recall {
 namespace {
@@ -38,7 +38,7 @@ Curve curve_of(std::span<const FrontPoint> runs) {
 
 }  // namespace
 
-GroupAtWork::GroupAtWork(Engine& its_engine, const Inputs& its_inputs, const cli::GroupSelection& selection)
+GroupAtWork::GroupAtWork(Engine& its_engine, const Inputs& its_inputs, const GroupSelection& selection)
     : engine(its_engine),
       inputs(its_inputs),
       layer(selection.layer),
@@ -66,7 +66,7 @@ double Chosen::mean_loss(const Target& target) const {
          static_cast<double>(heads.size());
 }
 
-MethodFront::MethodFront(cli::MethodRun run, std::vector<Target> targets, bool measure)
+MethodFront::MethodFront(MethodRun run, std::vector<Target> targets, bool measure)
     : run_(std::move(run)),
       targets_(std::move(targets)),
       exact_(run_.method->granularity != nullptr),

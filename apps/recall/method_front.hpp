@@ -7,8 +7,8 @@
 #include <string>
 #include <vector>
 
-#include "anchor/experiment/front_point.hpp"
-#include "anchor/sweep/allocation.hpp"
+#include "anchor/tuning/allocation.hpp"
+#include "anchor/tuning/front_point.hpp"
 #include "cli/dump_options.hpp"
 #include "cli/method_options.hpp"
 
@@ -17,7 +17,7 @@ namespace anchor::recall {
 /// The selected heads of a KV group where they are computed; dense attention of it when it is first needed.
 class GroupAtWork {
  public:
-  GroupAtWork(Engine& engine, const Inputs& inputs, const cli::GroupSelection& selection);
+  GroupAtWork(Engine& engine, const Inputs& inputs, const GroupSelection& selection);
   DenseReference& dense();
 
   Engine& engine;
@@ -55,7 +55,7 @@ class MethodFront {
  public:
   /// `targets`: of mass_recall first, then of out_rel_l2. `measure`: run plans of methods with exact curves,
   /// too.
-  MethodFront(cli::MethodRun run, std::vector<Target> targets, bool measure);
+  MethodFront(MethodRun run, std::vector<Target> targets, bool measure);
 
   void explore(GroupAtWork& group);
   bool plan_trials();
@@ -69,7 +69,7 @@ class MethodFront {
   /// The plans with one knob for all heads that were run, ordered by density.
   std::vector<Chosen> runs() const;
 
-  const cli::MethodRun& run() const { return run_; }
+  const MethodRun& run() const { return run_; }
   bool exact() const { return exact_; }
   bool measures() const { return measure_ || !exact_; }
   std::span<const int> layers() const { return layers_; }
@@ -104,7 +104,7 @@ class MethodFront {
   Chosen own_knobs(std::size_t target) const;
   std::optional<Chosen> allocated(std::size_t target) const;
 
-  cli::MethodRun run_;
+  MethodRun run_;
   std::vector<Target> targets_;
   bool exact_, measure_;
   int round_ = 0;

@@ -4,12 +4,12 @@
 #include <optional>
 
 #include "anchor/base/error.hpp"
+#include "anchor/base/lists.hpp"
 #include "anchor/base/number.hpp"
 #include "anchor/base/parallel.hpp"
-#include "anchor/experiment/grid.hpp"
-#include "anchor/experiment/replay.hpp"
-#include "anchor/experiment/thresholds.hpp"
+#include "anchor/replay/replay.hpp"
 #include "anchor/report/heatmap.hpp"
+#include "anchor/tuning/thresholds.hpp"
 #include "cli/dump_stream.hpp"
 #include "cli/output.hpp"
 #include "cli/terminal.hpp"
@@ -21,9 +21,6 @@
 
 namespace anchor::recall {
 namespace {
-
-using cli::GroupSelection;
-using cli::MethodRun;
 
 void check(const Options& options, std::size_t runs);
 
@@ -47,7 +44,7 @@ class Job {
       states_.push_back(run.method->model_state ? run.method->model_state(run.params) : nullptr);
     check(options, runs_.size());
     for (const MethodRun& run : runs_) done_.names.push_back(run_name(run));
-    group_bytes_ = cli::check_memory(reader_, groups_, options.common.memory_limit());
+    group_bytes_ = check_memory(reader_, groups_, options.common.memory_limit());
   }
 
   int run();
@@ -86,7 +83,7 @@ class Job {
   std::vector<std::shared_ptr<ModelState>> states_;
   std::optional<Thresholds> thresholds_;
   std::int64_t group_bytes_ = 0;  ///< host memory for work on one group
-  std::optional<cli::DumpStream> stream_;
+  std::optional<DumpStream> stream_;
   std::optional<cli::Output> output_;
   RunRows done_;
   std::size_t failed_ = 0;
@@ -135,15 +132,15 @@ std::string Job::run_name(const MethodRun& run) const {
 
 /// The rows of a group before anything is computed, by head and run, with their units.
 std::vector<ResultRow> Job::templates(const GroupSelection& group) const {
-  const std::vector<std::uint64_t> content = cli::layer_content(reader_, group.layer);
+  const std::vector<std::uint64_t> content = layer_content(reader_, group.layer);
   std::vector<ResultRow> rows;
   for (const int head : group.heads) {
     for (const MethodRun& run : runs_) {
-      ResultRow row = cli::head_row(reader_, group.layer, head);
+      ResultRow row = head_row(reader_, group.layer, head);
       row.kind = "recall";
       row.method = run.method->name;
       const PlanRequest asked = request(run, group);
-      row.params = cli::row_params(asked.of(head - group.first_head));
+      row.params = asked.of(head - group.first_head).values();
       if (!run.method->knob.empty())
         row.params[run.method->knob] = asked.knob(run.method->knob, head - group.first_head);
       row.device = stream_->engine().device();
@@ -214,10 +211,10 @@ void Job::emit(const Json& row, bool kept) {
 
 int Job::run() {
   const bool in_order = std::any_of(states_.begin(), states_.end(), [](const auto& state) { return state; });
-  stream_.emplace(options_.common, group_bytes_, in_order);
+  stream_.emplace(cli::open_stream(options_.common, group_bytes_, in_order));
   output_.emplace(options_.common, columns_for_eyes(), columns(runs_));
   output_->shorten({"mass_recall", cli::Selection::Order::least, "that keep least"});
-  const std::vector<cli::StreamItem> items = cli::stream_items(reader_, groups_);
+  const std::vector<StreamItem> items = stream_items(reader_, groups_);
   std::vector<std::vector<ResultRow>> rows(items.size());  // of the groups on their way
   try {
     stream_->run("recall: KV group", items,

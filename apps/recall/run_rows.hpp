@@ -3,8 +3,8 @@
 #include <string>
 #include <vector>
 
-#include "anchor/experiment/result_row.hpp"
 #include "anchor/report/heatmap.hpp"
+#include "anchor/rows/result_row.hpp"
 
 namespace anchor::recall {
 

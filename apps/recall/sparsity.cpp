@@ -4,7 +4,7 @@
 
 #include <map>
 
-#include "anchor/experiment/sparsity_stats.hpp"
+#include "anchor/replay/sparsity_stats.hpp"
 #include "anchor/report/table.hpp"
 
 namespace anchor::recall {

@@ -3,7 +3,7 @@
 #include <vector>
 
 #include "anchor/engine/engine.hpp"
-#include "anchor/experiment/result_row.hpp"
+#include "anchor/rows/result_row.hpp"
 
 namespace anchor::recall {
 

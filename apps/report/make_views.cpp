@@ -5,10 +5,10 @@
 
 #include "anchor/base/error.hpp"
 #include "anchor/base/parallel.hpp"
-#include "anchor/experiment/knob_curve.hpp"
 #include "anchor/metrics/kept_map.hpp"
 #include "anchor/metrics/recall.hpp"
 #include "anchor/plan/plan_stats.hpp"
+#include "anchor/tuning/knob_curve.hpp"
 #include "cli/progress.hpp"
 
 namespace anchor::report {
@@ -49,7 +49,7 @@ std::vector<double> level_knobs(const Curve& curve) {
 /// One KV group's heads at work.
 class Group {
  public:
-  Group(Engine& engine, const Inputs& inputs, const cli::GroupSelection& group, const cli::MethodRun& run,
+  Group(Engine& engine, const Inputs& inputs, const GroupSelection& group, const MethodRun& run,
         const Detail& detail, HeadViews& views, std::span<HeadView> heads)
       : engine_(engine),
         inputs_(inputs),
@@ -176,8 +176,8 @@ class Group {
 
   Engine& engine_;
   const Inputs& inputs_;
-  const cli::GroupSelection& group_;
-  const cli::MethodRun& run_;
+  const GroupSelection& group_;
+  const MethodRun& run_;
   const Detail& detail_;
   HeadViews& views_;
   std::span<HeadView> heads_;
@@ -188,8 +188,8 @@ class Group {
 
 }  // namespace
 
-HeadViews make_views(Engine& engine, const DumpReader& reader, const std::vector<cli::GroupSelection>& groups,
-                     const cli::MethodRun& run, std::span<const std::string> token_texts,
+HeadViews make_views(Engine& engine, const DumpReader& reader, const std::vector<GroupSelection>& groups,
+                     const MethodRun& run, std::span<const std::string> token_texts,
                      const cli::CommonOptions& options) {
   std::size_t heads = 0;
   for (const auto& group : groups) heads += group.heads.size();
@@ -205,14 +205,14 @@ HeadViews make_views(Engine& engine, const DumpReader& reader, const std::vector
                   .q_start = shape.q_start,
                   .tile = detail.tile,
                   .heads = {}};
-  views.params = scalars_json(cli::row_params(run.params));
+  views.params = scalars_json(run.params.values());
   if (run.method->granularity) views.params.erase(run.method->knob);
 
   cli::Progress progress("report: KV group", static_cast<std::int64_t>(groups.size()), options.quiet);
   const std::vector<std::int32_t> ids = reader.input_ids();
   for (std::size_t n = 0; n < groups.size(); ++n) {
     check_interrupt();
-    const cli::GroupSelection& group = groups[n];
+    const GroupSelection& group = groups[n];
     progress.update(static_cast<std::int64_t>(n), fmt::format("layer {}", group.layer));
     std::vector<HeadView> made(group.heads.size());
     std::string error;

@@ -15,8 +15,8 @@ namespace anchor::report {
 /// What the report shows of every selected head: where its attention lies, its exact curve, and what the
 /// method keeps at a few knob values (the run's own where the method has no exact curve). A KV group whose
 /// data are bad has views that say so. `token_texts` may be empty.
-HeadViews make_views(Engine& engine, const DumpReader& reader, const std::vector<cli::GroupSelection>& groups,
-                     const cli::MethodRun& run, std::span<const std::string> token_texts,
+HeadViews make_views(Engine& engine, const DumpReader& reader, const std::vector<GroupSelection>& groups,
+                     const MethodRun& run, std::span<const std::string> token_texts,
                      const cli::CommonOptions& options);
 
 }  // namespace anchor::report

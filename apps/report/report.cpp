@@ -42,11 +42,11 @@ std::size_t read_rows(const std::string& path, const std::function<void(Json&&)>
 }
 
 /// The method and parameters of a row; its knob stays at the default where the row has none.
-std::optional<cli::MethodRun> run_of(const Json& row) {
+std::optional<MethodRun> run_of(const Json& row) {
   const Json* name = find_field(row, "method");
   const Json* params = find_field(row, "params");
   if (name == nullptr || params == nullptr || row.value("kind", "") == "bench") return {};
-  cli::MethodRun run{&find_method(name->get<std::string>()), {}};
+  MethodRun run{&find_method(name->get<std::string>()), {}};
   run.params = default_params(*run.method);
   for (const auto& [key, value] : params->items()) {
     const std::optional<double> number = number_from_json(value);
@@ -99,7 +99,7 @@ int run(const Options& options) {
   HtmlReport report;
   std::vector<Json> rows;  // of the figure
   std::string dump;
-  std::optional<cli::MethodRun> shown;
+  std::optional<MethodRun> shown;
   for (const std::string& path : options.files) {
     if (is_hdf5(path)) {
       if (!dump.empty()) fail_usage("{} and {}: a report opens the heads of one dump", dump, path);
@@ -124,14 +124,14 @@ int run(const Options& options) {
     }
   } else {
     if (!shown || asks_for_method(options.method)) {
-      const std::vector<cli::MethodRun> runs = cli::resolve_methods(options.method);
+      const std::vector<MethodRun> runs = cli::resolve_methods(options.method);
       if (runs.size() > 1)
         fail_usage("heads show one method with one set of parameters, not {}", runs.size());
       shown = runs[0];
     }
     const DumpReader reader = cli::open_dump(dump, options.dump);
     const auto groups = cli::select_groups(reader, options.dump);
-    cli::check_memory(reader, groups, options.common.memory_limit());
+    check_memory(reader, groups, options.common.memory_limit());
     std::vector<std::string> texts;
     if (!options.tokenizer.empty()) texts = Tokenizer(GgufFile(options.tokenizer)).token_texts();
     const auto engine = cli::open_engine(options.common);

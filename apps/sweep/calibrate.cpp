@@ -3,10 +3,10 @@
 #include <optional>
 
 #include "anchor/base/error.hpp"
+#include "anchor/base/lists.hpp"
 #include "anchor/base/number.hpp"
-#include "anchor/experiment/calibration.hpp"
-#include "anchor/experiment/grid.hpp"
-#include "anchor/experiment/thresholds.hpp"
+#include "anchor/tuning/calibration.hpp"
+#include "anchor/tuning/thresholds.hpp"
 #include "cli/dump_stream.hpp"
 #include "cli/output.hpp"
 #include "cli/terminal.hpp"
@@ -26,27 +26,28 @@ class Calibration {
     groups_ = cli::select_groups(*dumps_[0], options.dump);
     std::int64_t bytes = 0;
     for (const auto& dump : dumps_) {
-      cli::require_same_heads(*dumps_[0], *dump, groups_);
-      bytes = std::max(bytes, cli::check_memory(*dump, groups_, options.common.memory_limit()));
+      require_same_heads(*dumps_[0], *dump, groups_);
+      bytes = std::max(bytes, check_memory(*dump, groups_, options.common.memory_limit()));
     }
-    stream_.emplace(options.common, bytes, true);  // a prompt goes on where the one before it ended
+    stream_.emplace(
+        cli::open_stream(options.common, bytes, true));  // a prompt goes on where the one before it ended
   }
   int run();
 
  private:
-  std::vector<ResultRow> templates(const cli::GroupSelection& group, std::size_t dump) const;
+  std::vector<ResultRow> templates(const GroupSelection& group, std::size_t dump) const;
   void compute(std::size_t n, Engine& engine, const LoadedGroup& loaded);
   void finish(std::size_t n);
   void print_summary() const;
   void write_thresholds() const;
 
   const Options& options_;
-  const cli::MethodRun& run_;
+  const MethodRun& run_;
   Target target_;
   std::vector<std::string> paths_;
   std::vector<std::unique_ptr<DumpReader>> dumps_;
-  std::vector<cli::GroupSelection> groups_;
-  std::optional<cli::DumpStream> stream_;
+  std::vector<GroupSelection> groups_;
+  std::optional<DumpStream> stream_;
   std::optional<cli::Output> output_;
   std::vector<std::vector<ResultRow>> rows_;   ///< by head; of groups, each with all dumps, on their way
   std::vector<std::vector<double>> knobs_;     ///< by group and head
@@ -55,14 +56,14 @@ class Calibration {
   std::string first_error_;
 };
 
-std::vector<ResultRow> Calibration::templates(const cli::GroupSelection& group, std::size_t dump) const {
+std::vector<ResultRow> Calibration::templates(const GroupSelection& group, std::size_t dump) const {
   std::vector<std::uint64_t> content;  // of this prompt and those before it
   for (std::size_t n = 0; n <= dump; ++n)
-    for (const std::uint64_t hash : cli::layer_content(*dumps_[n], group.layer)) content.push_back(hash);
+    for (const std::uint64_t hash : layer_content(*dumps_[n], group.layer)) content.push_back(hash);
   content.push_back(std::bit_cast<std::uint64_t>(run_.params.real(run_.method->knob)));
   std::vector<ResultRow> rows;
   for (const int head : group.heads) {
-    ResultRow row = cli::head_row(*dumps_[dump], group.layer, head);
+    ResultRow row = head_row(*dumps_[dump], group.layer, head);
     row.kind = "sweep";
     row.method = run_.method->name;
     row.params = fixed_params(run_);
@@ -79,7 +80,7 @@ std::vector<ResultRow> Calibration::templates(const cli::GroupSelection& group, 
 }
 
 void Calibration::compute(std::size_t n, Engine& engine, const LoadedGroup& loaded) {
-  const cli::GroupSelection& group = groups_[n / dumps_.size()];
+  const GroupSelection& group = groups_[n / dumps_.size()];
   std::vector<ResultRow>& rows = rows_[n];
   std::vector<double>& knobs = knobs_[n / dumps_.size()];
   try {
@@ -173,8 +174,8 @@ int Calibration::run() {
   std::optional<OutputFile> probe;  // an unwritable place is found before the work, not after it
   if (!options_.thresholds_out.empty()) probe.emplace(options_.thresholds_out);
 
-  std::vector<cli::StreamItem> stream_items;  // the dumps of a group one after the other
-  for (const cli::GroupSelection& group : groups_) {
+  std::vector<StreamItem> stream_items;  // the dumps of a group one after the other
+  for (const GroupSelection& group : groups_) {
     knobs_.emplace_back(group.heads.size(), run_.params.real(run_.method->knob));
     for (const auto& dump : dumps_) stream_items.push_back({dump.get(), group});
   }

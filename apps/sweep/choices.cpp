@@ -4,7 +4,7 @@
 #include <bit>
 
 #include "anchor/base/error.hpp"
-#include "anchor/sweep/allocation.hpp"
+#include "anchor/tuning/allocation.hpp"
 #include "sweep/layer_sweep.hpp"
 
 namespace anchor::sweep {
@@ -40,10 +40,10 @@ std::vector<AllocatedScope> allocate(const Options& options, const Request& requ
 }
 
 /// Rows by head and choice.
-std::vector<ResultRow> ChoiceRows::templates(const cli::GroupSelection& group, std::size_t first,
+std::vector<ResultRow> ChoiceRows::templates(const GroupSelection& group, std::size_t first,
                                              const std::vector<JointChoice>& choices) const {
   std::vector<ResultRow> rows;
-  std::vector<std::uint64_t> content = cli::layer_content(reader_, group.layer);
+  std::vector<std::uint64_t> content = layer_content(reader_, group.layer);
   for (std::size_t h = 0; h < group.heads.size(); ++h) {
     for (const JointChoice& joint : choices) {
       const HeadPoint& point = joint.choice.heads[first + h];
@@ -66,15 +66,15 @@ std::vector<ResultRow> ChoiceRows::templates(const cli::GroupSelection& group, s
   return rows;
 }
 
-void ChoiceRows::compute(const cli::GroupSelection& group, const std::vector<JointChoice>& choices,
-                         Engine& engine, const LoadedGroup& loaded, std::vector<ResultRow>& rows) const {
+void ChoiceRows::compute(const GroupSelection& group, const std::vector<JointChoice>& choices, Engine& engine,
+                         const LoadedGroup& loaded, std::vector<ResultRow>& rows) const {
   try {
     if (!loaded.error.empty()) fail("{}", loaded.error);
     const auto inputs = engine.upload(loaded.group);
     const auto dense = engine.dense_reference(*inputs);
     const std::vector<int> locals = group.locals();
     for (std::size_t n = 0; n < choices.size(); ++n) {
-      const cli::MethodRun& run = request_.runs[choices[n].run];
+      const MethodRun& run = request_.runs[choices[n].run];
       std::vector<double> knobs;
       for (std::size_t h = 0; h < locals.size(); ++h) knobs.push_back(*rows[h * choices.size() + n].value);
       const auto replays = measure_heads(engine, *inputs, *run.method, run.params, locals, knobs, *dense);
@@ -104,16 +104,15 @@ void ChoiceRows::finish(std::size_t first, const std::vector<ResultRow>& rows,
 namespace {
 
 /// The first head of each group, among all heads.
-std::vector<std::size_t> first_heads(const std::vector<cli::GroupSelection>& groups) {
+std::vector<std::size_t> first_heads(const std::vector<GroupSelection>& groups) {
   std::vector<std::size_t> first{0};
-  for (const cli::GroupSelection& group : groups) first.push_back(first.back() + group.heads.size());
+  for (const GroupSelection& group : groups) first.push_back(first.back() + group.heads.size());
   return first;
 }
 
 }  // namespace
 
-void ChoiceRows::print(const std::vector<cli::GroupSelection>& groups,
-                       const std::vector<JointChoice>& choices) {
+void ChoiceRows::print(const std::vector<GroupSelection>& groups, const std::vector<JointChoice>& choices) {
   std::vector<JointChoice> allocations;
   std::copy_if(choices.begin(), choices.end(), std::back_inserter(allocations),
                [](const JointChoice& joint) { return joint.kind == "allocation"; });
@@ -122,9 +121,9 @@ void ChoiceRows::print(const std::vector<cli::GroupSelection>& groups,
     finish(first[n], templates(groups[n], first[n], allocations), allocations);
 }
 
-void ChoiceRows::measure(const std::vector<cli::GroupSelection>& groups, std::vector<JointChoice>& choices) {
+void ChoiceRows::measure(const std::vector<GroupSelection>& groups, std::vector<JointChoice>& choices) {
   const std::vector<std::size_t> first = first_heads(groups);
-  const std::vector<cli::StreamItem> items = cli::stream_items(reader_, groups);
+  const std::vector<StreamItem> items = stream_items(reader_, groups);
   const std::vector<JointChoice> asked = choices;  // finish() changes them while other groups are computed
   std::vector<std::vector<ResultRow>> rows(groups.size());
   stream_.run(

@@ -2,7 +2,7 @@
 
 #include <functional>
 
-#include "anchor/sweep/allocation.hpp"
+#include "anchor/tuning/allocation.hpp"
 #include "cli/dump_stream.hpp"
 #include "cli/output.hpp"
 #include "sweep/findings.hpp"
@@ -33,7 +33,7 @@ class ChoiceRows {
  public:
   using Emit = std::function<Json(const ResultRow&)>;
   ChoiceRows(const Options& options, const Request& request, const DumpReader& reader,
-             const cli::DumpStream& stream, const cli::Output& output, Emit emit)
+             const DumpStream& stream, const cli::Output& output, Emit emit)
       : options_(options),
         request_(request),
         reader_(reader),
@@ -42,14 +42,14 @@ class ChoiceRows {
         emit_(std::move(emit)) {}
 
   /// Allocations, as the curves promise them.
-  void print(const std::vector<cli::GroupSelection>& groups, const std::vector<JointChoice>& choices);
+  void print(const std::vector<GroupSelection>& groups, const std::vector<JointChoice>& choices);
   /// All choices, as their plans turn out: reads the dump once more. What was measured is put into them.
-  void measure(const std::vector<cli::GroupSelection>& groups, std::vector<JointChoice>& choices);
+  void measure(const std::vector<GroupSelection>& groups, std::vector<JointChoice>& choices);
 
  private:
-  std::vector<ResultRow> templates(const cli::GroupSelection& group, std::size_t first,
+  std::vector<ResultRow> templates(const GroupSelection& group, std::size_t first,
                                    const std::vector<JointChoice>& choices) const;
-  void compute(const cli::GroupSelection& group, const std::vector<JointChoice>& choices, Engine& engine,
+  void compute(const GroupSelection& group, const std::vector<JointChoice>& choices, Engine& engine,
                const LoadedGroup& loaded, std::vector<ResultRow>& rows) const;
   /// Emits the rows of a group.
   void finish(std::size_t first, const std::vector<ResultRow>& rows, std::vector<JointChoice>& choices);
@@ -57,7 +57,7 @@ class ChoiceRows {
   const Options& options_;
   const Request& request_;
   const DumpReader& reader_;
-  const cli::DumpStream& stream_;
+  const DumpStream& stream_;
   const cli::Output& output_;
   Emit emit_;
 };

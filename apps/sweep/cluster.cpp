@@ -4,7 +4,7 @@
 #include <memory>
 
 #include "anchor/base/error.hpp"
-#include "anchor/sweep/head_clusters.hpp"
+#include "anchor/tuning/head_clusters.hpp"
 #include "cli/dump_stream.hpp"
 #include "cli/output.hpp"
 
@@ -28,12 +28,12 @@ MassGranularity granularity(std::int64_t tokens) {
 
 int run(const Options& options) {
   const DumpReader reader = cli::open_dump(options.dump.path, options.dump);
-  const std::vector<cli::GroupSelection> groups = cli::select_groups(reader, options.dump);
-  const cli::DumpStream stream(options.common,
-                               cli::check_memory(reader, groups, options.common.memory_limit()));
+  const std::vector<GroupSelection> groups = cli::select_groups(reader, options.dump);
+  const DumpStream stream =
+      cli::open_stream(options.common, check_memory(reader, groups, options.common.memory_limit()));
   OutputFile file(options.out);
   std::vector<std::vector<HeadPattern>> found(groups.size());
-  const std::vector<cli::StreamItem> items = cli::stream_items(reader, groups);
+  const std::vector<StreamItem> items = stream_items(reader, groups);
   const auto tokens = [&](std::size_t n) { return reader.layer(groups[n].layer).geometry.kv_len; };
   for (std::size_t n = 1; n < groups.size(); ++n)
     if (tokens(n) != tokens(0))

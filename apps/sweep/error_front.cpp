@@ -4,7 +4,7 @@
 #include <cmath>
 #include <numeric>
 
-#include "anchor/sweep/allocation.hpp"
+#include "anchor/tuning/allocation.hpp"
 
 namespace anchor::sweep {
 namespace {

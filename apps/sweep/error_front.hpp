@@ -2,7 +2,7 @@
 
 #include <vector>
 
-#include "anchor/experiment/error_curve.hpp"
+#include "anchor/tuning/error_curve.hpp"
 #include "sweep/head_variant.hpp"
 
 namespace anchor::sweep {

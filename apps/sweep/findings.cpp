@@ -92,7 +92,7 @@ void print_winners(const std::vector<Findings>& findings, const std::vector<std:
   fmt::print("\n{}", markdown_table(lines, columns, static_cast<std::size_t>(cli::terminal_width())));
 }
 
-void print_grid(const cli::MethodRun& run, const std::string& name, const std::vector<Json>& rows) {
+void print_grid(const MethodRun& run, const std::string& name, const std::vector<Json>& rows) {
   std::map<double, std::array<double, 4>> sums;  // knob: density, recall, worst recall, heads
   for (const Json& row : rows) {
     const KnobCurve curve = curve_from_json(row["curve"], false);
@@ -139,7 +139,7 @@ void Choice::take_means() {
   }
 }
 
-Thresholds thresholds_of(const cli::MethodRun& run, const DumpReader& reader, const Target& target,
+Thresholds thresholds_of(const MethodRun& run, const DumpReader& reader, const Target& target,
                          const std::vector<std::string>& calibrated_on, const std::vector<HeadPoint>& heads) {
   Thresholds made;
   made.method = run.method->name;
@@ -163,7 +163,7 @@ Thresholds thresholds_of(const cli::MethodRun& run, const DumpReader& reader, co
 }
 
 void print_summary(const Request& request, const std::vector<Findings>& findings) {
-  const std::vector<std::string> names = cli::run_names(request.runs);
+  const std::vector<std::string> names = run_names(request.runs);
   print_targets(request, findings, names);
   if (findings.size() > 1) print_winners(findings, names);
   for (std::size_t n = 0; n < findings.size() && !request.head.grid.empty(); ++n)

@@ -5,8 +5,8 @@
 #include <string>
 #include <vector>
 
-#include "anchor/experiment/knob_curve.hpp"
-#include "anchor/experiment/thresholds.hpp"
+#include "anchor/tuning/knob_curve.hpp"
+#include "anchor/tuning/thresholds.hpp"
 #include "sweep/sweep.hpp"
 
 namespace anchor::sweep {
@@ -44,7 +44,7 @@ struct Findings {
 };
 
 /// The file that gives these heads their knobs.
-Thresholds thresholds_of(const cli::MethodRun& run, const DumpReader& reader, const Target& target,
+Thresholds thresholds_of(const MethodRun& run, const DumpReader& reader, const Target& target,
                          const std::vector<std::string>& calibrated_on, const std::vector<HeadPoint>& heads);
 
 /// The tables for people that follow the rows.

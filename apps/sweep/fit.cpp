@@ -6,12 +6,12 @@
 #include <utility>
 
 #include "anchor/base/error.hpp"
+#include "anchor/base/lists.hpp"
 #include "anchor/data/checksum.hpp"
-#include "anchor/experiment/bounded_error.hpp"
-#include "anchor/experiment/error_curve.hpp"
-#include "anchor/experiment/grid.hpp"
-#include "anchor/experiment/thresholds.hpp"
-#include "anchor/sweep/allocation.hpp"
+#include "anchor/tuning/allocation.hpp"
+#include "anchor/tuning/bounded_error.hpp"
+#include "anchor/tuning/error_curve.hpp"
+#include "anchor/tuning/thresholds.hpp"
 #include "cli/dump_stream.hpp"
 #include "cli/output.hpp"
 #include "sweep/error_front.hpp"
@@ -21,8 +21,6 @@
 
 namespace anchor::sweep {
 namespace {
-
-using cli::GroupSelection;
 
 /// Fits every head's knob on several dumps and looks what it keeps on others. A KV group is done at a time,
 /// on all dumps. The fitted knob is the least that reaches the target on the mean of the fitted dumps'
@@ -50,10 +48,10 @@ class Fit {
     groups_ = cli::select_groups(*dumps_[0], options.dump);
     std::int64_t bytes = 0;
     for (const auto& dump : dumps_) {
-      cli::require_same_heads(*dumps_[0], *dump, groups_);
-      bytes = std::max(bytes, cli::check_memory(*dump, groups_, options.common.memory_limit()));
+      require_same_heads(*dumps_[0], *dump, groups_);
+      bytes = std::max(bytes, check_memory(*dump, groups_, options.common.memory_limit()));
     }
-    stream_.emplace(options.common, bytes);
+    stream_.emplace(cli::open_stream(options.common, bytes));
   }
   int run();
 
@@ -92,7 +90,7 @@ class Fit {
 
   const Options& options_;
   const Request& request_;
-  const cli::MethodRun& run_;
+  const MethodRun& run_;
   std::vector<HeadVariant> variants_;
   std::vector<std::string> paths_;
   std::vector<std::unique_ptr<DumpReader>> dumps_;  ///< those of --fit, then those of --check
@@ -100,7 +98,7 @@ class Fit {
   std::vector<FitSet> sets_;
   std::vector<std::vector<Tally>> tallies_;  ///< by set and dump
   std::vector<GroupSelection> groups_;
-  std::optional<cli::DumpStream> stream_;
+  std::optional<DumpStream> stream_;
   std::optional<cli::Output> output_;
   std::vector<HeadPoint> fitted_;   ///< the first set's heads, means over its fitted dumps
   mutable std::mutex error_mutex_;  ///< the dumps of a group may fail at the same time
@@ -112,7 +110,7 @@ class Fit {
 Fit::Group Fit::group_of(const GroupSelection& selection) const {
   std::vector<std::uint64_t> content;
   for (const auto& dump : dumps_) {
-    for (const std::uint64_t hash : cli::layer_content(*dump, selection.layer)) content.push_back(hash);
+    for (const std::uint64_t hash : layer_content(*dump, selection.layer)) content.push_back(hash);
   }
   for (const double knob : request_.head.grid) content.push_back(std::bit_cast<std::uint64_t>(knob));
   content.push_back(std::bit_cast<std::uint64_t>(options_.margin));
@@ -133,7 +131,7 @@ Fit::Group Fit::group_of(const GroupSelection& selection) const {
   for (const int head : selection.heads) {
     for (const FitSet& set : sets_) {
       for (const std::size_t n : set.checked) {
-        ResultRow row = cli::head_row(*dumps_[n], selection.layer, head);
+        ResultRow row = head_row(*dumps_[n], selection.layer, head);
         row.kind = "sweep";
         row.method = run_.method->name;
         row.params = fixed_params(run_);
@@ -367,7 +365,7 @@ void Fit::emit(const Group& group) {
 
 /// Fits some groups; then, if the plans are to be run, reads them once more.
 void Fit::fit_groups(std::size_t first, std::size_t count, bool measured) {
-  std::vector<cli::StreamItem> items;  // the dumps of a group one after the other
+  std::vector<StreamItem> items;  // the dumps of a group one after the other
   for (std::size_t g = first; g < first + count; ++g)
     for (const auto& dump : dumps_) items.push_back({dump.get(), groups_[g]});
   std::vector<Group> groups(count);

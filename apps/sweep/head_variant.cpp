@@ -3,8 +3,8 @@
 #include <algorithm>
 
 #include "anchor/base/error.hpp"
+#include "anchor/base/lists.hpp"
 #include "anchor/base/number.hpp"
-#include "anchor/experiment/grid.hpp"
 
 namespace anchor::sweep {
 
@@ -12,7 +12,7 @@ namespace {
 
 /// Each of the given variants with each of the values of one --choose.
 std::vector<HeadVariant> with_values(const std::vector<HeadVariant>& given, const std::string& choose,
-                                     const cli::MethodRun& run) {
+                                     const MethodRun& run) {
   const auto equals = choose.find('=');
   const std::string name = choose.substr(0, equals);
   if (equals == std::string::npos) fail_usage("--choose {}: write NAME=A,B or NAME=A,B@COST", choose);
@@ -37,7 +37,7 @@ std::vector<HeadVariant> with_values(const std::vector<HeadVariant>& given, cons
 
 }  // namespace
 
-std::vector<HeadVariant> head_variants(const std::vector<std::string>& choose, const cli::MethodRun& run) {
+std::vector<HeadVariant> head_variants(const std::vector<std::string>& choose, const MethodRun& run) {
   std::vector<HeadVariant> variants{{run.params, {}, 0}};
   for (const std::string& one : choose) variants = with_values(variants, one, run);
   return variants;

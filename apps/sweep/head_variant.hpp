@@ -17,6 +17,6 @@ struct HeadVariant {
 /// The variants that every --choose NAME=A,B@COST asks for, all combinations of several, or the run's
 /// parameters alone. Usage errors: a parameter that cannot differ from head to head, values that it does not
 /// take, a cost that is no number.
-std::vector<HeadVariant> head_variants(const std::vector<std::string>& choose, const cli::MethodRun& run);
+std::vector<HeadVariant> head_variants(const std::vector<std::string>& choose, const MethodRun& run);
 
 }  // namespace anchor::sweep

@@ -26,8 +26,8 @@ CurvePoints measured_points(const std::vector<MeasuredPoint>& measured) {
 }  // namespace
 
 ResultRow LayerSweep::template_row(const DumpReader& reader, const Engine& engine, int layer, int head,
-                                   const cli::MethodRun& run, const char* kind) const {
-  ResultRow row = cli::head_row(reader, layer, head);
+                                   const MethodRun& run, const char* kind) const {
+  ResultRow row = head_row(reader, layer, head);
   row.kind = kind;
   row.method = run.method->name;
   row.params = fixed_params(run);
@@ -39,8 +39,8 @@ ResultRow LayerSweep::template_row(const DumpReader& reader, const Engine& engin
 }
 
 ResultRow layer_row(const DumpReader& reader, const Engine& engine, const Options& options,
-                    const cli::MethodRun& run, int layer) {
-  ResultRow row = cli::head_row(reader, layer, 0);
+                    const MethodRun& run, int layer) {
+  ResultRow row = head_row(reader, layer, 0);
   row.scope = "layer";
   row.head.reset();
   row.kv_head.reset();
@@ -54,14 +54,14 @@ ResultRow layer_row(const DumpReader& reader, const Engine& engine, const Option
 }
 
 LayerSweep::LayerSweep(const Options& options, const Request& request, const DumpReader& reader,
-                       const Engine& engine, std::span<const cli::GroupSelection> groups)
+                       const Engine& engine, std::span<const GroupSelection> groups)
     : options_(options), request_(request), steps_(request.runs.size()) {
   const int layer = groups[0].layer;
-  const std::vector<std::uint64_t> content = cli::layer_content(reader, layer);
+  const std::vector<std::uint64_t> content = layer_content(reader, layer);
   std::vector<std::uint64_t> with_grid = content;
   for (const double knob : request.head.grid) with_grid.push_back(bits(knob));
 
-  for (const cli::MethodRun& run : request.runs) {
+  for (const MethodRun& run : request.runs) {
     const bool exact = run.method->granularity != nullptr;
     const std::vector<std::uint64_t>& base = exact ? content : with_grid;
     const auto unit = [](ResultRow row, std::vector<std::uint64_t> shape,
@@ -72,7 +72,7 @@ LayerSweep::LayerSweep(const Options& options, const Request& request, const Dum
     };
     LayerRows rows;
     std::vector<std::uint64_t> mean = base;
-    for (const cli::GroupSelection& group : groups) {
+    for (const GroupSelection& group : groups) {
       for (const int head : group.heads) {
         const auto row_of = [&](const char* kind) {
           return template_row(reader, engine, layer, head, run, kind);
@@ -140,7 +140,7 @@ void LayerSweep::mark_winner(std::size_t at) {
   for (std::size_t n = 0; n < runs.size(); ++n) runs[n].heads[at].extra["wins"] = n == best ? 1. : 0.;
 }
 
-void LayerSweep::compute(const cli::GroupSelection& group, std::size_t first, Engine& engine,
+void LayerSweep::compute(const GroupSelection& group, std::size_t first, Engine& engine,
                          const LoadedGroup& loaded) {
   try {
     if (!loaded.error.empty()) fail("{}", loaded.error);
@@ -148,7 +148,7 @@ void LayerSweep::compute(const cli::GroupSelection& group, std::size_t first, En
     const std::vector<int> locals = group.locals();
     std::unique_ptr<DenseReference> dense;
     for (std::size_t n = 0; n < runs.size(); ++n) {
-      const cli::MethodRun& run = request_.runs[n];
+      const MethodRun& run = request_.runs[n];
       GroupSweep swept = sweep_group(engine, *inputs, *run.method, run.params, request_.head, locals, dense);
       for (std::size_t h = 0; h < locals.size(); ++h) {
         fill(runs[n], first + h, swept.heads[h], swept.plan_path);

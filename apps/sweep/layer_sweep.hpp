@@ -1,6 +1,6 @@
 #pragma once
 
-#include "anchor/sweep/global_curve.hpp"
+#include "anchor/tuning/global_curve.hpp"
 #include "cli/dump_stream.hpp"
 #include "cli/output.hpp"
 #include "sweep/sweep.hpp"
@@ -21,13 +21,12 @@ struct LayerRows {
 class LayerSweep {
  public:
   LayerSweep(const Options& options, const Request& request, const DumpReader& reader, const Engine& engine,
-             std::span<const cli::GroupSelection> groups);
+             std::span<const GroupSelection> groups);
 
   /// All rows are in the resumed file.
   bool finished(const cli::Output& output) const;
   /// Fills the rows of the group whose first selected head is the layer's `first`-th.
-  void compute(const cli::GroupSelection& group, std::size_t first, Engine& engine,
-               const LoadedGroup& loaded);
+  void compute(const GroupSelection& group, std::size_t first, Engine& engine, const LoadedGroup& loaded);
   /// Adds that group to the mean curves.
   void add_to_means(std::size_t first, std::size_t count);
   /// Fills the mean rows; after the last group.
@@ -37,7 +36,7 @@ class LayerSweep {
 
  private:
   ResultRow template_row(const DumpReader& reader, const Engine& engine, int layer, int head,
-                         const cli::MethodRun& run, const char* kind) const;
+                         const MethodRun& run, const char* kind) const;
   void fill(LayerRows& rows, std::size_t at, HeadSweep& head, const std::string& plan_path);
   void mark_winner(std::size_t at);
 
@@ -49,6 +48,6 @@ class LayerSweep {
 
 /// A row of a dump without a head: scope layer.
 ResultRow layer_row(const DumpReader& reader, const Engine& engine, const Options& options,
-                    const cli::MethodRun& run, int layer);
+                    const MethodRun& run, int layer);
 
 }  // namespace anchor::sweep

@@ -1,8 +1,8 @@
 #include <algorithm>
 
 #include "anchor/base/error.hpp"
+#include "anchor/base/lists.hpp"
 #include "anchor/base/number.hpp"
-#include "anchor/experiment/grid.hpp"
 #include "sweep/sweep.hpp"
 
 namespace anchor::sweep {
@@ -34,7 +34,7 @@ Target parse_target(const Options& options) {
 }
 
 /// Every chosen method must have a knob that nothing else sets, and a way to its curve.
-void check_run(const Options& options, const cli::MethodRun& run) {
+void check_run(const Options& options, const MethodRun& run) {
   const Method& method = *run.method;
   if (method.knob.empty()) fail_usage("{} has no knob to sweep", method.name);
   const auto direct = options.method.direct.find(method.knob);
@@ -58,7 +58,7 @@ void check_run(const Options& options, const cli::MethodRun& run) {
 }
 
 /// The rule is a method's own; the knob is where it starts.
-void check_calibration(const cli::MethodRun& run) {
+void check_calibration(const MethodRun& run) {
   const Method& method = *run.method;
   if (!method.calibration_floor) fail_usage("--calibrate: no paper has such a rule for {}", method.name);
   if (run.params.real(method.knob) <= *method.calibration_floor)
@@ -158,12 +158,6 @@ anchor-sweep --fit prose.h5,code.h5 --check needles.h5 --step 4 --margin 1)");
   cli::add_common(app, options.common);
 }
 
-ScalarMap fixed_params(const cli::MethodRun& run) {
-  ScalarMap params = cli::row_params(run.params);
-  params.erase(run.method->knob);
-  return params;
-}
-
 namespace {
 
 /// Flags that make no sense together.
@@ -228,7 +222,7 @@ int run(const Options& options) {
   using Shown = SweepRequest::Shown;
   if (!options.curves.empty()) head.shown = options.curves == "full" ? Shown::full : Shown::thin;
   if (!head.grid.empty()) head.shown = Shown::grid;
-  for (const cli::MethodRun& run : request.runs)
+  for (const MethodRun& run : request.runs)
     options.calibrate ? check_calibration(run) : check_run(options, run);
   check_flags(options, request.runs.size());
   if (options.calibrate) return run_calibration(options, request);

@@ -9,7 +9,7 @@
 #include "anchor/base/error.hpp"
 #include "anchor/base/number.hpp"
 #include "anchor/report/heatmap.hpp"
-#include "anchor/sweep/allocation.hpp"
+#include "anchor/tuning/allocation.hpp"
 #include "cli/terminal.hpp"
 #include "sweep/choices.hpp"
 #include "sweep/findings.hpp"
@@ -17,9 +17,6 @@
 
 namespace anchor::sweep {
 namespace {
-
-using cli::GroupSelection;
-using cli::MethodRun;
 
 /// Curves and thresholds of all selected heads of one dump. Groups of several layers may be on their way;
 /// their rows come in order. A layer's mean curve follows its heads, and from these the global knob; so
@@ -31,7 +28,8 @@ class Job {
         request_(request),
         reader_(cli::open_dump(options.dump.path, options.dump)),
         groups_(cli::select_groups(reader_, options.dump)),
-        stream_(options.common, cli::check_memory(reader_, groups_, options.common.memory_limit())),
+        stream_(
+            cli::open_stream(options.common, check_memory(reader_, groups_, options.common.memory_limit()))),
         findings_(request.runs.size()) {}
   int run();
 
@@ -53,7 +51,7 @@ class Job {
   const Request& request_;
   DumpReader reader_;
   std::vector<GroupSelection> groups_;
-  cli::DumpStream stream_;
+  DumpStream stream_;
   std::vector<Findings> findings_;  ///< one per run
   std::optional<cli::Output> output_;
   std::mutex layers_mutex_;
@@ -83,7 +81,7 @@ void Job::sweep_heads() {
     const bool starts = n == 0 || groups_[n].layer != groups_[n - 1].layer;
     first.push_back(starts ? 0 : first.back() + groups_[n - 1].heads.size());
   }
-  const std::vector<cli::StreamItem> items = cli::stream_items(reader_, groups_);
+  const std::vector<StreamItem> items = stream_items(reader_, groups_);
   stream_.run("sweep: KV group", items,
               {.wanted = [&](std::size_t n) { return !layer_of(n).finished(*output_); },
                .compute =
@@ -102,7 +100,7 @@ void Job::sweep_heads() {
                      for (std::size_t r = 0; r < layer.runs.size(); ++r)
                        emit_mean(layer.runs[r], findings_[r],
                                  request_.runs[r].method->granularity != nullptr);
-                     for (const std::uint64_t hash : cli::layer_content(reader_, groups_[n].layer))
+                     for (const std::uint64_t hash : layer_content(reader_, groups_[n].layer))
                        all_content_.push_back(hash);
                      const std::lock_guard lock(layers_mutex_);
                      layers_.erase(groups_[n].layer);
@@ -299,7 +297,7 @@ double Job::note_unreached() const {
 /// What each head's knob costs, on a terminal.
 void Job::draw_heatmaps() const {
   const int width = std::min(cli::terminal_width(), 120);
-  const std::vector<std::string> names = cli::run_names(request_.runs);
+  const std::vector<std::string> names = run_names(request_.runs);
   for (std::size_t n = 0; n < findings_.size(); ++n) {
     std::map<std::pair<int, int>, double> values;
     for (const HeadPoint& head : findings_[n].heads) values[{head.layer, head.head}] = head.density;

@@ -2,7 +2,7 @@
 
 #include <CLI/CLI.hpp>
 
-#include "anchor/experiment/head_sweep.hpp"
+#include "anchor/tuning/head_sweep.hpp"
 #include "cli/common_options.hpp"
 #include "cli/dump_options.hpp"
 #include "cli/main.hpp"
@@ -38,7 +38,7 @@ struct Options {
 struct Request {
   Target target;
   SweepRequest head;
-  std::vector<cli::MethodRun> runs;
+  std::vector<MethodRun> runs;
 };
 
 void setup(CLI::App& app, Options& options);
@@ -50,8 +50,5 @@ int run(const Options& options);
 int run_sweep(const Options& options, const Request& request);
 int run_fit(const Options& options, const Request& request);
 int run_calibration(const Options& options, const Request& request);
-
-/// A sweep row's parameters: all but the knob, which is what is looked for.
-ScalarMap fixed_params(const cli::MethodRun& run);
 
 }  // namespace anchor::sweep

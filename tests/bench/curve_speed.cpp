@@ -9,7 +9,7 @@
 
 #include "anchor/base/error.hpp"
 #include "anchor/base/parallel.hpp"
-#include "anchor/engine/engine.hpp"
+#include "anchor/engine/devices.hpp"
 
 using namespace anchor;
 

@@ -3,7 +3,7 @@
 #include <cmath>
 #include <limits>
 
-#include "anchor/engine/engine.hpp"
+#include "anchor/engine/devices.hpp"
 #include "support/curve.hpp"
 #include "support/kv_group.hpp"
 

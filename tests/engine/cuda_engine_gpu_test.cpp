@@ -3,10 +3,10 @@
 #include <numeric>
 
 #include "anchor/base/error.hpp"
-#include "anchor/engine/engine.hpp"
-#include "anchor/experiment/plan_agreement.hpp"
-#include "anchor/experiment/replay.hpp"
-#include "anchor/experiment/sampled_check.hpp"
+#include "anchor/engine/devices.hpp"
+#include "anchor/replay/plan_agreement.hpp"
+#include "anchor/replay/replay.hpp"
+#include "anchor/replay/sampled_check.hpp"
 #include "support/close.hpp"
 #include "support/kv_group.hpp"
 

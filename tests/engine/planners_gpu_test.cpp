@@ -4,7 +4,7 @@
 #include <iterator>
 
 #include "anchor/base/error.hpp"
-#include "anchor/engine/engine.hpp"
+#include "anchor/engine/devices.hpp"
 #include "support/kv_group.hpp"
 
 using namespace anchor;

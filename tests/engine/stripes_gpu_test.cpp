@@ -5,8 +5,8 @@
 #include <limits>
 #include <numeric>
 
-#include "anchor/engine/engine.hpp"
-#include "anchor/experiment/sampled_check.hpp"
+#include "anchor/engine/devices.hpp"
+#include "anchor/replay/sampled_check.hpp"
 #include "support/kv_group.hpp"
 
 using namespace anchor;

@@ -9,8 +9,8 @@
 
 #include "anchor/data/dump_reader.hpp"
 #include "anchor/engine/cpu_engine.hpp"
-#include "anchor/experiment/replay.hpp"
 #include "anchor/plan/sparse_plan.hpp"
+#include "anchor/replay/replay.hpp"
 
 namespace anchor {
 Method key_norm_method();  // the build takes it out of lib/anchor/method/README.md

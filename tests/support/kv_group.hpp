@@ -1,6 +1,6 @@
 #pragma once
 
-#include "anchor/data/kv_group.hpp"
+#include "anchor/base/kv_group.hpp"
 #include "support/random.hpp"
 
 namespace anchor::test {

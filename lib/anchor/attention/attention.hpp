@@ -3,7 +3,7 @@
 #include <vector>
 
 #include "anchor/base/geometry.hpp"
-#include "anchor/data/kv_group.hpp"
+#include "anchor/base/kv_group.hpp"
 
 namespace anchor {
 

@@ -52,9 +52,9 @@ Weight weight(const std::vector<std::string_view>& fields, std::string_view atom
   return {0, share};
 }
 
-HeadPattern::Planted planted(const std::vector<std::string_view>& fields, std::string_view atom,
+PlantedHead::Planted planted(const std::vector<std::string_view>& fields, std::string_view atom,
                              std::int64_t count, std::int64_t minimum) {
-  HeadPattern::Planted result{count, {}, weight(fields, atom)};
+  PlantedHead::Planted result{count, {}, weight(fields, atom)};
   if (fields.size() > 1 && fields[1].starts_with('@')) {
     for (const auto item : split(fields[1].substr(1), '/')) result.at.push_back(whole(item, atom, minimum));
     std::sort(result.at.begin(), result.at.end());
@@ -66,7 +66,7 @@ HeadPattern::Planted planted(const std::vector<std::string_view>& fields, std::s
   return result;
 }
 
-void add_atom(HeadPattern& head, std::string_view atom) {
+void add_atom(PlantedHead& head, std::string_view atom) {
   const auto fields = split(atom, ':');
   const std::string_view name = fields[0];
   const std::size_t most = name == "diffuse" ? 1 : name == "spread" ? 2 : 3;
@@ -112,7 +112,7 @@ PatternMix parse_pattern(std::string_view text) {
   PatternMix mix;
   for (std::string_view part : split(text == "mixed" ? mixed : text, ',')) {
     double weight = 1;
-    HeadPattern head;
+    PlantedHead head;
     if (const auto star = part.find('*'); star != std::string_view::npos) {
       weight = number(part.substr(star + 1), part, 0);
       part = part.substr(0, star);
@@ -142,7 +142,7 @@ PatternMix parse_pattern(std::string_view text) {
   return mix;
 }
 
-const HeadPattern& PatternMix::of(std::int64_t index) const {
+const PlantedHead& PatternMix::of(std::int64_t index) const {
   double total = 0;
   for (const double weight : weights) total += weight;
   std::vector<double> given(weights.size(), 0);

@@ -15,7 +15,7 @@ struct Weight {
 };
 
 /// What a synthetic head attends to.
-struct HeadPattern {
+struct PlantedHead {
   std::string text;  ///< as written
   struct Sink {
     std::int64_t tokens = 0;  ///< the first so many keys; 0 = no sink
@@ -35,12 +35,12 @@ struct HeadPattern {
 
 /// Patterns and how many heads follow each.
 struct PatternMix {
-  std::vector<HeadPattern> patterns;
+  std::vector<PlantedHead> patterns;
   std::vector<double> weights;
 
   /// The pattern of head number `index`, counted over all layers: at every head, the pattern that is furthest
   /// behind its share. Equal weights take turns.
-  const HeadPattern& of(std::int64_t index) const;
+  const PlantedHead& of(std::int64_t index) const;
 };
 
 /// Reads `HEAD,HEAD,…` with HEAD = `ATOM+ATOM+…[*TIMES]`, or a named mixture; see pattern_help. Usage

@@ -9,8 +9,8 @@
 #include <vector>
 
 #include "anchor/base/dtype.hpp"
+#include "anchor/base/kv_group.hpp"
 #include "anchor/data/hdf5.hpp"
-#include "anchor/data/kv_group.hpp"
 
 // What a dump of queries, keys and values consists of (data/README.md describes the file).
 // dump_reader.hpp and dump_writer.hpp read and write it.

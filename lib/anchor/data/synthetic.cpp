@@ -98,11 +98,11 @@ Synthetic::Synthetic(SyntheticSpec spec) : spec_(std::move(spec)), mix_(parse_pa
     next += range.size;
     return range;
   };
-  layout_.sink = take(any([](const HeadPattern& h) { return h.sink.tokens > 0; }), 1);
-  layout_.stripes = take(any([](const HeadPattern& h) { return h.stripes.count > 0; }), axes);
-  layout_.spread = take(any([](const HeadPattern& h) { return h.spread > 0; }), axes);
-  const bool local = any([](const HeadPattern& h) { return h.local.width > 0; });
-  const bool slash = any([](const HeadPattern& h) { return h.slash.count > 0; });
+  layout_.sink = take(any([](const PlantedHead& h) { return h.sink.tokens > 0; }), 1);
+  layout_.stripes = take(any([](const PlantedHead& h) { return h.stripes.count > 0; }), axes);
+  layout_.spread = take(any([](const PlantedHead& h) { return h.spread > 0; }), axes);
+  const bool local = any([](const PlantedHead& h) { return h.local.width > 0; });
+  const bool slash = any([](const PlantedHead& h) { return h.slash.count > 0; });
   const int share = 2 * (spec_.head_dim - next) / (1 + 2 * (local + slash));  // position vectors need room
   layout_.local = take(local, share);
   layout_.slash = take(slash, share);
@@ -110,7 +110,7 @@ Synthetic::Synthetic(SyntheticSpec spec) : spec_(std::move(spec)), mix_(parse_pa
   if (layout_.noise.size < 1 || ((local || slash) && share < 8)) {
     fail_usage("synthetic: --dim {} is too small for the pattern {:?}", spec_.head_dim, spec_.pattern);
   }
-  for (const HeadPattern& head : mix_.patterns) {
+  for (const PlantedHead& head : mix_.patterns) {
     if (head.stripes.count > spec_.kv_len || head.slash.count >= std::max<std::int64_t>(spec_.kv_len, 2)) {
       fail_usage("synthetic: {:?} plants more than {} tokens hold", head.text, spec_.kv_len);
     }
@@ -123,7 +123,7 @@ Synthetic::Synthetic(SyntheticSpec spec) : spec_(std::move(spec)), mix_(parse_pa
 }
 
 // A given strength, or the least that gives the planted keys their share of the last row's mass.
-double Synthetic::strength(const Weight& given, const HeadPattern& head, const char* term) const {
+double Synthetic::strength(const Weight& given, const PlantedHead& head, const char* term) const {
   if (given.strength > 0) return given.strength;
   const std::string_view name = term;
   const double background = std::log(static_cast<double>(spec_.kv_len)) + head.spread * head.spread / 2;
@@ -166,7 +166,7 @@ LayerInfo Synthetic::layer_info(int layer) const {
 
 SyntheticTruth Synthetic::truth(int layer, int q_head) const {
   SyntheticTruth truth{mix_.of(std::int64_t{layer} * spec_.q_heads + q_head), {}, {}};
-  HeadPattern& head = truth.pattern;
+  PlantedHead& head = truth.pattern;
   const int heads = spec_.q_heads / spec_.kv_heads;
   const CounterRandom random = group_random(spec_, layer, q_head / heads);
   if (head.sink.tokens) head.sink.weight.strength = strength(head.sink.weight, head, "sink");
@@ -216,7 +216,7 @@ KvGroup Synthetic::group(int layer, int kv_head) const {
     truths.push_back(truth(layer, group.first_q_head + h));
     if (!truths[h].columns.empty()) columns[axis_of(h, layout_.stripes.size)] = truths[h].columns;
   }
-  for (const HeadPattern& head : mix_.patterns) {
+  for (const PlantedHead& head : mix_.patterns) {
     sink_tokens = std::max(sink_tokens, head.sink.tokens);
     local_width = std::max(local_width, head.local.width);
   }
@@ -237,7 +237,7 @@ KvGroup Synthetic::group(int layer, int kv_head) const {
   };
 
   const auto make_query = [&](int h, std::int64_t row, std::span<float> x, std::span<float> scratch) {
-    const HeadPattern& head = truths[h].pattern;
+    const PlantedHead& head = truths[h].pattern;
     const std::int64_t position = g.q_start + row;
     if (head.sink.tokens) x[layout_.sink.begin] = static_cast<float>(head.sink.weight.strength);
     if (head.stripes.count) {

@@ -21,7 +21,7 @@ struct SyntheticSpec {
 
 /// What a head was made to attend to, with all choices resolved.
 struct SyntheticTruth {
-  HeadPattern pattern;                ///< strengths filled in
+  PlantedHead pattern;                ///< strengths filled in
   std::vector<std::int64_t> columns;  ///< stripes, ascending
   std::vector<std::int64_t> offsets;  ///< slashes: distances from the query, ascending
 };
@@ -61,7 +61,7 @@ class Synthetic {
   struct Layout {
     Range sink, stripes, spread, local, slash, noise;
   };
-  double strength(const Weight& given, const HeadPattern& head, const char* term) const;
+  double strength(const Weight& given, const PlantedHead& head, const char* term) const;
 
   SyntheticSpec spec_;
   PatternMix mix_;

@@ -59,7 +59,7 @@ struct Method {
   std::string second_budget = {};  ///< a parameter that searches for a target scale together with the knob
   std::vector<std::string> head_params = {};  ///< parameters that a thresholds file may choose head by head
   /// Its paper halves every head's knob from the default on while the output errs too much; at or below this
-  /// value the head becomes dense, knob 0 (experiment/calibration.hpp).
+  /// value the head becomes dense, knob 0 (tuning/calibration.hpp).
   std::optional<double> calibration_floor = {};
 
   /// Plans all heads of the inputs. Deterministic; independent of V and of the thread count.

@@ -1,13 +1,12 @@
 #pragma once
 
 #include <cstdint>
-#include <map>
 #include <string>
 #include <string_view>
-#include <variant>
 #include <vector>
 
 #include "anchor/base/number.hpp"
+#include "anchor/base/scalar.hpp"
 
 namespace anchor {
 
@@ -16,7 +15,7 @@ struct ParamSpec {
   enum class Kind { real, integer, choice, text };
   std::string name;
   Kind kind = Kind::real;
-  std::variant<double, std::string> default_value;
+  Scalar default_value;
   double minimum = 0, maximum = 0;  ///< inclusive; numbers only
   std::vector<std::string>
       choices;       ///< of a choice; the first is the default. Of a number: words that may replace it
@@ -32,15 +31,11 @@ class Params {
   const std::string& text(std::string_view name) const { return choice(name); }
   /// True if a word stands in place of a number.
   bool is_word(std::string_view name) const;
-  void set(const std::string& name, std::variant<double, std::string> value) {
-    values_[name] = std::move(value);
-  }
-  const std::map<std::string, std::variant<double, std::string>, std::less<>>& values() const {
-    return values_;
-  }
+  void set(const std::string& name, Scalar value) { values_[name] = std::move(value); }
+  const ScalarMap& values() const { return values_; }
 
  private:
-  std::map<std::string, std::variant<double, std::string>, std::less<>> values_;
+  ScalarMap values_;
 };
 
 }  // namespace anchor

@@ -4,7 +4,7 @@
 #include <set>
 
 #include "anchor/base/error.hpp"
-#include "anchor/experiment/knob_curve.hpp"
+#include "anchor/tuning/knob_curve.hpp"
 
 namespace anchor {
 namespace {

@@ -4,8 +4,8 @@
 #include <string>
 #include <vector>
 
-#include "anchor/experiment/result_row.hpp"
 #include "anchor/mass/curve.hpp"
+#include "anchor/rows/result_row.hpp"
 
 namespace anchor {
 

@@ -5,11 +5,11 @@
 #include <algorithm>
 #include <set>
 
-#include "anchor/experiment/knob_curve.hpp"
 #include "anchor/report/base64.hpp"
 #include "anchor/report/color_map.hpp"
 #include "anchor/report/html_assets.hpp"
 #include "anchor/report/table.hpp"
+#include "anchor/tuning/knob_curve.hpp"
 
 namespace anchor {
 namespace {

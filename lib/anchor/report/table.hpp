@@ -4,7 +4,7 @@
 #include <string>
 #include <vector>
 
-#include "anchor/experiment/result_row.hpp"
+#include "anchor/rows/result_row.hpp"
 
 namespace anchor {
 

@@ -1,0 +1,104 @@
+#include "anchor/engine/cuda/inputs.hpp"
+
+#include "anchor/base/error.hpp"
+
+namespace anchor {
+
+kernels::Element element_of(DType dtype) {
+  switch (dtype) {
+    case DType::bf16:
+      return kernels::Element::bf16;
+    case DType::f16:
+      return kernels::Element::f16;
+    case DType::f32:
+      break;
+  }
+  fail(
+      "the GPU kernels take bf16 and f16, these tensors are f32: use --device cpu, or a dump in bf16 or f16");
+}
+
+DType dtype_of(kernels::Element element) {
+  return element == kernels::Element::bf16 ? DType::bf16 : DType::f16;
+}
+
+namespace {
+kernels::DeviceBuffer uploaded(const Tensor& tensor, const kernels::Stream& stream) {
+  kernels::DeviceBuffer buffer(tensor.bytes.size());
+  buffer.upload(tensor.bytes.data(), tensor.bytes.size(), stream);
+  return buffer;
+}
+}  // namespace
+
+CudaInputs::CudaInputs(const KvGroup& group, const kernels::Stream& stream)
+    : geometry_(group.geometry), dtype_(group.q.dtype), stream_(stream) {
+  element_of(dtype_);
+  if (group.k.dtype != dtype_ || group.v.dtype != dtype_)
+    fail("layer {}: q, k and v are {}, {} and {}; the GPU kernels need one type", group.layer,
+         name_of(dtype_), name_of(group.k.dtype), name_of(group.v.dtype));
+  if (!geometry_.causal || geometry_.sliding_window != 0)
+    fail("layer {}: the GPU kernels compute causal attention without a sliding window only", group.layer);
+  q_ = uploaded(group.q, stream);
+  k_ = uploaded(group.k, stream);
+  v_ = uploaded(group.v, stream);
+}
+
+CudaInputs::CudaInputs(const Geometry& geometry, DType dtype, const kernels::Stream& stream)
+    : geometry_(geometry), dtype_(dtype), stream_(stream) {
+  element_of(dtype_);
+  const auto buffer = [&](std::int64_t heads, std::int64_t tokens) {
+    return kernels::DeviceBuffer(static_cast<std::size_t>(heads * tokens * geometry.head_dim) *
+                                 size_of(dtype));
+  };
+  q_ = buffer(geometry.q_heads, geometry.q_len);
+  k_ = buffer(geometry.kv_heads, geometry.kv_len);
+  v_ = buffer(geometry.kv_heads, geometry.kv_len);
+}
+
+kernels::Shape CudaInputs::shape(std::int64_t begin, std::int64_t end) const {
+  return {.element = element_of(dtype_),
+          .q_heads = geometry_.q_heads,
+          .kv_heads = geometry_.kv_heads,
+          .head_dim = geometry_.head_dim,
+          .q_len = end - begin,
+          .kv_len = geometry_.kv_len,
+          .q_start = geometry_.q_start + begin,
+          .softmax_scale = static_cast<float>(geometry_.softmax_scale)};
+}
+
+kernels::Shape CudaInputs::head_shape() const {
+  kernels::Shape one = shape(0, geometry_.q_len);
+  one.q_heads = one.kv_heads = 1;
+  return one;
+}
+
+const void* CudaInputs::q(int head, std::int64_t row) const {
+  const std::int64_t elements = head * stride_q_head() + row * geometry_.head_dim;
+  return q_.data<char>() + elements * static_cast<std::int64_t>(size_of(dtype_));
+}
+
+const void* CudaInputs::k(int kv_head) const {
+  return k_.data<char>() + kv_head * stride_kv_head() * static_cast<std::int64_t>(size_of(dtype_));
+}
+
+const FloatGroup& CudaInputs::host() const {
+  if (!host_) {
+    const auto fetched = [&](const kernels::DeviceBuffer& buffer, std::int64_t heads, std::int64_t tokens) {
+      Tensor tensor{dtype_, {heads, tokens, geometry_.head_dim}, HostBytes(buffer.bytes())};
+      buffer.download(tensor.bytes.data(), buffer.bytes(), stream_);
+      return tensor;
+    };
+    KvGroup group{.geometry = geometry_,
+                  .q = fetched(q_, geometry_.q_heads, geometry_.q_len),
+                  .k = fetched(k_, geometry_.kv_heads, geometry_.kv_len),
+                  .v = fetched(v_, geometry_.kv_heads, geometry_.kv_len)};
+    host_ = std::make_unique<FloatGroup>(group);
+  }
+  return *host_;
+}
+
+void fail_cuda(const kernels::CudaError& error) {
+  if (error.out_of_memory()) fail("out of device memory ({})", error.what());
+  fail("{}", error.what());
+}
+
+}  // namespace anchor

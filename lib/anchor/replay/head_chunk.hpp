@@ -1,0 +1,20 @@
+#pragma once
+
+#include "anchor/attention/attention.hpp"
+#include "anchor/base/kv_group.hpp"
+
+namespace anchor {
+
+/// The float copy of one query head's rows [begin, end) of a layer, with the keys (not the values) it reads:
+/// what planners and critical values need.
+struct HeadChunk {
+  HeadChunk(const KvGroup& layer, int head, std::int64_t begin, std::int64_t end);
+  AttentionInputs view() const {
+    return {geometry, q.data(), k.data(), nullptr, geometry.q_len * geometry.head_dim};
+  }
+
+  Geometry geometry;  ///< one head
+  AlignedVector<float> q, k;
+};
+
+}  // namespace anchor

@@ -1,0 +1,169 @@
+#include "anchor/rows/result_row.hpp"
+
+#include <fmt/format.h>
+#include <xxhash.h>
+
+#include <cmath>
+
+#include "anchor/base/number.hpp"
+
+namespace anchor {
+namespace {
+
+constexpr const char* schema = "anchor-result/1";
+
+void put(Json& json, const char* key, const std::string& value) {
+  if (!value.empty()) json[key] = value;
+}
+
+void put(Json& json, const char* key, const std::optional<double>& value) {
+  if (value) json[key] = json_number(*value);
+}
+
+void put(Json& json, const char* key, const std::optional<int>& value) {
+  if (value) json[key] = *value;
+}
+
+void put(Json& json, const char* key, const Json& object) {
+  if (!object.empty()) json[key] = object;
+}
+
+Json numbers(const std::vector<double>& values) {
+  Json array = Json::array();
+  for (const double value : values) array.push_back(json_number(value));
+  return array;
+}
+
+Json dump_json(const ResultRow& row) {
+  Json dump = Json::object();
+  put(dump, "path", row.dump_path);
+  put(dump, "model", row.model);
+  put(dump, "layer", row.layer);
+  put(dump, "head", row.head);
+  put(dump, "kv_head", row.kv_head);
+  return dump;
+}
+
+Json geometry_json(const ResultRow& row) {
+  Json json = Json::object();
+  if (row.geometry) {
+    const Geometry& geometry = *row.geometry;
+    json = {{"q_heads", geometry.q_heads}, {"kv_heads", geometry.kv_heads}, {"q_len", geometry.q_len},
+            {"kv_len", geometry.kv_len},   {"q_start", geometry.q_start},   {"head_dim", geometry.head_dim}};
+  }
+  put(json, "dtype", row.dtype);
+  return json;
+}
+
+}  // namespace
+
+Json json_number(double value) {
+  if (std::isfinite(value)) {
+    if (value == std::floor(value) && std::abs(value) < 1e15) return static_cast<std::int64_t>(value);
+    return value;
+  }
+  return std::isnan(value) ? "nan" : format_number(value);
+}
+
+std::optional<Json> parse_row(std::string_view line) {
+  Json row = Json::parse(line, nullptr, false);
+  const bool ours = row.is_object() && row.contains("schema") && row["schema"] == schema;
+  return ours ? std::optional(std::move(row)) : std::nullopt;
+}
+
+std::optional<double> number_from_json(const Json& value) {
+  if (value.is_number()) return value.get<double>();
+  if (value.is_string()) return parse_number(value.get_ref<const std::string&>());
+  return std::nullopt;
+}
+
+Json scalar_json(const Scalar& value) {
+  const double* number = std::get_if<double>(&value);
+  return number ? json_number(*number) : Json(std::get<std::string>(value));
+}
+
+Scalar scalar_from_json(const Json& value) {
+  const auto number = number_from_json(value);
+  return number ? Scalar(*number) : Scalar(value.get<std::string>());
+}
+
+Json scalars_json(const ScalarMap& map) {
+  Json object = Json::object();
+  for (const auto& [key, value] : map) object[key] = scalar_json(value);
+  return object;
+}
+
+Json target_json(const Target& target) {
+  return {{"metric", target.metric}, {"statistic", target.statistic}, {"value", json_number(target.value)}};
+}
+
+Json to_json(const ResultRow& row) {
+  Json json;
+  json["schema"] = schema;
+  put(json, "unit", row.unit);
+  json["kind"] = row.kind;
+  json["scope"] = row.scope;
+  json["status"] = row.status;
+  put(json, "error", row.error);
+  put(json, "dump", dump_json(row));
+  put(json, "geometry", geometry_json(row));
+  put(json, "method", row.method);
+  put(json, "params", scalars_json(row.params));
+  put(json, "device", row.device);
+  put(json, "path", row.path);
+  put(json, "plan_path", row.plan_path);
+  put(json, "density", row.density);
+  put(json, "work_density", row.work_density);
+  put(json, "stripe_density", row.stripe_density);
+  put(json, "mass_recall", row.mass_recall);
+  put(json, "mass_recall_p05", row.mass_recall_p05);
+  put(json, "mass_recall_min", row.mass_recall_min);
+  put(json, "output_recall_0.01", row.output_recall_001);
+  put(json, "output_recall_0.005", row.output_recall_0005);
+  put(json, "out_rel_l2", row.out_rel_l2);
+  put(json, "out_max_abs", row.out_max_abs);
+  put(json, "out_mean_abs", row.out_mean_abs);
+  put(json, "sparsity", row.sparsity);
+  if (row.target) json["target"] = target_json(*row.target);
+  put(json, "value", row.value);
+  if (row.curve) {
+    json["curve"] = {{"knob", numbers(row.curve->knob)},
+                     {"density", numbers(row.curve->density)},
+                     {"mass_recall", numbers(row.curve->mass_recall)}};
+    put(json["curve"], "mass_recall_p05", numbers(row.curve->mass_recall_p05));
+    put(json["curve"], "mass_recall_min", numbers(row.curve->mass_recall_min));
+    put(json["curve"], "out_rel_l2", numbers(row.curve->out_rel_l2));
+  }
+  put(json, "time_ns", Json(row.time_ns));
+  put(json, "stages_ns", Json(row.stages_ns));
+  if (row.stats) {
+    json["stats"] = {{"median_ns", row.stats->median_ns},
+                     {"ci95_ns", {row.stats->ci95_low_ns, row.stats->ci95_high_ns}},
+                     {"n", row.stats->n}};
+  }
+  json.update(scalars_json(row.extra));
+  const ToolInfo& tool = tool_info();
+  json["tool"] = {
+      {"version", tool.version}, {"git_sha", tool.git_sha}, {"dirty", tool.dirty}, {"build", tool.build}};
+  put(json, "env", scalars_json(row.env));
+  put(json, "argv", Json(row.argv));
+  json["t"] = utc_now();
+  return json;
+}
+
+std::string unit_id(const ResultRow& row, std::span<const std::uint64_t> content) {
+  Json identity = {schema, row.kind, row.scope};
+  for (const std::uint64_t hash : content) identity.push_back(hash);
+  identity.push_back(row.layer.value_or(-1));
+  identity.push_back(row.head.value_or(-1));
+  identity.push_back(row.method);
+  identity.push_back(scalars_json(row.params));
+  identity.push_back(row.target ? target_json(*row.target) : Json());
+  identity.push_back(row.path);
+  identity.push_back(tool_info().version);
+  identity.push_back(tool_info().git_sha);
+  const std::string text = identity.dump();
+  return fmt::format("{:016x}", XXH3_64bits(text.data(), text.size()));
+}
+
+}  // namespace anchor

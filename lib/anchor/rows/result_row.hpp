@@ -1,0 +1,95 @@
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <nlohmann/json.hpp>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "anchor/base/geometry.hpp"
+#include "anchor/rows/provenance.hpp"
+
+namespace anchor {
+
+using Json = nlohmann::ordered_json;
+
+/// What a search had to reach: a statistic of a metric.
+struct Target {
+  std::string metric = "mass_recall";
+  std::string statistic = "mean";
+  double value = 0.95;
+};
+
+/// A right-continuous step function of the knob, ordered by density; equal lengths.
+struct CurvePoints {
+  std::vector<double> knob, density, mass_recall;
+  std::vector<double> mass_recall_p05, mass_recall_min,
+      out_rel_l2;  ///< of points whose plans were run; or empty
+};
+
+/// One result, schema "anchor-result/1" (data/README.md names every field). An empty optional or container is
+/// a field that does not apply: it is absent from the row, never zero.
+struct ResultRow {
+  std::string kind;            ///< recall, sweep, curve, bench, eval
+  std::string scope = "head";  ///< head, layer, all
+  std::string status = "ok";   ///< ok, error, skipped
+  std::string error;           ///< one line, when status is not ok
+
+  std::string dump_path, model;
+  std::optional<int> layer, head, kv_head;
+  std::optional<Geometry> geometry;
+  std::string dtype;
+
+  std::string method;
+  ScalarMap params;
+  std::string device, path, plan_path;
+
+  std::optional<double> density, work_density, stripe_density;
+  std::optional<double> mass_recall, mass_recall_p05, mass_recall_min;
+  std::optional<double> output_recall_001, output_recall_0005, out_rel_l2, out_max_abs, out_mean_abs;
+
+  std::optional<Target> target;
+  std::optional<double> value;  ///< the knob that a search found
+  std::optional<CurvePoints> curve;
+
+  std::map<std::string, std::vector<std::int64_t>> time_ns;  ///< samples: plan, execute, total
+  std::map<std::string, std::int64_t> stages_ns;
+  struct Stats {
+    double median_ns = 0, ci95_low_ns = 0, ci95_high_ns = 0;
+    int n = 0;
+  };
+  std::optional<Stats> stats;
+
+  Json sparsity;    ///< an object (replay/sparsity_stats.hpp); null = not asked for
+  ScalarMap extra;  ///< further fields of one tool, at the top level
+  ScalarMap env;
+  std::vector<std::string> argv;
+  std::string unit;  ///< unit_id() of the row
+};
+
+/// The row as JSON in the schema's field order, stamped with the build and the present time. Numbers keep
+/// full precision; infinities are the strings "inf" and "-inf".
+Json to_json(const ResultRow& row);
+/// The row of one line of a jsonl file; empty unless it is JSON of this schema.
+std::optional<Json> parse_row(std::string_view line);
+
+/// A number as rows store it: whole numbers as integers, infinities as strings.
+Json json_number(double value);
+/// Reads such a number back; empty if the value is neither.
+std::optional<double> number_from_json(const Json& value);
+
+Json scalar_json(const Scalar& value);
+Json scalars_json(const ScalarMap& map);
+/// Such a value read back: a number, or else a string.
+Scalar scalar_from_json(const Json& value);
+Json target_json(const Target& target);
+
+/// Identity of a row, 16 hex digits: XXH3 of what determines it (schema, kind, the contents of its data,
+/// layer, head, method, sorted parameters, target, path, build). Equal units are the same result; --resume
+/// and merges go by it. `content` holds the hashes of the q, k and v that the row was computed from.
+std::string unit_id(const ResultRow& row, std::span<const std::uint64_t> content);
+
+}  // namespace anchor

@@ -1,0 +1,67 @@
+#include "anchor/tuning/error_curve.hpp"
+
+#include <algorithm>
+#include <cmath>
+
+#include "anchor/tuning/head_sweep.hpp"
+
+namespace anchor {
+namespace {
+
+constexpr int most_runs = 12;
+
+}  // namespace
+
+double error_near(std::span<const FrontPoint> runs, double recall) {
+  const auto after = std::find_if(runs.begin(), runs.end(),
+                                  [&](const FrontPoint& run) { return run.mass_recall >= recall; });
+  const auto log_error = [](const FrontPoint& run) { return log_loss(*run.out_rel_l2); };
+  const double lost = log_loss(1 - recall);
+  if (after == runs.begin() || after == runs.end()) {  // beyond them: in proportion to what is lost
+    const FrontPoint& end = after == runs.end() ? runs.back() : runs.front();
+    return std::exp(log_error(end) + lost - log_loss(1 - end.mass_recall));
+  }
+  const FrontPoint& before = *std::prev(after);
+  const double from = log_loss(1 - before.mass_recall), to = log_loss(1 - after->mass_recall);
+  const double share = from == to ? 1 : (from - lost) / (from - to);
+  return std::exp(std::lerp(log_error(before), log_error(*after), share));
+}
+
+double ErrorCurve::error(double knob) const {
+  const double recall = curve_.points.mass_recall[curve_.at(knob)];
+  return error_near(runs_, std::clamp(recall, runs_.front().mass_recall, runs_.back().mass_recall));
+}
+
+std::vector<ErrorCurve> error_curves(Engine& engine, const Inputs& inputs, const Method& method,
+                                     const Params& params, std::span<const int> heads,
+                                     std::span<const KnobCurve> curves, DenseReference& dense,
+                                     double wanted) {
+  std::vector<std::vector<FrontPoint>> runs(heads.size());
+  std::vector<std::size_t> at(heads.size(), 0);
+  const auto steps = [&](std::size_t h) -> const Curve& { return curves[h].points; };
+  for (int n = 0; n < most_runs; ++n) {
+    std::vector<double> knobs;
+    for (std::size_t h = 0; h < heads.size(); ++h) knobs.push_back(steps(h).knob[at[h]]);
+    const auto replays = measure_heads(engine, inputs, method, params, heads, knobs, dense);
+    bool open = false;
+    for (std::size_t h = 0; h < heads.size(); ++h) {
+      FrontPoint run = FrontPoint::of(knobs[h], replays[h]);
+      run.mass_recall = steps(h).mass_recall[at[h]];
+      run.density = steps(h).density[at[h]];
+      const bool more = at[h] + 1 < steps(h).size() && *run.out_rel_l2 > wanted / 10;
+      if (runs[h].empty() || runs[h].back().knob != run.knob) runs[h].push_back(run);
+      if (!more) continue;
+      open = true;
+      const bool last = n + 2 == most_runs;  // ends where everything is kept
+      const std::size_t next =
+          last ? steps(h).size() - 1 : steps(h).least(1 - (1 - run.mass_recall) / 2).value_or(at[h] + 1);
+      at[h] = std::max(next, at[h] + 1);
+    }
+    if (!open) break;
+  }
+  std::vector<ErrorCurve> found;
+  for (std::size_t h = 0; h < heads.size(); ++h) found.emplace_back(curves[h], std::move(runs[h]));
+  return found;
+}
+
+}  // namespace anchor

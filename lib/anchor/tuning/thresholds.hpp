@@ -1,0 +1,46 @@
+#pragma once
+
+#include <map>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "anchor/method/method.hpp"
+#include "anchor/rows/result_row.hpp"
+
+namespace anchor {
+
+/// One knob value per head, and what it reached where it was calibrated: format "anchor-thresholds" 1.0,
+/// or 1.1 where heads also have parameters of their own.
+struct Thresholds {
+  struct Layer {
+    int layer = 0;
+    std::vector<int> heads;
+    std::vector<double>
+        value;  ///< one per listed head; -infinity (null in the file): the forced entries suffice
+    std::vector<double> mass_recall, density;
+    /// Parameters that were chosen head by head: one value per listed head each. 1.1.
+    std::map<std::string, std::vector<Scalar>> params = {};
+  };
+
+  std::string method, knob;
+  ScalarMap params;  ///< the method's parameters; the knob among them is overridden by `value`
+  std::string model;
+  Target target;
+  std::vector<std::string> calibrated_on;  ///< dump paths
+  std::vector<Layer> layers;
+
+  /// Gives a request for some heads of a layer (model indices, or -1 for a head that nobody asked for, which
+  /// keeps the request's parameters) their knobs and parameters. A data error names `path` and the head that
+  /// the file lacks.
+  void apply(const Method& of, int layer, std::span<const int> heads, const std::string& path,
+             PlanRequest& request) const;
+};
+
+/// Reads and checks a thresholds file. Data errors name the file and the broken field.
+Thresholds read_thresholds(const std::string& path);
+
+/// The file's text, with provenance.
+std::string thresholds_text(const Thresholds& thresholds);
+
+}  // namespace anchor
