@@ -5,6 +5,7 @@
 #include <fstream>
 
 #include "anchor/base/error.hpp"
+#include "anchor/base/number.hpp"
 #include "anchor/rows/compare_runs.hpp"
 
 namespace anchor::bench {
@@ -15,37 +16,35 @@ struct Options {
   double margin = 0;
 };
 
-std::vector<Json> read_rows(const std::string& path) {
+std::vector<ResultRow> read_rows(const std::string& path) {
   std::ifstream in(path);
   if (!in) fail("{}: cannot read", path);
-  std::vector<Json> rows;
+  std::vector<ResultRow> rows;
   for (std::string line; std::getline(in, line);) {
-    std::optional<Json> row = parse_row(line);
+    const std::optional<Json> row = parse_row(line);
     if (!row) fail("{}: line {} is not a result row", path, rows.size() + 1);
-    rows.push_back(std::move(*row));
+    rows.push_back(row_from_json(*row, fmt::format("{}:{}", path, rows.size() + 1)));
   }
   return rows;
 }
 
-std::string describe(const Json& row) {
-  const Json& g = row["geometry"];
-  std::string text = fmt::format("{:<10} {:>7} tokens {}/{} heads d {} {}", row["method"].get<std::string>(),
-                                 g["q_len"].dump(), g["q_heads"].dump(), g["kv_heads"].dump(),
-                                 g["head_dim"].dump(), g["dtype"].get<std::string>());
-  if (row.contains("params") && row["params"].contains("step"))
-    text += fmt::format(" step {}", row["params"]["step"].dump());
-  if (row.contains("target"))
-    text += fmt::format(" {} {}", row["target"]["metric"].get<std::string>(), row["target"]["value"].dump());
+std::string describe(const ResultRow& row) {
+  const Geometry g = row.geometry.value_or(Geometry{});
+  std::string text = fmt::format("{:<10} {:>7} tokens {}/{} heads d {} {}", row.method, g.q_len, g.q_heads,
+                                 g.kv_heads, g.head_dim, row.dtype);
+  if (const auto step = row.params.find("step"); step != row.params.end())
+    text += fmt::format(" step {}", scalar_text(step->second));
+  if (row.target) text += fmt::format(" {} {}", row.target->metric, format_number(row.target->value));
   return text;
 }
 
 int compare(const Options& options) {
-  const std::vector<Json> before = read_rows(options.before), after = read_rows(options.after);
+  const std::vector<ResultRow> before = read_rows(options.before), after = read_rows(options.after);
   const auto comparisons = compare_runs(before, after, options.margin);
   if (comparisons.empty()) fail("{} and {} have no configuration in common", options.before, options.after);
   int slower = 0;
   for (const RunComparison& c : comparisons) {
-    const auto ms = [](const Json& row) { return row["stats"]["median_ns"].get<double>() / 1e6; };
+    const auto ms = [](const ResultRow& row) { return row.stats->median_ns / 1e6; };
     const char* verdict = "same";
     if (c.verdict == RunComparison::Verdict::faster) verdict = "faster";
     if (c.verdict == RunComparison::Verdict::slower) verdict = "slower", ++slower;

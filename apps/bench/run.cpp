@@ -15,8 +15,8 @@
 #include "anchor/tuning/match.hpp"
 #include "anchor/tuning/stripe_density.hpp"
 #include "anchor/tuning/thresholds.hpp"
-#include "cli/output.hpp"
 #include "cli/progress.hpp"
+#include "cli/run_shell.hpp"
 #include "cli/threshold_options.hpp"
 
 namespace anchor::bench {
@@ -44,16 +44,6 @@ struct Entry {
   bool check_failed = false;
 };
 
-/// "mass_recall=0.95" or "out_rel_l2=0.05".
-Target parse_match(const std::string& text) {
-  const auto equals = text.find('=');
-  const std::string metric = text.substr(0, equals);
-  const auto value = equals == std::string::npos ? std::nullopt : parse_number(text.substr(equals + 1));
-  if (!value || (metric != "mass_recall" && metric != "out_rel_l2") || !(*value > 0 && *value < 1))
-    fail_usage("--match {}: write mass_recall=X or out_rel_l2=X with X between 0 and 1", text);
-  return {metric, "mean", *value};
-}
-
 class Job {
  public:
   Job(const Options& options, const CLI::App& app) : options_(options), source_(options.data, app) {
@@ -64,7 +54,7 @@ class Job {
     }
     if (!options.match.empty()) {
       if (!options.stripe_density.empty()) fail_usage("--match and --stripe-density exclude each other");
-      match_ = parse_match(options.match);
+      match_ = parse_target(options.match, "--match", {"mass_recall", "out_rel_l2"});
     }
   }
   int run();
@@ -436,44 +426,30 @@ int Job::run() {
   engine_ = cli::open_engine(options_.common);
   want_baselines();
   want_methods();
-  cli::Output output(options_.common, columns_for_eyes(wanted_), columns_for_files());
-  std::size_t done = 0, ok = 0, failed = 0, checks_failed = 0;
-  std::string first_error;
+  cli::RunShell shell(options_.common, columns_for_eyes(wanted_), columns_for_files());
+  bool checks_failed = false;
   cli::Progress progress("bench: layer", static_cast<std::int64_t>(source_.tasks().size()),
                          options_.common.quiet);
-  try {
+  std::int64_t done = 0;
+  shell.run([&] {
     for (const LayerTask& task : source_.tasks()) {
       check_interrupt();
-      progress.update(static_cast<std::int64_t>(done++), fmt::format("{} tokens", task.tokens));
+      progress.update(done++, fmt::format("{} tokens", task.tokens));
       std::vector<Entry> rows = entries(task);
-      const bool finished =
-          std::all_of(rows.begin(), rows.end(), [&](const Entry& e) { return output.finished(e.row.unit); });
+      const bool finished = std::ranges::all_of(
+          rows, [&](const Entry& entry) { return shell.finished(entry.row.unit) != nullptr; });
       if (!finished) run_task(task, rows);
       progress.clear();
       for (const Entry& entry : rows) {
-        const Json* kept = finished ? output.finished(entry.row.unit) : nullptr;
-        const Json row = kept ? *kept : to_json(entry.row);
-        output.row(row, cli::Audience::everyone, kept != nullptr);
-        const std::string status = row["status"].get<std::string>();
-        if (status == "ok") ++ok;
-        if (status == "error") ++failed;
-        checks_failed += entry.check_failed;
-        if (status == "ok") continue;
-        const std::string reason = row["error"].get<std::string>();
-        if (first_error.empty()) first_error = reason;
-        options_.common.note(
-            fmt::format("{} tokens, {}: {}: {}", task.tokens, entry.row.method, status, reason));
+        shell.emit_result(entry.row);
+        checks_failed = checks_failed || entry.check_failed;
       }
     }
-  } catch (const Error& error) {
-    progress.clear();
-    if (error.kind() == ErrorKind::interrupted) output.interrupt();
-    throw;
-  }
-  output.finish();
-  if (checks_failed > 0) return 4;
-  if (ok == 0) fail("nothing was timed: {}", first_error);
-  return failed > 0 ? 3 : 0;
+  });
+  shell.output().finish();  // rows of checks that failed are kept
+  if (checks_failed) return 4;
+  if (shell.succeeded() == 0) fail("nothing was timed: {}", shell.first_error());
+  return shell.exit_code();
 }
 
 }  // namespace

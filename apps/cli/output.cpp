@@ -59,19 +59,20 @@ Output::Output(const CommonOptions& options, std::vector<Column> eye, std::vecto
                             stdout_is_terminal() ? static_cast<std::size_t>(terminal_width()) : 0);
 }
 
-const Json* Output::finished(const std::string& unit) const {
+const ResultRow* Output::finished(const std::string& unit) const {
   return resume_ ? stores_.front()->find(unit) : nullptr;
 }
 
-void Output::row(const Json& row, Audience audience, bool kept) {
+void Output::row(const ResultRow& row, Audience audience, bool kept) {
+  const Json json = to_json(row);
   if (!kept) {
-    for (const auto& store : stores_) store->append(row);
+    for (const auto& store : stores_) store->append(json);
   }
   for (File& file : files_) {
-    if (reads(audience, file.format)) file.writer->row(row);
+    if (reads(audience, file.format)) file.writer->row(json);
   }
   if (!reads(audience, format_) || (audience == Audience::files && markdown())) return;
-  selection_ ? held_.push_back(row) : stdout_->row(row);
+  selection_ ? held_.push_back(json) : stdout_->row(json);
 }
 
 void Output::shorten(Selection selection) {

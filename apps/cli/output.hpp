@@ -38,10 +38,10 @@ class Output {
   Output(const CommonOptions& options, std::vector<Column> eye, std::vector<Column> all);
 
   /// The finished row of that unit from the file that --resume continues, or nullptr.
-  const Json* finished(const std::string& unit) const;
+  const ResultRow* finished(const std::string& unit) const;
 
   /// A new row, or one `kept` from the resumed file, which has it already.
-  void row(const Json& row, Audience audience = Audience::everyone, bool kept = false);
+  void row(const ResultRow& row, Audience audience = Audience::everyone, bool kept = false);
 
   /// Ends stdout's document and puts the files under their names.
   void finish();

@@ -17,10 +17,10 @@ struct Means {
   std::size_t worst_head = 0;
   bool measured = true;
 
-  Means(const std::vector<FrontPoint>& points, const std::vector<std::size_t>& heads, const Target& target) {
+  Means(const std::vector<HeadAt>& points, const std::vector<std::size_t>& heads, const Target& target) {
     const auto count = static_cast<double>(heads.size());
     for (const std::size_t h : heads) {
-      const FrontPoint& point = points[h];
+      const HeadAt& point = points[h];
       density += point.density / count;
       recall += point.mass_recall / count;
       measured = measured && point.out_rel_l2;
@@ -147,7 +147,7 @@ std::vector<ResultRow> FrontRows::answer(const MethodFront& front, Choice choice
   if (choice == Choice::heads) {
     extra["heads_below_target"] = static_cast<double>(
         std::count_if(chosen->heads.begin(), chosen->heads.end(),
-                      [&](const FrontPoint& head) { return loss(target, head) > limit(target); }));
+                      [&](const HeadAt& head) { return loss(target, head) > limit(target); }));
   }
   return rows;
 }
@@ -190,34 +190,30 @@ std::vector<Column> FrontRows::columns() {
 
 namespace {
 
-std::optional<double> number(const Json& row, const std::string& field) {
-  return row.contains(field) ? number_from_json(row[field]) : std::nullopt;
-}
-
-std::string densities(const FrontLine& line) {
-  const auto density = number(line.row, "density"), work = number(line.row, "work_density");
+std::string densities(const FrontAnswer& line) {
+  const auto density = quantity(line.row, "density"), work = quantity(line.row, "work_density");
   if (!density) return "-";
   return work ? fmt::format("{:.3f} / {:.3f}", *density, *work) : fmt::format("{:.3f}", *density);
 }
 
-std::string worst_head(const FrontLine& line) {
-  const auto value = number(line.row, "worst_head_" + line.target.metric);
+std::string worst_head(const FrontAnswer& line) {
+  const auto value = quantity(line.row, "worst_head_" + line.target.metric);
   if (!value) return "-";
-  return fmt::format("{:.3f} ({:.0f}:{:.0f})", *value, *number(line.row, "worst_head_layer"),
-                     *number(line.row, "worst_head"));
+  return fmt::format("{:.3f} ({:.0f}:{:.0f})", *value, *quantity(line.row, "worst_head_layer"),
+                     *quantity(line.row, "worst_head"));
 }
 
-std::string worst_layer(const FrontLine& line) {
-  const auto value = number(line.row, "worst_layer_" + line.target.metric);
-  return value ? fmt::format("{:.3f} ({:.0f})", *value, *number(line.row, "worst_layer")) : "-";
+std::string worst_layer(const FrontAnswer& line) {
+  const auto value = quantity(line.row, "worst_layer_" + line.target.metric);
+  return value ? fmt::format("{:.3f} ({:.0f})", *value, *quantity(line.row, "worst_layer")) : "-";
 }
 
 template <class Cell>
-void print_table(const std::string& title, const std::vector<FrontLine>& lines, Choice choice,
+void print_table(const std::string& title, const std::vector<FrontAnswer>& lines, Choice choice,
                  const std::string& metric, Cell cell) {
   std::vector<Column> columns{{metric}};
   std::vector<Json> table;
-  for (const FrontLine& line : lines) {
+  for (const FrontAnswer& line : lines) {
     if (line.choice != choice || line.target.metric != metric) continue;
     const std::string target = format_number(line.target.value);
     if (table.empty() || table.back()[metric] != line.name) table.push_back({{metric, line.name}});
@@ -233,7 +229,7 @@ void print_table(const std::string& title, const std::vector<FrontLine>& lines, 
 
 }  // namespace
 
-void print_fronts(const std::vector<FrontLine>& lines) {
+void print_fronts(const std::vector<FrontAnswer>& lines) {
   const std::string recall = "mass_recall", error = "out_rel_l2";
   fmt::print("density / work_density for a mean over heads of ...\n");
   print_table("one knob for all heads", lines, Choice::global, recall, densities);

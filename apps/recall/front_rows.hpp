@@ -11,11 +11,11 @@
 namespace anchor::recall {
 
 /// One answer of a method, for the tables.
-struct FrontLine {
+struct FrontAnswer {
   std::string name;
   Choice choice = Choice::global;
   Target target;
-  Json row;  ///< scope all
+  ResultRow row;  ///< scope all
 };
 
 /// Makes the rows of --pareto.
@@ -42,6 +42,6 @@ class FrontRows {
 };
 
 /// Tables for people: a line per method, a column per target.
-void print_fronts(const std::vector<FrontLine>& lines);
+void print_fronts(const std::vector<FrontAnswer>& lines);
 
 }  // namespace anchor::recall

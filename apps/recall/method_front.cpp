@@ -20,19 +20,15 @@ constexpr double mean_tolerance = 1e-4;   // of a group's exact mean curve
 constexpr double close_loss = 0.95;       // of the limit: near enough
 constexpr double aim = 0.98;              // of the limit: most trials then meet it
 
-FrontPoint of_curve(const CurvePoint& point) {
-  return {point.knob, point.density, point.mass_recall, {}, {}};
-}
+bool sparser(const HeadAt& a, const HeadAt& b) { return a.density < b.density; }
 
-bool sparser(const FrontPoint& a, const FrontPoint& b) { return a.density < b.density; }
-
-void insert(std::vector<FrontPoint>& runs, const FrontPoint& run) {
+void insert(std::vector<HeadAt>& runs, const HeadAt& run) {
   runs.insert(std::upper_bound(runs.begin(), runs.end(), run, sparser), run);
 }
 
-Curve curve_of(std::span<const FrontPoint> runs) {
+Curve curve_of(std::span<const HeadAt> runs) {
   Curve curve;
-  for (const FrontPoint& run : runs) curve.push({run.knob, run.density, run.mass_recall});
+  for (const HeadAt& run : runs) curve.push({run.knob, run.density, run.mass_recall});
   return curve;
 }
 
@@ -56,13 +52,13 @@ const char* name_of(Choice choice) {
 
 double Chosen::mean_density() const {
   return std::accumulate(heads.begin(), heads.end(), 0.,
-                         [](double sum, const FrontPoint& head) { return sum + head.density; }) /
+                         [](double sum, const HeadAt& head) { return sum + head.density; }) /
          static_cast<double>(heads.size());
 }
 
 double Chosen::mean_loss(const Target& target) const {
   return std::accumulate(heads.begin(), heads.end(), 0.,
-                         [&](double sum, const FrontPoint& head) { return sum + loss(target, head); }) /
+                         [&](double sum, const HeadAt& head) { return sum + loss(target, head); }) /
          static_cast<double>(heads.size());
 }
 
@@ -81,12 +77,12 @@ void MethodFront::explore(GroupAtWork& group) {
 }
 
 /// Plans of the group's heads, each with a knob of its own.
-std::vector<FrontPoint> MethodFront::run_heads(GroupAtWork& group, std::span<const double> knobs) {
+std::vector<HeadAt> MethodFront::run_heads(GroupAtWork& group, std::span<const double> knobs) {
   check_interrupt();
   const auto replays = measure_heads(group.engine, group.inputs, *run_.method, run_.params, group.locals,
                                      knobs, group.dense());
-  std::vector<FrontPoint> points;
-  for (std::size_t h = 0; h < replays.size(); ++h) points.push_back(FrontPoint::of(knobs[h], replays[h]));
+  std::vector<HeadAt> points;
+  for (std::size_t h = 0; h < replays.size(); ++h) points.push_back(HeadAt::of(knobs[h], replays[h]));
   return points;
 }
 
@@ -98,10 +94,10 @@ void MethodFront::explore_curves(GroupAtWork& group) {
         Head head;
         curves.push_back(curve.binned());
         head.curve = curve.thinned(curve_tolerance);
-        head.hull = frontier(curves.back(), 0);
+        head.front = convex_front(curves.back(), 0);
         for (const Target& target : targets_)
           if (target.metric == "mass_recall")
-            head.needed.push_back(of_curve(curve.least(target.value).value_or(curve.densest())));
+            head.needed.push_back(HeadAt::of(curve.least(target.value).value_or(curve.densest())));
         found_.push_back(std::move(head));
       });
   group_means_.push_back(thin(anchor::mean_curve(curves), mean_tolerance));
@@ -124,7 +120,7 @@ void MethodFront::explore_curves(GroupAtWork& group) {
       knobs[h] = next ? *next : searches[h].runs().front().knob;  // others of the group are not done yet
     }
     if (!wanted) break;
-    const std::vector<FrontPoint> points = run_heads(group, knobs);
+    const std::vector<HeadAt> points = run_heads(group, knobs);
     for (std::size_t h = 0; h < heads.size(); ++h) {
       if (n < heads[h].needed.size()) heads[h].needed[n] = points[h];
       searches[h].add(points[h]);
@@ -134,16 +130,15 @@ void MethodFront::explore_curves(GroupAtWork& group) {
 }
 
 /// Plans of the group's heads with one knob, or a method's two budgets.
-std::vector<FrontPoint> MethodFront::run_place(GroupAtWork& group, double place) {
+std::vector<HeadAt> MethodFront::run_place(GroupAtWork& group, double place) {
   if (exact_) return run_heads(group, std::vector<double>(group.heads.size(), place));
   check_interrupt();
   const Params params = KnobScale(*run_.method, group.inputs.geometry()).params_at(run_.params, place);
   const Replay all = replay(group.engine, group.inputs, *run_.method, {params, {}}, group.dense());
   plan_path = all.plan_path;
-  std::vector<FrontPoint> points;
+  std::vector<HeadAt> points;
   for (const int head : group.locals)
-    points.push_back(
-        FrontPoint::of(params.real(run_.method->knob), all.heads[static_cast<std::size_t>(head)]));
+    points.push_back(HeadAt::of(params.real(run_.method->knob), all.heads[static_cast<std::size_t>(head)]));
   return points;
 }
 
@@ -175,7 +170,7 @@ void MethodFront::explore_grid(GroupAtWork& group) {
     for (const double place : choose_places(group)) places_[place];
   found_.resize(found_.size() + group.heads.size());
   for (auto& [place, points] : places_) {
-    for (const FrontPoint& point : run_place(group, place)) {
+    for (const HeadAt& point : run_place(group, place)) {
       insert(found_[points.size()].runs, point);
       points.push_back(point);
     }
@@ -239,7 +234,7 @@ bool MethodFront::plan_trials() {
     if (!exact_ || round_ > 0 || targets_[t].metric != "mass_recall") continue;
     Trial trial{.knobs = {}, .target = t};
     if (const auto allocation = allocated(t)) {
-      for (const FrontPoint& point : allocation->heads) trial.knobs.push_back(point.knob);
+      for (const HeadAt& point : allocation->heads) trial.knobs.push_back(point.knob);
       trials_.push_back(std::move(trial));
     }
   }
@@ -280,7 +275,8 @@ std::optional<Chosen> MethodFront::one_knob(const Target& target) const {
     const auto place = curve_place_for(target);
     if (!place) return {};
     Chosen chosen{place, {}};
-    for (const Head& head : found_) chosen.heads.push_back(of_curve(head.curve.point(head.curve.at(*place))));
+    for (const Head& head : found_)
+      chosen.heads.push_back(HeadAt::of(head.curve.point(head.curve.at(*place))));
     return chosen;
   }
   for (Chosen& one : runs())
@@ -291,7 +287,7 @@ std::optional<Chosen> MethodFront::one_knob(const Target& target) const {
 Chosen MethodFront::own_knobs(std::size_t target) const {
   Chosen chosen;
   for (const Head& head : found_) {
-    const FrontPoint* point =
+    const HeadAt* point =
         target < head.needed.size() ? &head.needed[target] : least(head.runs, targets_[target]);
     chosen.heads.push_back(point != nullptr ? *point : head.runs.back());
   }
@@ -300,7 +296,7 @@ Chosen MethodFront::own_knobs(std::size_t target) const {
 
 std::optional<Chosen> MethodFront::allocated(std::size_t target) const {
   std::vector<Curve> hulls;
-  for (const Head& head : found_) hulls.push_back(exact_ ? head.hull : frontier(curve_of(head.runs), 0));
+  for (const Head& head : found_) hulls.push_back(exact_ ? head.front : convex_front(curve_of(head.runs), 0));
   const Allocation allocation = allocate_for_recall(hulls, targets_[target].value);
   if (!allocation.feasible) return {};
   Chosen chosen{{}, {}, allocation.gap(false)};
@@ -309,9 +305,9 @@ std::optional<Chosen> MethodFront::allocated(std::size_t target) const {
     return chosen;
   }
   for (std::size_t h = 0; h < hulls.size(); ++h) {
-    const FrontPoint point = of_curve(hulls[h].point(allocation.point[h]));
+    const HeadAt point = HeadAt::of(hulls[h].point(allocation.point[h]));
     const auto& runs = found_[h].runs;
-    const auto run = std::find_if(runs.begin(), runs.end(), [&](const FrontPoint& one) {
+    const auto run = std::find_if(runs.begin(), runs.end(), [&](const HeadAt& one) {
       return one.knob == point.knob && one.density == point.density;
     });
     chosen.heads.push_back(run == runs.end() ? point : *run);

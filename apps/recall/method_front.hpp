@@ -8,7 +8,7 @@
 #include <vector>
 
 #include "anchor/tuning/allocation.hpp"
-#include "anchor/tuning/front_point.hpp"
+#include "anchor/tuning/head_at.hpp"
 #include "cli/dump_options.hpp"
 #include "cli/method_options.hpp"
 
@@ -36,7 +36,7 @@ const char* name_of(Choice choice);  ///< in rows: their field `choice`
 /// All heads at their knobs, in the order of the groups.
 struct Chosen {
   std::optional<double> knob;  ///< of all heads
-  std::vector<FrontPoint> heads;
+  std::vector<HeadAt> heads;
   double gap = 0;  ///< of an allocation: what a better one could save at most, in mean density
 
   double mean_density() const;
@@ -80,22 +80,22 @@ class MethodFront {
  private:
   /// What is known of one head.
   struct Head {
-    Curve curve, hull;               ///< of methods with exact curves: thinned, and frontier()
-    std::vector<FrontPoint> needed;  ///< one per target of a recall, from the exact curve
-    std::vector<FrontPoint> runs;    ///< plans that were run, ordered by density
+    Curve curve, front;          ///< of methods with exact curves: thinned, and convex_front()
+    std::vector<HeadAt> needed;  ///< one per target of a recall, from the exact curve
+    std::vector<HeadAt> runs;    ///< plans that were run, ordered by density
   };
   /// Plans of all heads that are to be run together.
   struct Trial {
     double place = 0;           ///< one knob for all heads: it, or its place on the method's scale
     std::vector<double> knobs;  ///< or one per head, to allocate recall for a target
     std::size_t target = 0;
-    std::vector<FrontPoint> heads = {};
+    std::vector<HeadAt> heads = {};
   };
 
   void explore_curves(GroupAtWork& group);
   void explore_grid(GroupAtWork& group);
-  std::vector<FrontPoint> run_heads(GroupAtWork& group, std::span<const double> knobs);
-  std::vector<FrontPoint> run_place(GroupAtWork& group, double place);
+  std::vector<HeadAt> run_heads(GroupAtWork& group, std::span<const double> knobs);
+  std::vector<HeadAt> run_place(GroupAtWork& group, double place);
   std::vector<double> choose_places(GroupAtWork& group);
   std::optional<double> place_for(const Target& target) const;
   std::optional<double> curve_place_for(const Target& target) const;
@@ -112,8 +112,8 @@ class MethodFront {
   std::vector<Head> found_;
   std::vector<Curve> group_means_;
   std::vector<double> group_heads_;
-  std::map<double, std::vector<FrontPoint>> places_;            ///< one knob for all heads; by place
-  std::map<std::size_t, std::vector<FrontPoint>> allocations_;  ///< by target, as they were run
+  std::map<double, std::vector<HeadAt>> places_;            ///< one knob for all heads; by place
+  std::map<std::size_t, std::vector<HeadAt>> allocations_;  ///< by target, as they were run
   std::vector<Trial> trials_;
 };
 

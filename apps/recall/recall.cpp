@@ -11,10 +11,10 @@
 #include "anchor/report/heatmap.hpp"
 #include "anchor/tuning/thresholds.hpp"
 #include "cli/dump_stream.hpp"
-#include "cli/output.hpp"
+#include "cli/run_shell.hpp"
 #include "cli/terminal.hpp"
 #include "cli/threshold_options.hpp"
-#include "recall/frontier.hpp"
+#include "recall/fronts.hpp"
 #include "recall/head_map_svg.hpp"
 #include "recall/run_rows.hpp"
 #include "recall/sparsity.hpp"
@@ -36,10 +36,9 @@ class Job {
     } else {
       thresholds_ = read_thresholds(options.thresholds);
       runs_ = {cli::thresholds_run(*thresholds_, options.thresholds, options.method)};
-      states_.resize(1);
-      for (const GroupSelection& group : groups_) request(runs_[0], group);  // every head is there
+      for (const GroupSelection& group : groups_)
+        thresholds_->check(*runs_[0].method, group.layer, group.heads, options.thresholds);
     }
-    states_.clear();
     for (const MethodRun& run : runs_)
       states_.push_back(run.method->model_state ? run.method->model_state(run.params) : nullptr);
     check(options, runs_.size());
@@ -69,7 +68,7 @@ class Job {
   std::vector<ResultRow> templates(const GroupSelection& group) const;
   void compute(const GroupSelection& group, Engine& engine, const LoadedGroup& loaded,
                std::vector<ResultRow>& rows) const;
-  void emit(const Json& row, bool kept);
+  void emit(const ResultRow& row);
   void draw_heatmaps() const;
   std::string run_name(const MethodRun& run) const;
   void warn_of_large_region() const;
@@ -84,9 +83,8 @@ class Job {
   std::optional<Thresholds> thresholds_;
   std::int64_t group_bytes_ = 0;  ///< host memory for work on one group
   std::optional<DumpStream> stream_;
-  std::optional<cli::Output> output_;
+  std::optional<cli::RunShell> shell_;
   RunRows done_;
-  std::size_t failed_ = 0;
 };
 
 std::vector<Column> columns(const std::vector<MethodRun>& runs) {
@@ -161,10 +159,7 @@ std::vector<ResultRow> Job::templates(const GroupSelection& group) const {
 void Job::compute(const GroupSelection& group, Engine& engine, const LoadedGroup& loaded,
                   std::vector<ResultRow>& rows) const {
   const auto fail_rows = [&](std::size_t first, std::size_t step, const std::string& why) {
-    for (std::size_t n = first; n < rows.size(); n += step) {
-      rows[n].status = "error";
-      rows[n].error = why;
-    }
+    for (std::size_t n = first; n < rows.size(); n += step) rows[n].fail(why);
   };
   if (!loaded.error.empty()) return fail_rows(0, 1, loaded.error);
   std::unique_ptr<Inputs> inputs;
@@ -197,70 +192,52 @@ void Job::compute(const GroupSelection& group, Engine& engine, const LoadedGroup
   }
 }
 
-void Job::emit(const Json& row, bool kept) {
-  if (row.value("status", "") != "ok") {
-    ++failed_;
-    options_.common.note(fmt::format("layer {} head {} {}: {}", row["dump"]["layer"].dump(),
-                                     row["dump"]["head"].dump(), row["method"].get<std::string>(),
-                                     row["error"].get<std::string>()));
-  }
-  output_->row(row, cli::Audience::everyone, kept);
-  done_.rows.push_back(row);
-  for (const char* bulk : {"env", "argv", "tool"}) done_.rows.back().erase(bulk);
+void Job::emit(const ResultRow& row) {
+  done_.rows.push_back(shell_->emit_result(row));
+  done_.rows.back().env.clear();  // bulk that no table shows
+  done_.rows.back().argv.clear();
 }
 
 int Job::run() {
   const bool in_order = std::any_of(states_.begin(), states_.end(), [](const auto& state) { return state; });
   stream_.emplace(cli::open_stream(options_.common, group_bytes_, in_order));
-  output_.emplace(options_.common, columns_for_eyes(), columns(runs_));
-  output_->shorten({"mass_recall", cli::Selection::Order::least, "that keep least"});
+  shell_.emplace(options_.common, columns_for_eyes(), columns(runs_));
+  shell_->output().shorten({"mass_recall", cli::Selection::Order::least, "that keep least"});
   const std::vector<StreamItem> items = stream_items(reader_, groups_);
   std::vector<std::vector<ResultRow>> rows(items.size());  // of the groups on their way
-  try {
+  shell_->run([&] {
     stream_->run("recall: KV group", items,
                  {.wanted =
                       [&](std::size_t n) {
                         rows[n] = templates(groups_[n]);
-                        return in_order ||
-                               !std::all_of(rows[n].begin(), rows[n].end(), [&](const ResultRow& row) {
-                                 return output_->finished(row.unit) != nullptr;
-                               });
+                        return in_order || !shell_->all_finished(rows[n]);
                       },
                   .compute = [&](std::size_t n, Engine& engine,
                                  const LoadedGroup& loaded) { compute(groups_[n], engine, loaded, rows[n]); },
                   .finish =
                       [&](std::size_t n) {
-                        for (const ResultRow& row : rows[n]) {
-                          const Json* kept = output_->finished(row.unit);
-                          emit(kept != nullptr ? *kept : to_json(row), kept != nullptr);
-                        }
+                        for (const ResultRow& row : rows[n]) emit(row);
                         rows[n] = {};
                       }});
-  } catch (const Error& error) {
-    if (error.kind() == ErrorKind::interrupted) output_->interrupt();
-    throw;
-  }
-  if (failed_ == done_.rows.size()) {
-    output_->interrupt();
-    fail("{}", done_.rows.front()["error"].get<std::string>());
-  }
-  output_->finish();
+  });
+  shell_->finish();
   warn_of_large_region();
-  if (output_->markdown()) {
+  const bool markdown = shell_->markdown();
+  if (markdown) {
     fmt::print("\n{}", summary_table(done_, cli::terminal_width()));
     std::fflush(stdout);
   }
-  if (output_->markdown() && options_.stats) print_sparsity(done_.rows);
+  if (markdown && options_.stats) print_sparsity(done_.rows);
   draw_heatmaps();
-  return failed_ > 0 ? 3 : 0;
+  return shell_->exit_code();
 }
 
 /// Says so when what a method with groups keeps anyway is most of the work.
 void Job::warn_of_large_region() const {
   for (std::size_t n = 0; n < runs_.size() && n < done_.rows.size(); ++n) {
-    const Json& row = done_.rows[n];
-    if (row["status"] != "ok" || !runs_[n].params.values().contains("step")) continue;
-    const double region = row["density"].get<double>() - row["stripe_density"].get<double>();
+    const ResultRow& row = done_.rows[n];
+    if (!row.ok() || !runs_[n].params.values().contains("step")) continue;
+    const double region = *row.density - *row.stripe_density;
     if (const std::string hint = cli::region_hint(region, runs_[n].params); !hint.empty()) {
       options_.common.note(hint);
     }
@@ -268,7 +245,7 @@ void Job::warn_of_large_region() const {
 }
 
 void Job::draw_heatmaps() const {
-  const bool in_terminal = options_.heatmap || (output_->markdown() && cli::stdout_is_terminal());
+  const bool in_terminal = options_.heatmap || (shell_->markdown() && cli::stdout_is_terminal());
   if (!in_terminal && options_.svg.empty()) return;
   for (std::size_t n = 0; n < runs_.size(); ++n) {
     const Heatmap map = metric_heatmap(done_, n, options_.metric, reader_.header().model);
@@ -276,7 +253,7 @@ void Job::draw_heatmaps() const {
       const int width = std::min(cli::terminal_width(), 120);
       Heatmap shown = map;
       shown.title = cli::one_line(map.title, width);
-      fmt::print(output_->markdown() ? stdout : stderr, "\n{}{}",
+      fmt::print(shell_->markdown() ? stdout : stderr, "\n{}{}",
                  terminal_heatmap(shown, cli::terminal_colors(), width), layer_bars(done_, n, width));
     }
     if (!options_.svg.empty()) write_text_file(options_.svg, svg_heatmap(map));
@@ -365,7 +342,7 @@ anchor-recall dump.h5 --method anchor,streaming --layers 0-3 -o rows.jsonl)");
 }
 
 int run(const Options& options) {
-  if (!options.pareto.empty()) return run_frontier(options);
+  if (!options.pareto.empty()) return run_fronts(options);
   Job job(options);
   return options.head_map.empty() ? job.run() : job.draw_head_map();
 }

@@ -13,8 +13,8 @@
 
 namespace anchor::recall {
 
-std::vector<const Json*> RunRows::of(std::size_t run) const {
-  std::vector<const Json*> heads;
+std::vector<const ResultRow*> RunRows::of(std::size_t run) const {
+  std::vector<const ResultRow*> heads;
   for (std::size_t at = run; at < rows.size(); at += names.size()) heads.push_back(&rows[at]);
   return heads;
 }
@@ -24,18 +24,15 @@ std::string summary_table(const RunRows& runs, int width) {
   for (std::size_t n = 0; n < runs.names.size(); ++n) {
     double density = 0, recall = 0, l2 = 0, heads = 0, worst = HUGE_VAL;
     std::string worst_head;
-    for (const Json* at : runs.of(n)) {
-      const Json& row = *at;
-      if (row["status"] != "ok") continue;
-      const auto value = [&](const char* name) { return number_from_json(row[name]).value_or(0); };
-      density += value("density");
-      recall += value("mass_recall");
-      l2 += value("out_rel_l2");
+    for (const ResultRow* row : runs.of(n)) {
+      if (!row->ok()) continue;
+      density += row->density.value_or(0);
+      recall += row->mass_recall.value_or(0);
+      l2 += row->out_rel_l2.value_or(0);
       ++heads;
-      if (value("mass_recall") >= worst) continue;
-      worst = value("mass_recall");
-      worst_head =
-          fmt::format("{:.4f} ({}:{})", worst, row["dump"]["layer"].dump(), row["dump"]["head"].dump());
+      if (row->mass_recall.value_or(0) >= worst) continue;
+      worst = row->mass_recall.value_or(0);
+      worst_head = fmt::format("{:.4f} ({}:{})", worst, *row->layer, *row->head);
     }
     if (heads == 0) continue;
     lines.push_back({{"mean over heads", runs.names[n]},
@@ -53,10 +50,10 @@ std::string layer_bars(const RunRows& runs, std::size_t run, int width) {
   std::string text;
   for (const char* field : {"density", "mass_recall"}) {
     std::map<int, std::pair<double, int>> layers;  // sum, heads
-    for (const Json* row : runs.of(run)) {
-      auto& [sum, heads] = layers[(*row)["dump"]["layer"].get<int>()];
-      if ((*row)["status"] != "ok") continue;
-      sum += number_from_json((*row)[field]).value_or(0);
+    for (const ResultRow* row : runs.of(run)) {
+      auto& [sum, heads] = layers[*row->layer];
+      if (!row->ok()) continue;
+      sum += quantity(*row, field).value_or(0);
       ++heads;
     }
     if (layers.size() < 2) return {};
@@ -82,10 +79,8 @@ Heatmap metric_heatmap(const RunRows& runs, std::size_t run, const std::string& 
   map.title = fmt::format("{} of {}", metric, runs.names[run]);
   if (!model.empty()) map.title += " (" + model + ")";
   std::map<std::pair<int, int>, double> values;
-  for (const Json* row : runs.of(run)) {
-    const Json& dump = (*row)["dump"];
-    values[{dump["layer"].get<int>(), dump["head"].get<int>()}] = field_number(*row, metric);
-  }
+  for (const ResultRow* row : runs.of(run))
+    values[{*row->layer, *row->head}] = quantity(*row, metric).value_or(std::nan(""));
   map.set_values(values);
   const bool share = metric.find("recall") != std::string::npos;
   share ? map.scale_to_share() : map.scale_to_values();

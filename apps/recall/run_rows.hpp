@@ -11,9 +11,9 @@ namespace anchor::recall {
 /// The rows of several runs over the same heads, without their bulk.
 struct RunRows {
   std::vector<std::string> names;  ///< one per run, such as "anchor theta=12"
-  std::vector<Json> rows;          ///< run by run within each head
+  std::vector<ResultRow> rows;     ///< run by run within each head
 
-  std::vector<const Json*> of(std::size_t run) const;
+  std::vector<const ResultRow*> of(std::size_t run) const;
 };
 
 /// Sums up each run in a table: means over heads, and the head that loses most.

@@ -35,7 +35,7 @@ std::vector<Json> sparsity_json(Engine& engine, const Inputs& inputs, const Meth
   return heads;
 }
 
-void print_sparsity(const std::vector<Json>& rows) {
+void print_sparsity(const std::vector<ResultRow>& rows) {
   const std::vector<Column> columns{{"layer"},
                                     {"density", 3},
                                     {"sink_share", 3, "sink"},
@@ -46,14 +46,15 @@ void print_sparsity(const std::vector<Json>& rows) {
                                     {"stripe_density", 3, "stripes"},
                                     {"shared_stripe_density", 3, "shared"}};
   std::map<int, std::map<std::string, std::pair<double, double>>> sums;  // layer, column: sum and count
-  for (const Json& row : rows) {
-    if (row["status"] != "ok") continue;
+  for (const ResultRow& row : rows) {
+    if (!row.ok()) continue;
     for (const Column& column : columns) {
-      const Json* value = find_field(row, column.path);
-      if (value == nullptr) value = find_field(row["sparsity"], column.path);
-      if (value == nullptr || !value->is_number()) continue;
-      auto& [sum, count] = sums[row["dump"]["layer"].get<int>()][column.path];
-      sum += value->get<double>();
+      const Json* in_sparsity = find_field(row.sparsity, column.path);
+      const std::optional<double> value =
+          in_sparsity != nullptr ? number_from_json(*in_sparsity) : quantity(row, column.path);
+      if (!value) continue;
+      auto& [sum, count] = sums[*row.layer][column.path];
+      sum += *value;
       ++count;
     }
   }

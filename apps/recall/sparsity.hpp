@@ -13,6 +13,6 @@ std::vector<Json> sparsity_json(Engine& engine, const Inputs& inputs, const Meth
                                 const PlanRequest& request);
 
 /// A table by layer of the rows' statistics.
-void print_sparsity(const std::vector<Json>& rows);
+void print_sparsity(const std::vector<ResultRow>& rows);
 
 }  // namespace anchor::recall

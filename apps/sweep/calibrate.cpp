@@ -8,7 +8,7 @@
 #include "anchor/tuning/calibration.hpp"
 #include "anchor/tuning/thresholds.hpp"
 #include "cli/dump_stream.hpp"
-#include "cli/output.hpp"
+#include "cli/run_shell.hpp"
 #include "cli/terminal.hpp"
 #include "sweep/findings.hpp"
 
@@ -48,12 +48,10 @@ class Calibration {
   std::vector<std::unique_ptr<DumpReader>> dumps_;
   std::vector<GroupSelection> groups_;
   std::optional<DumpStream> stream_;
-  std::optional<cli::Output> output_;
+  std::optional<cli::RunShell> shell_;
   std::vector<std::vector<ResultRow>> rows_;   ///< by head; of groups, each with all dumps, on their way
   std::vector<std::vector<double>> knobs_;     ///< by group and head
   std::vector<std::vector<HeadPoint>> found_;  ///< by dump
-  double failed_ = 0;
-  std::string first_error_;
 };
 
 std::vector<ResultRow> Calibration::templates(const GroupSelection& group, std::size_t dump) const {
@@ -97,26 +95,14 @@ void Calibration::compute(std::size_t n, Engine& engine, const LoadedGroup& load
     }
   } catch (const Error& error) {
     if (error.kind() != ErrorKind::data) throw;
-    for (ResultRow& row : rows) {
-      row.status = "error";
-      row.error = error.what();
-    }
+    for (ResultRow& row : rows) row.fail(error.what());
   }
 }
 
 void Calibration::finish(std::size_t n) {
-  for (std::size_t h = 0; h < rows_[n].size(); ++h) {
-    const ResultRow& row = rows_[n][h];
-    const Json* kept = output_->finished(row.unit);
-    const Json json = kept != nullptr ? *kept : to_json(row);
-    output_->row(json, cli::Audience::everyone, kept != nullptr);
-    if (json["status"] == "ok") {
-      found_[n % dumps_.size()].push_back(HeadPoint::of(json));
-      continue;
-    }
-    ++failed_;
-    if (first_error_.empty()) first_error_ = json["error"].get<std::string>();
-    options_.common.note(fmt::format("layer {} head {}: {}", *row.layer, *row.head, first_error_));
+  for (const ResultRow& own : rows_[n]) {
+    const ResultRow row = shell_->emit_result(own);
+    if (row.ok()) found_[n % dumps_.size()].push_back(HeadPoint::of(row));
   }
   rows_[n] = {};
 }
@@ -169,36 +155,31 @@ int Calibration::run() {
                            "target.value", "value", "density", "work_density", "mass_recall",
                            "mass_recall_p05", "mass_recall_min", "out_l1", "out_rel_l2", "path", "unit"})
     all.push_back({name});
-  output_.emplace(options_.common, eye, all);
-  output_->shorten({"density", cli::Selection::Order::most, "that need most"});
-  std::optional<OutputFile> probe;  // an unwritable place is found before the work, not after it
-  if (!options_.thresholds_out.empty()) probe.emplace(options_.thresholds_out);
+  shell_.emplace(options_.common, eye, all, options_.thresholds_out);
+  shell_->output().shorten({"density", cli::Selection::Order::most, "that need most"});
 
-  std::vector<StreamItem> stream_items;  // the dumps of a group one after the other
+  std::vector<StreamItem> items;  // the dumps of a group one after the other
   for (const GroupSelection& group : groups_) {
     knobs_.emplace_back(group.heads.size(), run_.params.real(run_.method->knob));
-    for (const auto& dump : dumps_) stream_items.push_back({dump.get(), group});
+    for (const auto& dump : dumps_) items.push_back({dump.get(), group});
   }
-  rows_.resize(stream_items.size());
+  rows_.resize(items.size());
   found_.resize(dumps_.size());
   const auto wanted = [&](std::size_t n) {
-    rows_[n] = templates(stream_items[n].group, n % dumps_.size());
+    rows_[n] = templates(items[n].group, n % dumps_.size());
     return true;
   };
-  stream_->run("calibrate: KV group", stream_items,
-               {.wanted = wanted,
-                .compute = [&](std::size_t n, Engine& engine,
-                               const LoadedGroup& loaded) { compute(n, engine, loaded); },
-                .finish = [&](std::size_t n) { finish(n); }});
-  if (found_[0].empty()) {
-    output_->interrupt();
-    fail("{}", first_error_);
-  }
-  output_->finish();
-  probe.reset();
-  if (!options_.thresholds_out.empty() && failed_ == 0) write_thresholds();
-  if (output_->markdown()) print_summary();
-  return failed_ > 0 ? 3 : 0;
+  shell_->run([&] {
+    stream_->run("calibrate: KV group", items,
+                 {.wanted = wanted,
+                  .compute = [&](std::size_t n, Engine& engine,
+                                 const LoadedGroup& loaded) { compute(n, engine, loaded); },
+                  .finish = [&](std::size_t n) { finish(n); }});
+  });
+  shell_->finish();
+  if (!options_.thresholds_out.empty() && shell_->failed() == 0) write_thresholds();
+  if (shell_->markdown()) print_summary();
+  return shell_->exit_code();
 }
 
 }  // namespace

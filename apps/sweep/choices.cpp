@@ -17,14 +17,14 @@ std::vector<AllocatedScope> allocate(const Options& options, const Request& requ
   for (std::size_t begin = 0; begin < found.heads.size();) {
     std::size_t end = by_layer ? begin : found.heads.size();
     while (end < found.heads.size() && found.heads[end].layer == found.heads[begin].layer) ++end;
-    const auto frontiers = std::span(found.frontiers).subspan(begin, end - begin);
-    AllocatedScope scope{.allocation = options.budget ? allocate_for_density(frontiers, *options.budget)
-                                                      : allocate_for_recall(frontiers, request.target.value),
+    const auto fronts = std::span(found.fronts).subspan(begin, end - begin);
+    AllocatedScope scope{.allocation = options.budget ? allocate_for_density(fronts, *options.budget)
+                                                      : allocate_for_recall(fronts, request.target.value),
                          .heads = static_cast<double>(end - begin),
                          .worst_recall = 1};
     if (by_layer) scope.layer = found.heads[begin].layer;
     for (std::size_t h = begin; h < end; ++h) {
-      const CurvePoint point = found.frontiers[h].point(scope.allocation.point[h - begin]);
+      const CurvePoint point = found.fronts[h].point(scope.allocation.point[h - begin]);
       choice.heads[h] = {.layer = found.heads[h].layer,
                          .head = found.heads[h].head,
                          .value = point.knob,
@@ -95,9 +95,8 @@ void ChoiceRows::compute(const GroupSelection& group, const std::vector<JointCho
 void ChoiceRows::finish(std::size_t first, const std::vector<ResultRow>& rows,
                         std::vector<JointChoice>& choices) {
   for (std::size_t at = 0; at < rows.size(); ++at) {
-    const Json json = emit_(rows[at]);
-    if (json["status"] == "ok")
-      choices[at % choices.size()].choice.heads[first + at / choices.size()] = HeadPoint::of(json);
+    const ResultRow row = shell_.emit_result(rows[at], cli::Audience::programs);
+    if (row.ok()) choices[at % choices.size()].choice.heads[first + at / choices.size()] = HeadPoint::of(row);
   }
 }
 
@@ -131,8 +130,7 @@ void ChoiceRows::measure(const std::vector<GroupSelection>& groups, std::vector<
       {.wanted =
            [&](std::size_t n) {
              rows[n] = templates(groups[n], first[n], asked);
-             return !std::all_of(rows[n].begin(), rows[n].end(),
-                                 [&](const ResultRow& row) { return output_.finished(row.unit) != nullptr; });
+             return !shell_.all_finished(rows[n]);
            },
        .compute = [&](std::size_t n, Engine& engine,
                       const LoadedGroup& loaded) { compute(groups[n], asked, engine, loaded, rows[n]); },

@@ -1,10 +1,8 @@
 #pragma once
 
-#include <functional>
-
 #include "anchor/tuning/allocation.hpp"
 #include "cli/dump_stream.hpp"
-#include "cli/output.hpp"
+#include "cli/run_shell.hpp"
 #include "sweep/findings.hpp"
 
 namespace anchor::sweep {
@@ -24,22 +22,16 @@ struct AllocatedScope {
   double worst_recall = 0;
 };
 
-/// Allocates a run's heads over the model or layer by layer; fills choice.heads from the frontiers.
+/// Allocates a run's heads over the model or layer by layer; fills choice.heads from the fronts.
 std::vector<AllocatedScope> allocate(const Options& options, const Request& request, const Findings& found,
                                      Choice& choice);
 
-/// The rows of heads under joint choices. `emit` prints a row or the resumed one.
+/// The rows of heads under joint choices.
 class ChoiceRows {
  public:
-  using Emit = std::function<Json(const ResultRow&)>;
   ChoiceRows(const Options& options, const Request& request, const DumpReader& reader,
-             const DumpStream& stream, const cli::Output& output, Emit emit)
-      : options_(options),
-        request_(request),
-        reader_(reader),
-        stream_(stream),
-        output_(output),
-        emit_(std::move(emit)) {}
+             const DumpStream& stream, cli::RunShell& shell)
+      : options_(options), request_(request), reader_(reader), stream_(stream), shell_(shell) {}
 
   /// Allocations, as the curves promise them.
   void print(const std::vector<GroupSelection>& groups, const std::vector<JointChoice>& choices);
@@ -58,8 +50,7 @@ class ChoiceRows {
   const Request& request_;
   const DumpReader& reader_;
   const DumpStream& stream_;
-  const cli::Output& output_;
-  Emit emit_;
+  cli::RunShell& shell_;
 };
 
 }  // namespace anchor::sweep

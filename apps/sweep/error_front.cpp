@@ -14,7 +14,7 @@ std::vector<double> knobs_between_runs(const std::vector<const ErrorCurve*>& tex
   constexpr int parts = 8;
   std::vector<double> run, knobs;
   for (const ErrorCurve* curve : texts)
-    for (const FrontPoint& point : curve->runs()) run.push_back(point.knob);
+    for (const HeadAt& point : curve->runs()) run.push_back(point.knob);
   std::sort(run.begin(), run.end());
   for (std::size_t n = 0; n < run.size(); ++n) {
     knobs.push_back(run[n]);
@@ -52,7 +52,7 @@ ErrorFront error_front(const std::vector<HeadVariant>& variants,
   Curve all;
   for (const CurvePoint& point : points)
     if (all.size() == 0 || point.mass_recall > all.mass_recall.back()) all.push(point);
-  found.front = frontier(all, -1);
+  found.front = convex_front(all, -1);
   return found;
 }
 

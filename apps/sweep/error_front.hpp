@@ -15,8 +15,8 @@ struct HeadSetting {
 
 /// The settings of one head that an allocation of output error chooses from.
 struct ErrorFront {
-  /// frontier() of all settings: density with the variants' prices, 1 - error in the place of recall, and the
-  /// setting's index for knob.
+  /// convex_front() of all settings: density with the variants' prices, 1 - error in the place of recall, and
+  /// the setting's index for knob.
   Curve front;
   std::vector<HeadSetting> settings;
 };

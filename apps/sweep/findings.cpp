@@ -13,10 +13,6 @@
 namespace anchor::sweep {
 namespace {
 
-std::optional<double> number(const Json& row, const char* field) {
-  return row.contains(field) ? number_from_json(row[field]) : std::nullopt;
-}
-
 /// "0.9012 (3:2)": a value and the layer and head that have it.
 std::string with_place(double value, const HeadPoint& head) {
   return fmt::format("{:.4f} ({}:{})", value, head.layer, head.head);
@@ -92,10 +88,10 @@ void print_winners(const std::vector<Findings>& findings, const std::vector<std:
   fmt::print("\n{}", markdown_table(lines, columns, static_cast<std::size_t>(cli::terminal_width())));
 }
 
-void print_grid(const MethodRun& run, const std::string& name, const std::vector<Json>& rows) {
+void print_grid(const MethodRun& run, const std::string& name, const std::vector<ResultRow>& rows) {
   std::map<double, std::array<double, 4>> sums;  // knob: density, recall, worst recall, heads
-  for (const Json& row : rows) {
-    const KnobCurve curve = curve_from_json(row["curve"], false);
+  for (const ResultRow& row : rows) {
+    const KnobCurve curve = curve_of(*row.curve, false);
     for (std::size_t at = 0; at < curve.size(); ++at) {
       auto& [density, recall, worst, heads] =
           sums.try_emplace(curve.points.knob[at], std::array<double, 4>{0, 0, 1, 0}).first->second;
@@ -120,15 +116,15 @@ void print_grid(const MethodRun& run, const std::string& name, const std::vector
 
 }  // namespace
 
-HeadPoint HeadPoint::of(const Json& row) {
-  return {.layer = row["dump"]["layer"].get<int>(),
-          .head = row["dump"]["head"].get<int>(),
-          .value = number(row, "value").value_or(0),
-          .density = number(row, "density").value_or(0),
-          .recall = number(row, "mass_recall").value_or(0),
-          .p05 = number(row, "mass_recall_p05"),
-          .out_rel_l2 = number(row, "out_rel_l2"),
-          .wins = number(row, "wins").value_or(0) > 0};
+HeadPoint HeadPoint::of(const ResultRow& row) {
+  return {.layer = row.layer.value(),
+          .head = row.head.value(),
+          .value = row.value.value_or(0),
+          .density = row.density.value_or(0),
+          .recall = row.mass_recall.value_or(0),
+          .p05 = row.mass_recall_p05,
+          .out_rel_l2 = row.out_rel_l2,
+          .wins = quantity(row, "wins").value_or(0) > 0};
 }
 
 void Choice::take_means() {

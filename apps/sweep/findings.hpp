@@ -19,7 +19,7 @@ struct HeadPoint {
   bool wins = false;                      ///< of several runs
   ScalarMap params = {};                  ///< that were chosen for this head
 
-  static HeadPoint of(const Json& row);
+  static HeadPoint of(const ResultRow& row);
 };
 
 /// A way to choose every head's knob, for one table line.
@@ -35,12 +35,12 @@ struct Choice {
 
 /// What one run found over all heads.
 struct Findings {
-  std::vector<KnobCurve> layers;    ///< mean curve of each layer's heads
-  std::vector<double> layer_heads;  ///< how many they are
-  std::vector<HeadPoint> heads;     ///< each at its own knob
-  std::vector<Curve> frontiers;     ///< of the same heads, with --allocate
-  std::vector<Choice> choices;      ///< lines of the table
-  std::vector<Json> grid_rows;      ///< curve rows, for the table of --grid
+  std::vector<KnobCurve> layers;     ///< mean curve of each layer's heads
+  std::vector<double> layer_heads;   ///< how many they are
+  std::vector<HeadPoint> heads;      ///< each at its own knob
+  std::vector<Curve> fronts;         ///< of the same heads, with --allocate
+  std::vector<Choice> choices;       ///< lines of the table
+  std::vector<ResultRow> grid_rows;  ///< curve rows, for the table of --grid
 };
 
 /// The file that gives these heads their knobs.

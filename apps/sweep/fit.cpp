@@ -13,7 +13,7 @@
 #include "anchor/tuning/error_curve.hpp"
 #include "anchor/tuning/thresholds.hpp"
 #include "cli/dump_stream.hpp"
-#include "cli/output.hpp"
+#include "cli/run_shell.hpp"
 #include "sweep/error_front.hpp"
 #include "sweep/findings.hpp"
 #include "sweep/fit_set.hpp"
@@ -79,7 +79,6 @@ class Fit {
                Group& group) const;
   void measure(const GroupSelection& selection, Engine& engine, const LoadedGroup& loaded, std::size_t dump,
                Group& group) const;
-  bool finished(const Group& group) const;
   double fit(const FitSet& set, const Group& group, std::size_t variant, std::size_t head) const;
   void fill(Group& group) const;
   void make_fronts(Group& group) const;
@@ -99,11 +98,10 @@ class Fit {
   std::vector<std::vector<Tally>> tallies_;  ///< by set and dump
   std::vector<GroupSelection> groups_;
   std::optional<DumpStream> stream_;
-  std::optional<cli::Output> output_;
+  std::optional<cli::RunShell> shell_;
   std::vector<HeadPoint> fitted_;   ///< the first set's heads, means over its fitted dumps
   mutable std::mutex error_mutex_;  ///< the dumps of a group may fail at the same time
-  double below_ = 0, failed_ = 0;
-  std::string first_error_;
+  double below_ = 0;
 };
 
 /// The rows before anything is computed. Their values are those of the dump they name.
@@ -222,11 +220,6 @@ void Fit::measure(const GroupSelection& selection, Engine& engine, const LoadedG
   }
 }
 
-bool Fit::finished(const Group& group) const {
-  return std::all_of(group.rows.begin(), group.rows.end(),
-                     [&](const ResultRow& row) { return output_->finished(row.unit) != nullptr; });
-}
-
 double Fit::fit(const FitSet& set, const Group& group, std::size_t variant, std::size_t head) const {
   const auto knob = [](const KnobCurve& curve, double target) {
     return curve.points.knob[curve.least(target).value_or(curve.densest())];
@@ -258,10 +251,7 @@ void Fit::give(Group& group, ResultRow& row, const HeadSetting& setting) const {
 
 void Fit::fill(Group& group) const {
   if (!group.error.empty()) {
-    for (ResultRow& row : group.rows) {
-      row.status = "error";
-      row.error = group.error;
-    }
+    for (ResultRow& row : group.rows) row.fail(group.error);
     return;
   }
   std::size_t at = 0;
@@ -330,32 +320,22 @@ void Fit::emit(const Group& group) {
       double least = 1;
       bool ok = true;
       for (const std::size_t n : sets_[s].checked) {
-        const ResultRow& row = group.rows[at++];
-        const Json* kept = output_->finished(row.unit);
-        const Json json = kept != nullptr ? *kept : to_json(row);
-        output_->row(json, cli::Audience::everyone, kept != nullptr);
-        if (json["status"] != "ok") {
+        const ResultRow row = shell_->emit_result(group.rows[at++]);
+        if (!row.ok()) {
           ok = false;
-          if (first_error_.empty()) first_error_ = json["error"].get<std::string>();
           continue;
         }
-        tallies_[s][n].add(json, target);
+        tallies_[s][n].add(row, target);
         if (!sets_[s].fits(n)) continue;
-        const HeadPoint point = HeadPoint::of(json);
+        const HeadPoint point = HeadPoint::of(row);
         const auto count = static_cast<double>(sets_[s].fitted.size());
         mean.layer = point.layer, mean.head = point.head, mean.value = point.value;
-        for (const auto& [name, value] : variants_[0].choice)
-          mean.params[name] = scalar_from_json(json["params"][name]);
+        for (const auto& [name, value] : variants_[0].choice) mean.params[name] = row.params.at(name);
         mean.density += point.density / count;
         mean.recall += point.recall / count;
         least = std::min(least, point.recall);
       }
-      if (!ok) {
-        ++failed_;
-        const ResultRow& row = group.rows[at - 1];
-        options_.common.note(fmt::format("layer {} head {}: {}", *row.layer, *row.head, first_error_));
-        continue;
-      }
+      if (!ok) continue;
       if (options_.leave_one_out) continue;  // its rows are not of the dumps that were fitted
       below_ += !allocates() && (options_.worst ? least : mean.recall) < target;
       if (s == 0) fitted_.push_back(mean);
@@ -380,13 +360,13 @@ void Fit::fit_groups(std::size_t first, std::size_t count, bool measured) {
   bool all_finished = allocates();  // an allocation needs all groups, or none
   for (std::size_t g = 0; g < count && allocates(); ++g) {
     groups[g] = group_of(groups_[first + g]);
-    all_finished = all_finished && finished(groups[g]);
+    all_finished = all_finished && shell_->all_finished(groups[g].rows);
   }
   const auto wanted = [&](std::size_t n) {
     if (allocates()) return !all_finished && n % dumps < fitted_dumps_;
     Group& group = groups[n / dumps];
     if (n % dumps == 0) group = group_of(groups_[first + n / dumps]);
-    return !finished(group);
+    return !shell_->all_finished(group.rows);
   };
   stream_->run(fmt::format("fit{}: KV group", layer), items,
                {.wanted = wanted,
@@ -407,21 +387,22 @@ void Fit::fit_groups(std::size_t first, std::size_t count, bool measured) {
                     }});
   if (!measured) return;
   if (allocates()) allocate(groups);
-  stream_->run(
-      fmt::format("measure{}: KV group", layer), items,
-      {.wanted =
-           [&](std::size_t n) { return groups[n / dumps].error.empty() && !finished(groups[n / dumps]); },
-       .compute =
-           [&](std::size_t n, Engine& engine, const LoadedGroup& loaded) {
-             measure(items[n].group, engine, loaded, n % dumps, groups[n / dumps]);
-           },
-       .finish =
-           [&](std::size_t n) {
-             if (!last(n)) return;
-             Group& group = groups[n / dumps];
-             if (!group.error.empty()) fill(group);
-             show(group);
-           }});
+  stream_->run(fmt::format("measure{}: KV group", layer), items,
+               {.wanted =
+                    [&](std::size_t n) {
+                      return groups[n / dumps].error.empty() && !shell_->all_finished(groups[n / dumps].rows);
+                    },
+                .compute =
+                    [&](std::size_t n, Engine& engine, const LoadedGroup& loaded) {
+                      measure(items[n].group, engine, loaded, n % dumps, groups[n / dumps]);
+                    },
+                .finish =
+                    [&](std::size_t n) {
+                      if (!last(n)) return;
+                      Group& group = groups[n / dumps];
+                      if (!group.error.empty()) fill(group);
+                      show(group);
+                    }});
 }
 
 /// All groups: layer by layer if plans are run, so that a killed fit has finished most of what it read.
@@ -458,31 +439,19 @@ int Fit::run() {
                            "method", "target.value", "value", "density", "work_density", "mass_recall",
                            "mass_recall_p05", "mass_recall_min", "out_rel_l2", "shortfall", "path", "unit"})
     all.push_back({name});
-  output_.emplace(options_.common, eye, all);
-  output_->shorten({"mass_recall", cli::Selection::Order::least, "that keep least"});
-  std::optional<OutputFile> probe;  // an unwritable place is found before the work, not after it
-  if (!options_.thresholds_out.empty()) probe.emplace(options_.thresholds_out);
-  try {
-    fit_heads();
-  } catch (const Error& error) {
-    if (error.kind() == ErrorKind::interrupted) output_->interrupt();
-    throw;
-  }
-  if (tallies_[0][sets_[0].checked[0]].heads == 0) {
-    output_->interrupt();
-    fail("{}", first_error_);
-  }
-  output_->finish();
-  probe.reset();
-  if (!options_.thresholds_out.empty() && failed_ == 0) write_thresholds();
-  if (output_->markdown()) print_fits(options_, request_, sets_, paths_, tallies_);
+  shell_.emplace(options_.common, eye, all, options_.thresholds_out);
+  shell_->output().shorten({"mass_recall", cli::Selection::Order::least, "that keep least"});
+  shell_->run([&] { fit_heads(); });
+  shell_->finish();
+  if (!options_.thresholds_out.empty() && shell_->failed() == 0) write_thresholds();
+  if (shell_->markdown()) print_fits(options_, request_, sets_, paths_, tallies_);
   if (allocates()) {
     double error = 0, heads = 0;
     for (const std::size_t n : sets_[0].fitted) error += tallies_[0][n].error, heads += tallies_[0][n].heads;
     constexpr double between_runs = 1.05;  // what the power law may be off by
     below_ = error > heads * request_.target.value * between_runs;
   }
-  return failed_ > 0 ? 3 : below_ > 0 ? 4 : 0;
+  return shell_->exit_code(below_ > 0 ? 4 : 0);
 }
 
 }  // namespace

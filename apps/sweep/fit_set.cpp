@@ -116,20 +116,19 @@ std::vector<FitSet> fit_sets(const Options& options, const std::vector<std::stri
   return sets;
 }
 
-void Tally::add(const Json& row, double target) {
-  const double reached = number_from_json(row["mass_recall"]).value_or(0);
+void Tally::add(const ResultRow& row, double target) {
+  const double reached = row.mass_recall.value_or(0);
   ++heads;
   reach += reached >= target;
-  density += number_from_json(row["density"]).value_or(0);
+  density += row.density.value_or(0);
   recall += reached;
-  const std::string head = fmt::format("{}:{}", row["dump"]["layer"].dump(), row["dump"]["head"].dump());
+  const std::string head = fmt::format("{}:{}", row.layer.value(), row.head.value());
   if (reached < worst) {
     worst = reached;
     worst_head = head;
   }
-  if (!row.contains("out_rel_l2")) return;
-  const double off = number_from_json(row["out_rel_l2"]).value_or(0);
-  const double p05 = number_from_json(row["mass_recall_p05"]).value_or(0);
+  if (!row.out_rel_l2) return;
+  const double off = *row.out_rel_l2, p05 = row.mass_recall_p05.value_or(0);
   error += off;
   if (off > worst_error) {
     worst_error = off;

@@ -30,7 +30,7 @@ struct Tally {
 
   bool measured() const { return worst_error >= 0; }
 
-  void add(const Json& row, double target);
+  void add(const ResultRow& row, double target);
 };
 
 /// The tables for people that follow the rows: one line per dump for a single fit, matrices of fits and dumps

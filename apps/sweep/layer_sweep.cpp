@@ -10,15 +10,15 @@ namespace {
 
 std::uint64_t bits(double value) { return std::bit_cast<std::uint64_t>(value); }
 
-CurvePoints measured_points(const std::vector<MeasuredPoint>& measured) {
+CurvePoints measured_points(const std::vector<HeadAt>& measured) {
   CurvePoints points;
-  for (const MeasuredPoint& point : measured) {
+  for (const HeadAt& point : measured) {
     points.knob.push_back(point.knob);
-    points.density.push_back(point.replay.stats.density());
-    points.mass_recall.push_back(point.replay.recall.mean);
-    points.mass_recall_p05.push_back(point.replay.recall.p05);
-    points.mass_recall_min.push_back(point.replay.recall.min);
-    points.out_rel_l2.push_back(point.replay.difference.relative_l2());
+    points.density.push_back(point.density);
+    points.mass_recall.push_back(point.mass_recall);
+    points.mass_recall_p05.push_back(*point.mass_recall_p05);
+    points.mass_recall_min.push_back(*point.mass_recall_min);
+    points.out_rel_l2.push_back(*point.out_rel_l2);
   }
   return points;
 }
@@ -89,8 +89,8 @@ LayerSweep::LayerSweep(const Options& options, const Request& request, const Dum
           rows.row_curves.back().extra["measured"] = 1.;
         }
         if (request.head.floor) {
-          rows.frontiers.push_back(unit(row_of("curve"), base, {3, bits(*request.head.floor)}));
-          rows.frontiers.back().extra["frontier"] = 1.;
+          rows.fronts.push_back(unit(row_of("curve"), base, {3, bits(*request.head.floor)}));
+          rows.fronts.back().extra["frontier"] = 1.;
         }
       }
     }
@@ -104,11 +104,11 @@ LayerSweep::LayerSweep(const Options& options, const Request& request, const Dum
   means_.resize(runs.size());
 }
 
-bool LayerSweep::finished(const cli::Output& output) const {
-  const auto known = [&](const ResultRow& row) { return output.finished(row.unit) != nullptr; };
+bool LayerSweep::finished(const cli::RunShell& shell) const {
+  const auto known = [&](const ResultRow& row) { return shell.finished(row.unit) != nullptr; };
   return std::all_of(runs.begin(), runs.end(), [&](const LayerRows& rows) {
     bool all = known(rows.mean);
-    for (const auto* list : {&rows.heads, &rows.curves, &rows.row_curves, &rows.frontiers})
+    for (const auto* list : {&rows.heads, &rows.curves, &rows.row_curves, &rows.fronts})
       all = all && std::all_of(list->begin(), list->end(), known);
     return all;
   });
@@ -123,7 +123,7 @@ void LayerSweep::fill(LayerRows& rows, std::size_t at, HeadSweep& head, const st
   row.plan_path = plan_path;
   if (head.shown) rows.curves[at].curve = curve_points(*head.shown);
   if (!rows.row_curves.empty()) rows.row_curves[at].curve = measured_points(head.row_curve);
-  if (!rows.frontiers.empty()) rows.frontiers[at].curve = curve_points({head.frontier, true});
+  if (!rows.fronts.empty()) rows.fronts[at].curve = curve_points({head.front, true});
 }
 
 /// With several runs: which one keeps the target with the least density.
@@ -160,7 +160,7 @@ void LayerSweep::compute(const GroupSelection& group, std::size_t first, Engine&
   } catch (const Error& error) {
     if (error.kind() != ErrorKind::data) throw;
     for (LayerRows& rows : runs) {
-      for (auto* list : {&rows.heads, &rows.curves, &rows.row_curves, &rows.frontiers}) {
+      for (auto* list : {&rows.heads, &rows.curves, &rows.row_curves, &rows.fronts}) {
         for (std::size_t h = 0; h < group.heads.size() && !list->empty(); ++h) {
           (*list)[first + h].status = "error";
           (*list)[first + h].error = error.what();

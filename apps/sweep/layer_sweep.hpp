@@ -2,7 +2,7 @@
 
 #include "anchor/tuning/global_curve.hpp"
 #include "cli/dump_stream.hpp"
-#include "cli/output.hpp"
+#include "cli/run_shell.hpp"
 #include "sweep/sweep.hpp"
 
 namespace anchor::sweep {
@@ -12,7 +12,7 @@ struct LayerRows {
   std::vector<ResultRow> heads;       ///< kind sweep
   std::vector<ResultRow> curves;      ///< kind curve, with --curves or --grid
   std::vector<ResultRow> row_curves;  ///< kind curve, with --row-curves
-  std::vector<ResultRow> frontiers;   ///< kind curve, with --allocate; for stores only
+  std::vector<ResultRow> fronts;      ///< kind curve, with --allocate; for stores only
   ResultRow mean;                     ///< kind curve, scope layer
 };
 
@@ -24,7 +24,7 @@ class LayerSweep {
              std::span<const GroupSelection> groups);
 
   /// All rows are in the resumed file.
-  bool finished(const cli::Output& output) const;
+  bool finished(const cli::RunShell& shell) const;
   /// Fills the rows of the group whose first selected head is the layer's `first`-th.
   void compute(const GroupSelection& group, std::size_t first, Engine& engine, const LoadedGroup& loaded);
   /// Adds that group to the mean curves.

@@ -8,28 +8,17 @@
 namespace anchor::sweep {
 namespace {
 
-Target parse_target(const Options& options) {
-  Target target;
+Target target_of(const Options& options) {
   if (!options.target.empty() && options.target_recall)
     fail_usage("--target and --target-recall say the same thing: give one");
-  if (options.target_recall) target.value = *options.target_recall;
-  if (!options.target.empty()) {
-    const auto equals = options.target.find('=');
-    const auto value =
-        equals == std::string::npos ? std::nullopt : parse_number(options.target.substr(equals + 1));
-    if (!value) fail_usage("--target {}: write METRIC=VALUE, such as mass_recall=0.95", options.target);
-    target.metric = options.target.substr(0, equals);
-    target.value = *value;
-    if (target.metric == "out_rel_l2" && !options.fit.empty() && !options.allocate.empty())
-      target.statistic = "mean over the " + options.allocate;
-    else if (target.metric != "mass_recall")
-      fail_usage("--target {}: curves know one metric, mass_recall (--fit --allocate takes out_rel_l2)",
-                 options.target);
-  }
-  if (!(target.value > 0 && target.value < 1)) {
-    fail_usage("target {}={} must lie between 0 and 1 (what dense attention reaches)", target.metric,
-               format_number(target.value));
-  }
+  if (options.target_recall)
+    return parse_target(fmt::format("mass_recall={}", *options.target_recall), "--target-recall",
+                        {"mass_recall"});
+  if (options.target.empty()) return {};
+  if (options.fit.empty() || options.allocate.empty())
+    return parse_target(options.target, "--target", {"mass_recall"});  // what curves know
+  Target target = parse_target(options.target, "--target", {"mass_recall", "out_rel_l2"});
+  if (target.metric == "out_rel_l2") target.statistic = "mean over the " + options.allocate;
   return target;
 }
 
@@ -210,7 +199,7 @@ void check_flags(const Options& options, std::size_t runs) {
 }  // namespace
 
 int run(const Options& options) {
-  Request request{parse_target(options), {}, cli::resolve_methods(options.method)};
+  Request request{target_of(options), {}, cli::resolve_methods(options.method)};
   SweepRequest& head = request.head;
   head.target_recall = request.target.value;
   if (!options.grid.empty()) head.grid = parse_list(options.grid, "--grid");

@@ -38,8 +38,6 @@ class Job {
   LayerSweep& layer_of(std::size_t n);
   void emit_heads(LayerSweep& layer, std::size_t first, std::size_t count);
   void emit_mean(const LayerRows& rows, Findings& found, bool exact);
-  Json emit_row(const ResultRow& row, cli::Audience audience);
-  Json checked_row(const ResultRow& row, cli::Audience audience, bool* failed);
   void choose();
   JointChoice global_choice(std::size_t n);
   JointChoice allocation_choice(std::size_t n);
@@ -53,13 +51,11 @@ class Job {
   std::vector<GroupSelection> groups_;
   DumpStream stream_;
   std::vector<Findings> findings_;  ///< one per run
-  std::optional<cli::Output> output_;
+  std::optional<cli::RunShell> shell_;
   std::mutex layers_mutex_;
   std::map<int, std::unique_ptr<LayerSweep>> layers_;  ///< on their way
   std::vector<std::uint64_t> all_content_;
-  std::size_t failed_ = 0, rows_ok_ = 0;
   double infeasible_ = 0;  ///< scopes whose allocation misses its constraints
-  std::string first_error_;
 };
 
 /// The layer of the n-th group, made when its first group is looked at.
@@ -83,7 +79,7 @@ void Job::sweep_heads() {
   }
   const std::vector<StreamItem> items = stream_items(reader_, groups_);
   stream_.run("sweep: KV group", items,
-              {.wanted = [&](std::size_t n) { return !layer_of(n).finished(*output_); },
+              {.wanted = [&](std::size_t n) { return !layer_of(n).finished(*shell_); },
                .compute =
                    [&](std::size_t n, Engine& engine, const LoadedGroup& loaded) {
                      layer_of(n).compute(groups_[n], first[n], engine, loaded);
@@ -92,7 +88,7 @@ void Job::sweep_heads() {
                    [&](std::size_t n) {
                      LayerSweep& layer = layer_of(n);
                      const std::size_t count = groups_[n].heads.size();
-                     const bool fresh = !layer.finished(*output_);
+                     const bool fresh = !layer.finished(*shell_);
                      if (fresh) layer.add_to_means(first[n], count);
                      emit_heads(layer, first[n], count);
                      if (n + 1 < groups_.size() && groups_[n + 1].layer == groups_[n].layer) return;
@@ -107,53 +103,30 @@ void Job::sweep_heads() {
                    }});
 }
 
-/// Prints a row, or the finished one of the same unit from the resumed file.
-Json Job::emit_row(const ResultRow& row, cli::Audience audience) {
-  const Json* kept = output_->finished(row.unit);
-  const Json json = kept != nullptr ? *kept : to_json(row);
-  output_->row(json, audience, kept != nullptr);
-  return json;
-}
-
-/// Prints a head's row and counts whether it holds a result.
-Json Job::checked_row(const ResultRow& row, cli::Audience audience, bool* failed) {
-  const Json json = emit_row(row, audience);
-  *failed = json["status"] != "ok";
-  if (!*failed) {
-    ++rows_ok_;
-    return json;
-  }
-  ++failed_;
-  const auto error = json["error"].get<std::string>();
-  if (first_error_.empty()) first_error_ = error;
-  options_.common.note(fmt::format("layer {} head {}: {}", *row.layer, *row.head, error));
-  return json;
-}
-
 /// The rows of some heads of a layer, by head and run.
 void Job::emit_heads(LayerSweep& layer, std::size_t first, std::size_t count) {
   for (std::size_t h = first; h < first + count; ++h) {
     for (std::size_t n = 0; n < layer.runs.size(); ++n) {
       const LayerRows& rows = layer.runs[n];
-      bool failed = false;
-      const Json json = checked_row(rows.heads[h], cli::Audience::everyone, &failed);
-      if (!failed) findings_[n].heads.push_back(HeadPoint::of(json));
+      const ResultRow found = shell_->emit_result(rows.heads[h]);
+      if (found.ok()) findings_[n].heads.push_back(HeadPoint::of(found));
       if (!rows.curves.empty()) {
-        Json curve = emit_row(rows.curves[h], cli::Audience::json);
-        if (!request_.head.grid.empty() && !failed) findings_[n].grid_rows.push_back(std::move(curve));
+        ResultRow curve = shell_->emit(rows.curves[h], cli::Audience::json);
+        if (!request_.head.grid.empty() && found.ok()) findings_[n].grid_rows.push_back(std::move(curve));
       }
-      if (!rows.row_curves.empty()) emit_row(rows.row_curves[h], cli::Audience::json);
-      if (rows.frontiers.empty()) continue;
-      const Json frontier = emit_row(rows.frontiers[h], cli::Audience::store);
-      if (!failed) findings_[n].frontiers.push_back(curve_from_json(frontier["curve"], true).points);
+      if (!rows.row_curves.empty()) shell_->emit(rows.row_curves[h], cli::Audience::json);
+      if (rows.fronts.empty()) continue;
+      const ResultRow front = shell_->emit(rows.fronts[h], cli::Audience::store);
+      if (found.ok()) findings_[n].fronts.push_back(curve_of(*front.curve, true).points);
     }
   }
 }
 
 void Job::emit_mean(const LayerRows& rows, Findings& found, bool exact) {
-  if (!rows.mean.curve && !output_->finished(rows.mean.unit)) return;  // some head failed
-  const Json mean = emit_row(rows.mean, options_.curves.empty() ? cli::Audience::store : cli::Audience::json);
-  found.layers.push_back(curve_from_json(mean["curve"], exact));
+  if (!rows.mean.curve && !shell_->finished(rows.mean.unit)) return;  // some head failed
+  const ResultRow mean =
+      shell_->emit(rows.mean, options_.curves.empty() ? cli::Audience::store : cli::Audience::json);
+  found.layers.push_back(curve_of(*mean.curve, exact));
   found.layer_heads.push_back(static_cast<double>(rows.heads.size()));
 }
 
@@ -184,7 +157,7 @@ JointChoice Job::global_choice(std::size_t n) {
     row.extra["heads_won"] = static_cast<double>(std::count_if(
         found.heads.begin(), found.heads.end(), [](const HeadPoint& head) { return head.wins; }));
   }
-  emit_row(row, cli::Audience::programs);
+  shell_->emit(row, cli::Audience::programs);
 
   JointChoice joint{.run = n, .kind = "global", .choice = {.name = "one " + request_.runs[n].method->knob}};
   for (const HeadPoint& head : found.heads)
@@ -223,7 +196,7 @@ JointChoice Job::allocation_choice(std::size_t n) {
     content.push_back(std::bit_cast<std::uint64_t>(options_.floor.value_or(0)));
     for (const HeadPoint& head : findings_[n].heads) content.push_back(static_cast<std::uint64_t>(head.head));
     row.unit = unit_id(row, content);
-    emit_row(row, cli::Audience::programs);
+    shell_->emit(row, cli::Audience::programs);
     gap = std::max(gap, own_gap);
     const bool floor_met = scope.worst_recall >= options_.floor.value_or(0);
     if (scope.allocation.feasible && floor_met) continue;
@@ -255,10 +228,7 @@ void Job::choose() {
     const std::string hint = cli::region_hint(found.layers[0].points.density[0], request_.runs[n].params);
     if (!hint.empty()) options_.common.note(hint);
   }
-  ChoiceRows rows(options_, request_, reader_, stream_, *output_, [this](const ResultRow& row) {
-    bool failed = false;
-    return checked_row(row, cli::Audience::programs, &failed);
-  });
+  ChoiceRows rows(options_, request_, reader_, stream_, *shell_);
   options_.measure == "all" ? rows.measure(groups_, joint) : rows.print(groups_, joint);
   for (JointChoice& one : joint) {
     if (one.choice.gap)
@@ -346,32 +316,22 @@ int Job::run() {
                                 {"path"},
                                 {"plan_path"},
                                 {"unit"}};
-  output_.emplace(options_.common, eye, all);
-  output_->shorten({"density", cli::Selection::Order::most, "that need most"});
-  std::optional<OutputFile> probe;  // an unwritable place is found before the work, not after it
-  if (!options_.thresholds_out.empty()) probe.emplace(options_.thresholds_out);
-  try {
+  shell_.emplace(options_.common, eye, all, options_.thresholds_out);
+  shell_->output().shorten({"density", cli::Selection::Order::most, "that need most"});
+  shell_->run([&] {
     sweep_heads();
-    if (failed_ == 0) choose();
-  } catch (const Error& error) {
-    if (error.kind() == ErrorKind::interrupted) output_->interrupt();
-    throw;
-  }
-  if (rows_ok_ == 0) {
-    output_->interrupt();
-    fail("{}", first_error_);
-  }
-  output_->finish();
-  probe.reset();
-  if (!options_.thresholds_out.empty() && failed_ == 0) write_thresholds();
-  if (!options_.thresholds_out.empty() && failed_ > 0)
+    if (shell_->failed() == 0) choose();
+  });
+  shell_->finish();
+  if (!options_.thresholds_out.empty() && shell_->failed() == 0) write_thresholds();
+  if (!options_.thresholds_out.empty() && shell_->failed() > 0)
     options_.common.note(fmt::format("{} is not written: some heads failed", options_.thresholds_out));
-  if (output_->markdown() && failed_ == 0) {
+  if (shell_->markdown() && shell_->failed() == 0) {
     print_summary(request_, findings_);
     if (cli::stdout_is_terminal()) draw_heatmaps();
   }
   const double below = options_.allocate.empty() ? note_unreached() : infeasible_;
-  return failed_ > 0 ? 3 : below > 0 ? 4 : 0;
+  return shell_->exit_code(below > 0 ? 4 : 0);
 }
 
 }  // namespace

@@ -45,7 +45,7 @@ case $step in
     done ;;
   frontier)
     $bin/anchor-recall "$folder/test-prose.h5" --method stripes,$others,block-oracle,stripe-oracle --step 1 \
-      "${budgets[@]}" --device "$device" --measure none --pareto data/smollm2_frontier.svg --format md ;;
+      "${budgets[@]}" --device "$device" --measure none --pareto data/smollm2_fronts.svg --format md ;;
   time)
     dump_long() {  # TEXT TOKENS [SCALING]
       $bin/anchor-dump model --model "$model" --device cuda --text "$folder/$1.txt" --tokens "$2" \

@@ -135,7 +135,7 @@ TEST_CASE("a plan agrees with its own planner, and a changed list does not") {
 
 namespace {
 
-Json bench_row(const std::string& method, int tokens, double median, double half_width) {
+ResultRow bench_row(const std::string& method, int tokens, double median, double half_width) {
   ResultRow row;
   row.kind = "bench";
   row.scope = "layer";
@@ -144,17 +144,17 @@ Json bench_row(const std::string& method, int tokens, double median, double half
   row.device = "card";
   row.stats = {median, median - half_width, median + half_width, 20};
   row.extra["cache"] = "cold";
-  return to_json(row);
+  return row;
 }
 
 }  // namespace
 
 TEST_CASE("runs are compared by intervals and matched by configuration") {
   using Verdict = RunComparison::Verdict;
-  const std::vector<Json> before{bench_row("a", 1024, 100, 2), bench_row("b", 1024, 100, 2),
-                                 bench_row("c", 1024, 100, 2), bench_row("a", 2048, 500, 2)};
-  const std::vector<Json> after{bench_row("c", 1024, 90, 2), bench_row("b", 1024, 103, 2),
-                                bench_row("a", 1024, 110, 2), bench_row("a", 4096, 500, 2)};
+  const std::vector<ResultRow> before{bench_row("a", 1024, 100, 2), bench_row("b", 1024, 100, 2),
+                                      bench_row("c", 1024, 100, 2), bench_row("a", 2048, 500, 2)};
+  const std::vector<ResultRow> after{bench_row("c", 1024, 90, 2), bench_row("b", 1024, 103, 2),
+                                     bench_row("a", 1024, 110, 2), bench_row("a", 4096, 500, 2)};
   const auto found = compare_runs(before, after);
   REQUIRE(found.size() == 3);
   CHECK(found[0].verdict == Verdict::faster);
@@ -172,11 +172,11 @@ TEST_CASE("a knob that a search found does not keep two runs apart, a different 
   row.extra["knob"] = std::string("theta");
   row.stats = {100, 99, 101, 20};
   row.params = {{"theta", 3.1}, {"step", 1.}};
-  const Json before = to_json(row);
+  const ResultRow before = row;
   row.params["theta"] = 3.2;
-  const Json after = to_json(row);
+  const ResultRow after = row;
   row.target->value = 0.1;
-  const Json other = to_json(row);
+  const ResultRow other = row;
   CHECK(compare_runs(std::vector{before}, std::vector{after}).size() == 1);
   CHECK(compare_runs(std::vector{before}, std::vector{other}).empty());
 }

@@ -43,20 +43,20 @@ void each_choice(const std::vector<Curve>& curves,
   }
 }
 
-std::vector<Curve> frontiers_of(const std::vector<Curve>& curves, double floor) {
+std::vector<Curve> fronts_of(const std::vector<Curve>& curves, double floor) {
   std::vector<Curve> made;
-  for (const Curve& curve : curves) made.push_back(frontier(curve, floor));
+  for (const Curve& curve : curves) made.push_back(convex_front(curve, floor));
   return made;
 }
 
 }  // namespace
 
-TEST_CASE("a frontier is the concave upper hull of the points above the floor") {
+TEST_CASE("a front is the concave upper hull of the points above the floor") {
   std::mt19937 random(1);
   for (int run = 0; run < 300; ++run) {
     const Curve curve = random_curve(random, 1 + run % 12);
     const double floor = run % 3 == 0 ? 0 : 0.6;
-    const Curve hull = frontier(curve, floor);
+    const Curve hull = convex_front(curve, floor);
     REQUIRE(hull.size() >= 1);
     const auto first = curve.least(floor);
     CHECK(hull.density[0] == curve.density[first.value_or(curve.size() - 1)]);
@@ -86,8 +86,8 @@ TEST_CASE("an allocation meets its target, and no choice of points beats its bou
       curves.push_back(random_curve(random, 2 + static_cast<int>(random() % 5)));
     const double floor = run % 2 ? 0.3 : 0,
                  target = std::uniform_real_distribution<double>(0.3, 0.95)(random);
-    const auto frontiers = frontiers_of(curves, floor);
-    const Allocation found = allocate_for_recall(frontiers, target);
+    const auto fronts = fronts_of(curves, floor);
+    const Allocation found = allocate_for_recall(fronts, target);
     double best = INFINITY, most = 0;
     bool floors_met = std::all_of(curves.begin(), curves.end(),
                                   [&](const Curve& c) { return c.mass_recall.back() >= floor; });
@@ -119,7 +119,7 @@ TEST_CASE("a density budget is kept, and no choice of points keeps more than the
     for (int h = 0; h < 2 + run % 3; ++h)
       curves.push_back(random_curve(random, 2 + static_cast<int>(random() % 5)));
     const double budget = std::uniform_real_distribution<double>(0, 0.8)(random);
-    const Allocation found = allocate_for_density(frontiers_of(curves, 0), budget);
+    const Allocation found = allocate_for_density(fronts_of(curves, 0), budget);
     double best = -1;
     each_choice(curves, [&](double density, double recall, double) {
       if (density <= budget) best = std::max(best, recall);
@@ -141,10 +141,10 @@ TEST_CASE("with many heads the gap vanishes, and the allocation beats one target
     curves.push_back(random_curve(random, 60));
     each += curves.back().density[curves.back().least(0.95).value_or(59)] / 200;
   }
-  const Allocation found = allocate_for_recall(frontiers_of(curves, 0), 0.95);
+  const Allocation found = allocate_for_recall(fronts_of(curves, 0), 0.95);
   CHECK(found.mass_recall >= 0.95 - 1e-9);
   CHECK(found.density < each);
   CHECK(found.gap(false) < 1e-3);
-  const Allocation back = allocate_for_density(frontiers_of(curves, 0), found.density);
+  const Allocation back = allocate_for_density(fronts_of(curves, 0), found.density);
   CHECK(back.mass_recall >= 0.95 - 1e-3);
 }

@@ -8,8 +8,8 @@ using namespace anchor;
 
 namespace {
 
-FrontPoint run_at(double knob, double recall, double error) {
-  FrontPoint run{.knob = knob, .mass_recall = recall};
+HeadAt run_at(double knob, double recall, double error) {
+  HeadAt run{.knob = knob, .mass_recall = recall};
   run.out_rel_l2 = error;
   return run;
 }

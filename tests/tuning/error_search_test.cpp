@@ -51,7 +51,7 @@ TEST_CASE("every limit is met by a plan that was run, near the least one there i
           }
           CHECK(runs < 30);
           for (const double limit : limits) {
-            const FrontPoint* found = least(search.runs(), error_of(limit));
+            const HeadAt* found = least(search.runs(), error_of(limit));
             REQUIRE(found != nullptr);
             CHECK(*found->out_rel_l2 <= limit);
             std::size_t best = 0;

@@ -36,7 +36,7 @@ CurveSets head_curves(std::span<const Json> rows) {
   CurveSets sets;
   for (const Json& row : rows) {
     if (!usable(row, "curve", "head") || !row.contains("curve")) continue;
-    named(sets, setting(row)).push_back(curve_from_json(row["curve"], false).points);
+    named(sets, setting(row)).push_back(curve_of(*row_from_json(row, "a curve row").curve, false).points);
   }
   return sets;
 }

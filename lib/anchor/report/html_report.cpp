@@ -194,7 +194,8 @@ std::string HtmlReport::render(const std::vector<std::string>& argv) const {
                                   {"params", row.value("params", Json::object())},
                                   {"heads", Json::array()}});
       }
-      Json curve = packed_curve(thin_to(curve_from_json(row["curve"], false).points, curve_points_kept));
+      Json curve = packed_curve(
+          thin_to(curve_of(*row_from_json(row, "a curve row").curve, false).points, curve_points_kept));
       curve["layer"] = row["dump"]["layer"];
       curve["head"] = row["dump"]["head"];
       data["curves"][it->second]["heads"].push_back(curve);

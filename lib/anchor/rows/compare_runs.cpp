@@ -5,46 +5,50 @@
 namespace anchor {
 namespace {
 
-bool timed(const Json& row) {
-  return row.value("kind", "") == "bench" && row.value("status", "") == "ok" && row.contains("stats");
-}
+bool timed(const ResultRow& row) { return row.kind == "bench" && row.ok() && row.stats; }
 
 /// What makes two rows comparable. A parameter that a search found (`value`) may differ a little: the target
 /// stands for it.
-std::string key_of(const Json& row) {
-  Json key;
-  for (const char* field : {"dump", "geometry", "method", "params", "target", "device", "cache"})
-    if (const auto it = row.find(field); it != row.end()) key[field] = *it;
-  if (const auto knob = row.find("knob"); knob != row.end() && row.contains("target"))
-    key["params"].erase(knob->get<std::string>());
-  return key.dump();
+std::string key_of(const ResultRow& row) {
+  ResultRow key;
+  key.dump_path = row.dump_path;
+  key.model = row.model;
+  key.layer = row.layer;
+  key.geometry = row.geometry;
+  key.dtype = row.dtype;
+  key.method = row.method;
+  key.params = row.params;
+  key.target = row.target;
+  key.device = row.device;
+  if (const auto cache = row.extra.find("cache"); cache != row.extra.end()) key.extra.insert(*cache);
+  const auto knob = row.extra.find("knob");
+  if (knob != row.extra.end() && row.target) key.params.erase(scalar_text(knob->second));
+  key.tool.emplace();
+  key.time = "-";
+  return to_json(key).dump();
 }
 
 }  // namespace
 
-std::vector<RunComparison> compare_runs(std::span<const Json> before, std::span<const Json> after,
+std::vector<RunComparison> compare_runs(std::span<const ResultRow> before, std::span<const ResultRow> after,
                                         double margin) {
-  std::map<std::string, const Json*> earlier, later;
-  for (const Json& row : before)
+  std::map<std::string, const ResultRow*> earlier, later;
+  for (const ResultRow& row : before)
     if (timed(row)) earlier[key_of(row)] = &row;
-  for (const Json& row : after)
+  for (const ResultRow& row : after)
     if (timed(row)) later[key_of(row)] = &row;
 
   std::vector<RunComparison> comparisons;
-  for (const Json& row : after) {
+  for (const ResultRow& row : after) {
     if (!timed(row)) continue;
     const std::string key = key_of(row);
     const auto match = earlier.find(key);
     if (match == earlier.end() || later.at(key) != &row) continue;
-    const Json& a = match->second->at("stats");
-    const Json& b = row.at("stats");
-    const auto low = [](const Json& stats) { return stats.at("ci95_ns").at(0).get<double>(); };
-    const auto high = [](const Json& stats) { return stats.at("ci95_ns").at(1).get<double>(); };
-    RunComparison comparison{*match->second, row,
-                             b.at("median_ns").get<double>() / a.at("median_ns").get<double>()};
-    const double slack = margin * a.at("median_ns").get<double>();
-    if (low(b) > high(a) + slack) comparison.verdict = RunComparison::Verdict::slower;
-    if (high(b) < low(a) - slack) comparison.verdict = RunComparison::Verdict::faster;
+    const ResultRow::Stats &a = *match->second->stats, &b = *row.stats;
+    RunComparison comparison{*match->second, row, b.median_ns / a.median_ns};
+    const double slack = margin * a.median_ns;
+    if (b.ci95_low_ns > a.ci95_high_ns + slack) comparison.verdict = RunComparison::Verdict::slower;
+    if (b.ci95_high_ns < a.ci95_low_ns - slack) comparison.verdict = RunComparison::Verdict::faster;
     comparisons.push_back(std::move(comparison));
   }
   return comparisons;

@@ -11,15 +11,15 @@ namespace anchor {
 /// One configuration in two benchmark files.
 struct RunComparison {
   enum class Verdict { same, faster, slower };
-  Json before, after;  ///< the two rows
-  double ratio = 1;    ///< median after / median before
+  ResultRow before, after;  ///< the two rows
+  double ratio = 1;         ///< median after / median before
   Verdict verdict = Verdict::same;
 };
 
 /// Rows of both files that measured the same thing (data, shapes, method, parameters, target, device, path
 /// family and cache), in the order of `after`; a configuration that occurs twice in a file counts by its last
 /// row. faster and slower need confidence intervals that do not touch, by more than `margin` of the median.
-std::vector<RunComparison> compare_runs(std::span<const Json> before, std::span<const Json> after,
+std::vector<RunComparison> compare_runs(std::span<const ResultRow> before, std::span<const ResultRow> after,
                                         double margin = 0);
 
 }  // namespace anchor

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 #include <xxhash.h>
 
+#include <array>
 #include <cmath>
 
 #include "anchor/base/number.hpp"
@@ -11,6 +12,23 @@ namespace anchor {
 namespace {
 
 constexpr const char* schema = "anchor-result/1";
+
+struct Quantity {
+  const char* name;
+  std::optional<double> ResultRow::*field;
+};
+constexpr Quantity quantities[] = {{"density", &ResultRow::density},
+                                   {"work_density", &ResultRow::work_density},
+                                   {"stripe_density", &ResultRow::stripe_density},
+                                   {"mass_recall", &ResultRow::mass_recall},
+                                   {"mass_recall_p05", &ResultRow::mass_recall_p05},
+                                   {"mass_recall_min", &ResultRow::mass_recall_min},
+                                   {"output_recall_0.01", &ResultRow::output_recall_001},
+                                   {"output_recall_0.005", &ResultRow::output_recall_0005},
+                                   {"out_rel_l2", &ResultRow::out_rel_l2},
+                                   {"out_max_abs", &ResultRow::out_max_abs},
+                                   {"out_mean_abs", &ResultRow::out_mean_abs},
+                                   {"value", &ResultRow::value}};
 
 void put(Json& json, const char* key, const std::string& value) {
   if (!value.empty()) json[key] = value;
@@ -56,6 +74,24 @@ Json geometry_json(const ResultRow& row) {
 }
 
 }  // namespace
+
+std::optional<double> quantity(const ResultRow& row, std::string_view name) {
+  for (const Quantity& one : quantities)
+    if (name == one.name) return row.*one.field;
+  const auto found = row.extra.find(name);
+  if (found == row.extra.end()) return {};
+  const double* number = std::get_if<double>(&found->second);
+  return number ? std::optional(*number) : std::nullopt;
+}
+
+std::span<const std::string_view> quantity_names() {
+  static constexpr auto names = [] {
+    std::array<std::string_view, std::size(quantities)> all;
+    for (std::size_t n = 0; n < all.size(); ++n) all[n] = quantities[n].name;
+    return all;
+  }();
+  return names;
+}
 
 Json json_number(double value) {
   if (std::isfinite(value)) {
@@ -112,17 +148,8 @@ Json to_json(const ResultRow& row) {
   put(json, "device", row.device);
   put(json, "path", row.path);
   put(json, "plan_path", row.plan_path);
-  put(json, "density", row.density);
-  put(json, "work_density", row.work_density);
-  put(json, "stripe_density", row.stripe_density);
-  put(json, "mass_recall", row.mass_recall);
-  put(json, "mass_recall_p05", row.mass_recall_p05);
-  put(json, "mass_recall_min", row.mass_recall_min);
-  put(json, "output_recall_0.01", row.output_recall_001);
-  put(json, "output_recall_0.005", row.output_recall_0005);
-  put(json, "out_rel_l2", row.out_rel_l2);
-  put(json, "out_max_abs", row.out_max_abs);
-  put(json, "out_mean_abs", row.out_mean_abs);
+  for (const Quantity& one : quantities)
+    if (one.field != &ResultRow::value) put(json, one.name, row.*one.field);
   put(json, "sparsity", row.sparsity);
   if (row.target) json["target"] = target_json(*row.target);
   put(json, "value", row.value);
@@ -142,12 +169,12 @@ Json to_json(const ResultRow& row) {
                      {"n", row.stats->n}};
   }
   json.update(scalars_json(row.extra));
-  const ToolInfo& tool = tool_info();
+  const ToolInfo& tool = row.tool ? *row.tool : tool_info();
   json["tool"] = {
       {"version", tool.version}, {"git_sha", tool.git_sha}, {"dirty", tool.dirty}, {"build", tool.build}};
   put(json, "env", scalars_json(row.env));
   put(json, "argv", Json(row.argv));
-  json["t"] = utc_now();
+  json["t"] = row.time.empty() ? utc_now() : row.time;
   return json;
 }
 

@@ -11,17 +11,11 @@
 
 #include "anchor/base/geometry.hpp"
 #include "anchor/rows/provenance.hpp"
+#include "anchor/rows/target.hpp"
 
 namespace anchor {
 
 using Json = nlohmann::ordered_json;
-
-/// What a search had to reach: a statistic of a metric.
-struct Target {
-  std::string metric = "mass_recall";
-  std::string statistic = "mean";
-  double value = 0.95;
-};
 
 /// A right-continuous step function of the knob, ordered by density; equal lengths.
 struct CurvePoints {
@@ -68,12 +62,33 @@ struct ResultRow {
   ScalarMap env;
   std::vector<std::string> argv;
   std::string unit;  ///< unit_id() of the row
+
+  /// Of rows that were read from a file: the build that made them, and when. to_json() stamps a row that has
+  /// none with this build and the present time.
+  std::optional<ToolInfo> tool;
+  std::string time;
+
+  bool ok() const { return status == "ok"; }
+  /// Makes it a row without a result, which says why.
+  void fail(const std::string& why) {
+    status = "error";
+    error = why;
+  }
 };
 
-/// The row as JSON in the schema's field order, stamped with the build and the present time. Numbers keep
-/// full precision; infinities are the strings "inf" and "-inf".
+/// A measured quantity by its name in rows: density, mass_recall, out_rel_l2, value, ... or a number among
+/// `extra`; nothing if the row lacks it.
+std::optional<double> quantity(const ResultRow& row, std::string_view name);
+/// The names of the quantities that have a field of their own, in the order of the schema.
+std::span<const std::string_view> quantity_names();
+
+/// The row as JSON in the schema's field order. Numbers keep full precision; infinities are the strings "inf"
+/// and "-inf".
 Json to_json(const ResultRow& row);
-/// The row of one line of a jsonl file; empty unless it is JSON of this schema.
+/// The row back, every field with its type. A data error starts with `where` and names the field that is
+/// missing or wrong. Fields that the schema does not know are kept in `extra` if they are numbers or strings.
+ResultRow row_from_json(const Json& json, const std::string& where);
+/// The JSON of one line of a jsonl file; empty unless it is JSON of this schema.
 std::optional<Json> parse_row(std::string_view line);
 
 /// A number as rows store it: whole numbers as integers, infinities as strings.

@@ -11,7 +11,7 @@ namespace anchor {
 namespace {
 
 /// Reads the rows of a jsonl file; returns how many bytes of it are whole lines.
-std::uintmax_t read_rows(const std::string& path, std::map<std::string, Json>& finished) {
+std::uintmax_t read_rows(const std::string& path, std::map<std::string, ResultRow>& finished) {
   std::ifstream in(path, std::ios::binary);
   if (!in) fail("{}: cannot read: {}", path, std::strerror(errno));
   std::uintmax_t whole = 0;
@@ -26,7 +26,8 @@ std::uintmax_t read_rows(const std::string& path, std::map<std::string, Json>& f
            number);
     }
     whole += line.size() + 1;
-    if (row->value("status", "") != "error") finished[row->value("unit", "")] = *row;
+    ResultRow read = row_from_json(*row, fmt::format("{}:{}", path, number));
+    if (read.status != "error") finished[read.unit] = std::move(read);
   }
   return whole;
 }
@@ -39,7 +40,7 @@ RowStore::RowStore(const std::string& path, bool resume) : path_(path), file_(nu
   if (!file_) fail("{}: cannot write: {}", path, std::strerror(errno));
 }
 
-const Json* RowStore::find(const std::string& unit) const {
+const ResultRow* RowStore::find(const std::string& unit) const {
   const auto it = finished_.find(unit);
   return it == finished_.end() ? nullptr : &it->second;
 }

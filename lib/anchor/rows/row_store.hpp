@@ -20,15 +20,15 @@ class RowStore {
 
   /// The finished row of that unit from an earlier run, or nullptr. Rows with status "error" are not
   /// finished.
-  const Json* find(const std::string& unit) const;
+  const ResultRow* find(const std::string& unit) const;
 
-  /// Writes one row. A full disk is a data error.
+  /// Writes one row (to_json() of it). A full disk is a data error.
   void append(const Json& row);
 
  private:
   std::string path_;
   std::unique_ptr<std::FILE, int (*)(std::FILE*)> file_;
-  std::map<std::string, Json> finished_;
+  std::map<std::string, ResultRow> finished_;
 };
 
 }  // namespace anchor

@@ -6,17 +6,17 @@
 namespace anchor {
 namespace {
 
-/// From point `from` to point from + 1 of a head's frontier.
+/// From point `from` to point from + 1 of a head's front.
 struct Step {
   std::size_t head, from;
   double density, recall;
 };
 
-/// All steps, cheapest recall first. Within a head they are in order: its frontier is concave.
-std::vector<Step> steps_by_price(std::span<const Curve> frontiers) {
+/// All steps, cheapest recall first. Within a head they are in order: its front is concave.
+std::vector<Step> steps_by_price(std::span<const Curve> fronts) {
   std::vector<Step> steps;
-  for (std::size_t head = 0; head < frontiers.size(); ++head) {
-    const Curve& curve = frontiers[head];
+  for (std::size_t head = 0; head < fronts.size(); ++head) {
+    const Curve& curve = fronts[head];
     for (std::size_t n = 0; n + 1 < curve.size(); ++n)
       steps.push_back({head, n, curve.density[n + 1] - curve.density[n],
                        curve.mass_recall[n + 1] - curve.mass_recall[n]});
@@ -29,7 +29,7 @@ std::vector<Step> steps_by_price(std::span<const Curve> frontiers) {
 /// Sums over the heads of a choice of points.
 class Choice {
  public:
-  explicit Choice(std::span<const Curve> frontiers) : frontiers_(frontiers), point_(frontiers.size(), 0) {
+  explicit Choice(std::span<const Curve> fronts) : fronts_(fronts), point_(fronts.size(), 0) {
     for (std::size_t head = 0; head < point_.size(); ++head) add(head, 1);
   }
   std::size_t point(std::size_t head) const { return point_[head]; }
@@ -47,10 +47,10 @@ class Choice {
 
  private:
   void add(std::size_t head, double sign) {
-    density_ += sign * frontiers_[head].density[point_[head]];
-    recall_ += sign * frontiers_[head].mass_recall[point_[head]];
+    density_ += sign * fronts_[head].density[point_[head]];
+    recall_ += sign * fronts_[head].mass_recall[point_[head]];
   }
-  std::span<const Curve> frontiers_;
+  std::span<const Curve> fronts_;
   std::vector<std::size_t> point_;
   double density_ = 0, recall_ = 0;
 };
@@ -60,7 +60,7 @@ constexpr double rounding = 1e-12;
 
 }  // namespace
 
-Curve frontier(const Curve& curve, double floor) {
+Curve convex_front(const Curve& curve, double floor) {
   Curve hull{.descending = curve.descending};
   const std::size_t first = curve.least(floor).value_or(curve.size() - 1);
   for (std::size_t n = first; n < curve.size(); ++n) {
@@ -86,11 +86,11 @@ Curve frontier(const Curve& curve, double floor) {
   return hull;
 }
 
-Allocation allocate_for_recall(std::span<const Curve> frontiers, double mean_recall) {
-  const double target = mean_recall * static_cast<double>(frontiers.size());
-  Choice choice(frontiers);
+Allocation allocate_for_recall(std::span<const Curve> fronts, double mean_recall) {
+  const double target = mean_recall * static_cast<double>(fronts.size());
+  Choice choice(fronts);
   if (choice.recall() >= target - rounding) return choice.result(choice.density(), true);
-  const std::vector<Step> steps = steps_by_price(frontiers);
+  const std::vector<Step> steps = steps_by_price(fronts);
   std::size_t taken = 0;
   while (taken < steps.size() && choice.recall() + steps[taken].recall < target - rounding) {
     choice.move(steps[taken].head, steps[taken].from + 1);
@@ -102,8 +102,8 @@ Allocation allocate_for_recall(std::span<const Curve> frontiers, double mean_rec
 
   double least = std::numeric_limits<double>::infinity();
   std::size_t best = 0, to = 0;
-  for (std::size_t head = 0; head < frontiers.size(); ++head) {
-    const Curve& curve = frontiers[head];
+  for (std::size_t head = 0; head < fronts.size(); ++head) {
+    const Curve& curve = fronts[head];
     const std::size_t at = choice.point(head);
     for (std::size_t n = at + 1; n < curve.size(); ++n) {
       if (choice.recall() + curve.mass_recall[n] - curve.mass_recall[at] < target - rounding) continue;
@@ -124,12 +124,12 @@ Allocation allocate_for_recall(std::span<const Curve> frontiers, double mean_rec
   return choice.result(bound, true);
 }
 
-Allocation allocate_for_density(std::span<const Curve> frontiers, double mean_density) {
-  const double budget = mean_density * static_cast<double>(frontiers.size());
-  Choice choice(frontiers);
+Allocation allocate_for_density(std::span<const Curve> fronts, double mean_density) {
+  const double budget = mean_density * static_cast<double>(fronts.size());
+  Choice choice(fronts);
   if (choice.density() > budget + rounding) return choice.result(choice.recall(), false);
   double bound = -1;
-  for (const Step& step : steps_by_price(frontiers)) {
+  for (const Step& step : steps_by_price(fronts)) {
     const double left = budget + rounding - choice.density();
     if (choice.point(step.head) != step.from) continue;  // an earlier step of this head did not fit
     if (step.density <= left) {

@@ -23,7 +23,7 @@ std::vector<double> recall_for_error(Engine& engine, const Inputs& inputs, const
     const auto runs = measure_heads(engine, inputs, method, params, heads, knobs, dense);
     for (std::size_t h = 0; h < heads.size(); ++h) {
       if (!open[h]) continue;
-      const FrontPoint run = FrontPoint::of(knobs[h], runs[h]);
+      const HeadAt run = HeadAt::of(knobs[h], runs[h]);
       searches[h].add(run);
       const auto next = n == 0 && *run.out_rel_l2 <= max_error ? std::nullopt : searches[h].next();
       open[h] = next.has_value();
@@ -34,8 +34,8 @@ std::vector<double> recall_for_error(Engine& engine, const Inputs& inputs, const
     const auto& runs = searches[h].runs();
     if (runs.size() == 1 && *runs[0].out_rel_l2 <= max_error) continue;
     const auto found =
-        std::ranges::find_if(runs, [&](const FrontPoint& run) { return *run.out_rel_l2 <= max_error; });
-    const FrontPoint& chosen = found == runs.end() ? runs.back() : *found;
+        std::ranges::find_if(runs, [&](const HeadAt& run) { return *run.out_rel_l2 <= max_error; });
+    const HeadAt& chosen = found == runs.end() ? runs.back() : *found;
     needed[h] = std::max(recall, curves[h].points.mass_recall[curves[h].at(chosen.knob)]);
   }
   return needed;

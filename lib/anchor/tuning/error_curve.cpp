@@ -12,16 +12,16 @@ constexpr int most_runs = 12;
 
 }  // namespace
 
-double error_near(std::span<const FrontPoint> runs, double recall) {
-  const auto after = std::find_if(runs.begin(), runs.end(),
-                                  [&](const FrontPoint& run) { return run.mass_recall >= recall; });
-  const auto log_error = [](const FrontPoint& run) { return log_loss(*run.out_rel_l2); };
+double error_near(std::span<const HeadAt> runs, double recall) {
+  const auto after =
+      std::find_if(runs.begin(), runs.end(), [&](const HeadAt& run) { return run.mass_recall >= recall; });
+  const auto log_error = [](const HeadAt& run) { return log_loss(*run.out_rel_l2); };
   const double lost = log_loss(1 - recall);
   if (after == runs.begin() || after == runs.end()) {  // beyond them: in proportion to what is lost
-    const FrontPoint& end = after == runs.end() ? runs.back() : runs.front();
+    const HeadAt& end = after == runs.end() ? runs.back() : runs.front();
     return std::exp(log_error(end) + lost - log_loss(1 - end.mass_recall));
   }
-  const FrontPoint& before = *std::prev(after);
+  const HeadAt& before = *std::prev(after);
   const double from = log_loss(1 - before.mass_recall), to = log_loss(1 - after->mass_recall);
   const double share = from == to ? 1 : (from - lost) / (from - to);
   return std::exp(std::lerp(log_error(before), log_error(*after), share));
@@ -36,7 +36,7 @@ std::vector<ErrorCurve> error_curves(Engine& engine, const Inputs& inputs, const
                                      const Params& params, std::span<const int> heads,
                                      std::span<const KnobCurve> curves, DenseReference& dense,
                                      double wanted) {
-  std::vector<std::vector<FrontPoint>> runs(heads.size());
+  std::vector<std::vector<HeadAt>> runs(heads.size());
   std::vector<std::size_t> at(heads.size(), 0);
   const auto steps = [&](std::size_t h) -> const Curve& { return curves[h].points; };
   for (int n = 0; n < most_runs; ++n) {
@@ -45,7 +45,7 @@ std::vector<ErrorCurve> error_curves(Engine& engine, const Inputs& inputs, const
     const auto replays = measure_heads(engine, inputs, method, params, heads, knobs, dense);
     bool open = false;
     for (std::size_t h = 0; h < heads.size(); ++h) {
-      FrontPoint run = FrontPoint::of(knobs[h], replays[h]);
+      HeadAt run = HeadAt::of(knobs[h], replays[h]);
       run.mass_recall = steps(h).mass_recall[at[h]];
       run.density = steps(h).density[at[h]];
       const bool more = at[h] + 1 < steps(h).size() && *run.out_rel_l2 > wanted / 10;

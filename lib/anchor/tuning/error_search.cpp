@@ -11,7 +11,7 @@ constexpr double close_density = 0.005;  // between a plan that misses and one t
 constexpr double aim = 0.98;             // of the limit: most first tries then meet it
 constexpr double same = 1e-9;            // density
 
-bool by_density(const FrontPoint& a, const FrontPoint& b) { return a.density < b.density; }
+bool by_density(const HeadAt& a, const HeadAt& b) { return a.density < b.density; }
 
 /// A point of the curve strictly between two densities, as near as can be to one that loses so much recall.
 std::optional<std::size_t> between(const Curve& curve, double low, double high, double lost) {
@@ -31,8 +31,8 @@ std::optional<double> ErrorSearch::next() const {
   std::optional<double> found;
   double widest = close_density;
   for (const double error : errors_) {
-    const auto meets = std::find_if(runs_.begin(), runs_.end(),
-                                    [&](const FrontPoint& run) { return *run.out_rel_l2 <= error; });
+    const auto meets =
+        std::find_if(runs_.begin(), runs_.end(), [&](const HeadAt& run) { return *run.out_rel_l2 <= error; });
     if (meets == runs_.end()) {
       if (runs_.empty() || runs_.back().density < curve_.density.back() - same) return curve_.knob.back();
       continue;
@@ -41,7 +41,7 @@ std::optional<double> ErrorSearch::next() const {
       if (meets->density > curve_.density.front() + same) return curve_.knob.front();
       continue;
     }
-    const FrontPoint& misses = *std::prev(meets);
+    const HeadAt& misses = *std::prev(meets);
     const double gap = meets->density - misses.density;
     if (gap <= widest || *meets->out_rel_l2 > close_error * error) continue;
     const double share = std::log(*misses.out_rel_l2 / (aim * error)) /
@@ -56,14 +56,13 @@ std::optional<double> ErrorSearch::next() const {
   return found;
 }
 
-void ErrorSearch::add(const FrontPoint& run) {
+void ErrorSearch::add(const HeadAt& run) {
   runs_.insert(std::upper_bound(runs_.begin(), runs_.end(), run, by_density), run);
 }
 
-const FrontPoint* least(std::span<const FrontPoint> points, const Target& target) {
-  const auto found = std::find_if(points.begin(), points.end(), [&](const FrontPoint& point) {
-    return loss(target, point) <= limit(target);
-  });
+const HeadAt* least(std::span<const HeadAt> points, const Target& target) {
+  const auto found = std::find_if(points.begin(), points.end(),
+                                  [&](const HeadAt& point) { return loss(target, point) <= limit(target); });
   return found == points.end() ? nullptr : &*found;
 }
 

@@ -5,7 +5,7 @@
 #include <vector>
 
 #include "anchor/mass/curve.hpp"
-#include "anchor/tuning/front_point.hpp"
+#include "anchor/tuning/head_at.hpp"
 
 namespace anchor {
 
@@ -22,18 +22,18 @@ class ErrorSearch {
   /// power law of error over lost recall has it (and a little beyond). Nothing once each limit is met by a
   /// plan whose error lies within 5 % of it, or whose density within 0.005 of one that misses it.
   std::optional<double> next() const;
-  void add(const FrontPoint& run);
+  void add(const HeadAt& run);
 
   const Curve& curve() const { return curve_; }
-  const std::vector<FrontPoint>& runs() const { return runs_; }  ///< ordered by density
+  const std::vector<HeadAt>& runs() const { return runs_; }  ///< ordered by density
 
  private:
   Curve curve_;
   std::vector<double> errors_;
-  std::vector<FrontPoint> runs_;
+  std::vector<HeadAt> runs_;
 };
 
 /// The point of least density (of points ordered by it) that meets the target; nullptr if none does.
-const FrontPoint* least(std::span<const FrontPoint> points, const Target& target);
+const HeadAt* least(std::span<const HeadAt> points, const Target& target);
 
 }  // namespace anchor

@@ -57,7 +57,7 @@ class Sweep {
       if (request_.shown == Shown::grid) head.shown = at_grid(curve, request_.grid);
       if (request_.shown == Shown::thin) head.shown = KnobCurve{curve.thinned(curve_tolerance), true};
       if (request_.shown == Shown::full) head.shown = KnobCurve{curve.full(), true};
-      if (request_.floor) head.frontier = frontier(head.steps.points, *request_.floor);
+      if (request_.floor) head.front = convex_front(head.steps.points, *request_.floor);
       knobs_.push_back(even_knobs(head.steps.points, request_.row_curve_points));
       group_.heads.push_back(std::move(head));
     });
@@ -89,7 +89,7 @@ class Sweep {
     for (std::size_t n = 0; n < knobs_[0].size(); ++n) {
       const auto replays = at([&](std::size_t h) { return knobs_[h][n]; });
       for (std::size_t h = 0; h < replays.size(); ++h)
-        group_.heads[h].row_curve.push_back({knobs_[h][n], replays[h]});
+        group_.heads[h].row_curve.push_back(HeadAt::of(knobs_[h][n], replays[h]));
     }
   }
 

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "anchor/replay/replay.hpp"
+#include "anchor/tuning/head_at.hpp"
 #include "anchor/tuning/knob_curve.hpp"
 
 namespace anchor {
@@ -16,25 +17,19 @@ struct SweepRequest {
   std::vector<double>
       grid;  ///< knob values to look at, ascending; the only ones for methods without exact curves
   enum class Shown : std::uint8_t { nothing, grid, thin, full } shown = Shown::nothing;
-  std::optional<double> floor;  ///< least recall of the frontier's points; empty: no frontier is wanted
+  std::optional<double> floor;  ///< least recall of the front's points; empty: no front is wanted
   bool measure = true;          ///< run the plans at the found knobs
   int row_curve_points = 0;     ///< of the curve whose points are run; 0 = none is wanted
-};
-
-/// A plan that was run at one knob.
-struct MeasuredPoint {
-  double knob = 0;
-  HeadReplay replay;
 };
 
 /// What was found about one head.
 struct HeadSweep {
   CurvePoint found;  ///< least density at which the recall reaches the target, or else the largest
-  std::optional<HeadReplay> measured;    ///< the plan at that knob
-  std::optional<KnobCurve> shown;        ///< what is to be printed
-  KnobCurve steps;                       ///< for means over heads: binned() or the grid
-  Curve frontier;                        ///< frontier() of the binned curve
-  std::vector<MeasuredPoint> row_curve;  ///< knobs whose recalls divide the head's range evenly
+  std::optional<HeadReplay> measured;  ///< the plan at that knob
+  std::optional<KnobCurve> shown;      ///< what is to be printed
+  KnobCurve steps;                     ///< for means over heads: binned() or the grid
+  Curve front;                         ///< convex_front() of the binned curve
+  std::vector<HeadAt> row_curve;       ///< knobs whose recalls divide the head's range evenly
 };
 
 /// The heads of one KV group under one method.

@@ -104,14 +104,8 @@ CurvePoints curve_points(const KnobCurve& curve) {
   return points;
 }
 
-KnobCurve curve_from_json(const Json& curve, bool exact) {
-  KnobCurve read{{}, exact};
-  for (std::size_t n = 0; n < curve.at("knob").size(); ++n) {
-    const auto number = [&](const char* column) {
-      return number_from_json(curve.at(column).at(n)).value_or(0);
-    };
-    push(read.points, number("knob"), number("density"), number("mass_recall"));
-  }
+KnobCurve curve_of(const CurvePoints& points, bool exact) {
+  KnobCurve read{{points.knob, points.density, points.mass_recall}, exact};
   const std::vector<double>& knob = read.points.knob;
   // An exact curve of one point says where it starts.
   read.points.descending = !knob.empty() && (knob.back() < knob.front() || (exact && knob[0] == HUGE_VAL));

@@ -38,6 +38,6 @@ std::vector<KnobCurve> knob_curves(Engine& engine, const Inputs& inputs, const M
 
 /// As a result row holds it, ordered by density; and back, descending if its knobs fall.
 CurvePoints curve_points(const KnobCurve& curve);
-KnobCurve curve_from_json(const Json& curve, bool exact);
+KnobCurve curve_of(const CurvePoints& points, bool exact);
 
 }  // namespace anchor

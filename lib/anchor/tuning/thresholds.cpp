@@ -74,30 +74,50 @@ Thresholds::Layer read_layer(const Json& json, const std::string& path) {
   return layer;
 }
 
+/// Sets a head's own parameters; returns its knob.
+double set_head(const Method& of, const Thresholds::Layer& entry, int head, const std::string& path,
+                Params& params) {
+  const auto it = std::find(entry.heads.begin(), entry.heads.end(), head);
+  if (it == entry.heads.end()) fail("{}: has no threshold for layer {} head {}", path, entry.layer, head);
+  const auto at = static_cast<std::size_t>(it - entry.heads.begin());
+  for (const auto& [name, values] : entry.params) {
+    if (std::ranges::find(of.head_params, name) == of.head_params.end())
+      fail("{}: {} has no parameter \"{}\" of single heads", path, of.name, name);
+    try {
+      set_param(of, params, name, scalar_text(values[at]));
+    } catch (const Error& error) {
+      fail("{}: {}", path, error.what());
+    }
+  }
+  return entry.value[at];
+}
+
 }  // namespace
 
-void Thresholds::apply(const Method& of, int layer, std::span<const int> asked, const std::string& path,
-                       PlanRequest& request) const {
+const Thresholds::Layer& Thresholds::entry_of(int layer, const std::string& path) const {
   const auto entry =
       std::find_if(layers.begin(), layers.end(), [&](const Layer& each) { return each.layer == layer; });
   if (entry == layers.end()) fail("{}: has no thresholds for layer {}", path, layer);
+  return *entry;
+}
+
+void Thresholds::check(const Method& of, int layer, std::span<const int> asked,
+                       const std::string& path) const {
+  const Layer& entry = entry_of(layer, path);
+  Params params = default_params(of);
+  for (const int head : asked) set_head(of, entry, head, path, params);
+}
+
+void Thresholds::apply(const Method& of, int layer, std::span<const int> asked, const std::string& path,
+                       PlanRequest& request) const {
+  const Layer& entry = entry_of(layer, path);
   request.knobs.assign(asked.size(), request.params.real(knob));
-  if (!entry->params.empty()) request.head_params.assign(asked.size(), request.params);
+  if (!entry.params.empty()) request.head_params.assign(asked.size(), request.params);
+  Params unused = request.params;
   for (std::size_t n = 0; n < asked.size(); ++n) {
     if (asked[n] < 0) continue;
-    const auto it = std::find(entry->heads.begin(), entry->heads.end(), asked[n]);
-    if (it == entry->heads.end()) fail("{}: has no threshold for layer {} head {}", path, layer, asked[n]);
-    const auto at = static_cast<std::size_t>(it - entry->heads.begin());
-    request.knobs[n] = entry->value[at];
-    for (const auto& [name, values] : entry->params) {
-      if (std::ranges::find(of.head_params, name) == of.head_params.end())
-        fail("{}: {} has no parameter \"{}\" of single heads", path, of.name, name);
-      try {
-        set_param(of, request.head_params[n], name, scalar_text(values[at]));
-      } catch (const Error& error) {
-        fail("{}: {}", path, error.what());
-      }
-    }
+    request.knobs[n] =
+        set_head(of, entry, asked[n], path, entry.params.empty() ? unused : request.head_params[n]);
   }
 }
 

@@ -30,11 +30,18 @@ struct Thresholds {
   std::vector<std::string> calibrated_on;  ///< dump paths
   std::vector<Layer> layers;
 
+  /// A data error names `path` and what the file lacks for these heads of a layer (model indices), or what it
+  /// says that the method does not know.
+  void check(const Method& of, int layer, std::span<const int> heads, const std::string& path) const;
+
   /// Gives a request for some heads of a layer (model indices, or -1 for a head that nobody asked for, which
   /// keeps the request's parameters) their knobs and parameters. A data error names `path` and the head that
   /// the file lacks.
   void apply(const Method& of, int layer, std::span<const int> heads, const std::string& path,
              PlanRequest& request) const;
+
+ private:
+  const Layer& entry_of(int layer, const std::string& path) const;
 };
 
 /// Reads and checks a thresholds file. Data errors name the file and the broken field.

@@ -6,7 +6,7 @@
 namespace anchor {
 
 /// One method's way from sparse to dense: points ordered by density.
-struct FrontierLine {
+struct FrontLine {
   std::string name;
   std::vector<double> density, mass_recall;
   bool step = true;  ///< a step function; else straight lines between points
@@ -16,6 +16,6 @@ struct FrontierLine {
 /// The density that several methods need for a mean mass recall, and where it was measured for a relative L2
 /// error of the output, as an SVG document: a panel each, on logarithmic scales (of the recall that is lost),
 /// with every line's name at its end.
-std::string frontier_svg(const std::vector<FrontierLine>& lines, const std::string& title);
+std::string front_svg(const std::vector<FrontLine>& lines, const std::string& title);
 
 }  // namespace anchor

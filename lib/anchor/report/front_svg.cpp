@@ -1,4 +1,4 @@
-#include "anchor/report/frontier_svg.hpp"
+#include "anchor/report/front_svg.hpp"
 
 #include <fmt/format.h>
 
@@ -154,7 +154,7 @@ class Panel {
 };
 
 /// The density that a line needs to lose no more than that.
-double needed(const FrontierLine& line, double recall) {
+double needed(const FrontLine& line, double recall) {
   const auto at = std::find_if(line.mass_recall.begin(), line.mass_recall.end(),
                                [&](double one) { return one >= recall; });
   return at == line.mass_recall.end() ? 1
@@ -163,19 +163,19 @@ double needed(const FrontierLine& line, double recall) {
 
 }  // namespace
 
-std::string frontier_svg(const std::vector<FrontierLine>& lines, const std::string& title) {
+std::string front_svg(const std::vector<FrontLine>& lines, const std::string& title) {
   constexpr double most_lost = 0.3, least_lost = 0.003, most_error = 0.5, least_error = 0.01;
-  std::vector<const FrontierLine*> order;
-  for (const FrontierLine& line : lines) order.push_back(&line);
-  std::stable_sort(order.begin(), order.end(), [](const FrontierLine* a, const FrontierLine* b) {
+  std::vector<const FrontLine*> order;
+  for (const FrontLine& line : lines) order.push_back(&line);
+  std::stable_sort(order.begin(), order.end(), [](const FrontLine* a, const FrontLine* b) {
     return needed(*a, 0.99) < needed(*b, 0.99);  // neighbours then differ in colour
   });
   double least = 0.2;
-  for (const FrontierLine& line : lines) least = std::min(least, needed(line, 1 - most_lost));
+  for (const FrontLine& line : lines) least = std::min(least, needed(line, 1 - most_lost));
   least = std::max(0.9 * least, least_density);
 
   const bool errors = std::any_of(lines.begin(), lines.end(),
-                                  [](const FrontierLine& line) { return !line.error_density.empty(); });
+                                  [](const FrontLine& line) { return !line.error_density.empty(); });
   const double second = left + width + names + 50;
   Svg svg(errors ? second + width + names : left + width + names + 100, top + height + bottom);
   svg.text(left, 24, title, Svg::Align::start, 16);
@@ -191,7 +191,7 @@ std::string frontier_svg(const std::vector<FrontierLine>& lines, const std::stri
     error.axes("for a mean relative L2 error of the output of", std::array{0.5, 0.2, 0.1, 0.05, 0.02, 0.01},
                false);
   for (std::size_t n = 0; n < order.size(); ++n) {
-    const FrontierLine& line = *order[n];
+    const FrontLine& line = *order[n];
     const std::string color = series_color(n), dashes = line.step ? "" : ";stroke-dasharray:6 3";
     std::vector<double> lost;
     for (const double kept : line.mass_recall) lost.push_back(1 - kept);
@@ -201,7 +201,7 @@ std::string frontier_svg(const std::vector<FrontierLine>& lines, const std::stri
   recall.name_lines();
   error.name_lines();
   std::string outside;
-  for (const FrontierLine* line : order)
+  for (const FrontLine* line : order)
     if (!recall.shows(line->name)) outside += (outside.empty() ? "" : ", ") + line->name;
   if (!outside.empty())
     svg.text(left, top + height + 56, "outside the range of recalls: " + outside, Svg::Align::start, 11);

@@ -1,10 +1,10 @@
-#include "recall/frontier.hpp"
+#include "recall/fronts.hpp"
 
 #include <algorithm>
 
 #include "anchor/base/error.hpp"
 #include "anchor/base/number.hpp"
-#include "anchor/report/frontier_svg.hpp"
+#include "anchor/report/front_svg.hpp"
 #include "cli/dump_stream.hpp"
 #include "cli/output.hpp"
 #include "recall/front_rows.hpp"
@@ -77,9 +77,9 @@ std::vector<std::string> names_of(const std::vector<MethodRun>& runs) {
 }
 
 /// `errors`: every method's are known, so that they can be shown side by side.
-FrontierLine picture_line(const MethodFront& front, const std::string& name, bool errors) {
+FrontLine picture_line(const MethodFront& front, const std::string& name, bool errors) {
   const Curve curve = front.mean_curve();
-  FrontierLine line{name, curve.density, curve.mass_recall, front.exact(), {}, {}};
+  FrontLine line{name, curve.density, curve.mass_recall, front.exact(), {}, {}};
   if (!errors) return line;
   const Target error{"out_rel_l2", "mean", 0};
   for (const Chosen& run : front.runs()) {
@@ -91,7 +91,7 @@ FrontierLine picture_line(const MethodFront& front, const std::string& name, boo
 
 }  // namespace
 
-int run_frontier(const Options& options) {
+int run_fronts(const Options& options) {
   if (!options.thresholds.empty() || !options.svg.empty() || !options.head_map.empty())
     fail_usage(
         "--pareto tries every knob and draws one picture: no --thresholds, --svg or --head-map with it");
@@ -108,12 +108,12 @@ int run_frontier(const Options& options) {
   std::vector<MethodRun> runs;
   for (const MethodFront& front : fronts) runs.push_back(front.run());
   const std::vector<std::string> names = names_of(runs);
-  std::vector<FrontLine> lines;
-  std::vector<FrontierLine> drawn;
+  std::vector<FrontAnswer> lines;
+  std::vector<FrontLine> drawn;
   const bool errors = std::ranges::all_of(fronts, [](const MethodFront& front) { return front.measures(); });
   for (std::size_t n = 0; n < fronts.size(); ++n) {
     const MethodFront& front = fronts[n];
-    output.row(to_json(rows.curve(front)), cli::Audience::files);
+    output.row(rows.curve(front), cli::Audience::files);
     if (!front.error.empty()) {
       options.common.note(fmt::format("{}: {}", names[n], front.error));
       continue;
@@ -125,9 +125,8 @@ int run_frontier(const Options& options) {
         const bool of_error = target.metric != "mass_recall";
         if (of_error && (choice == Choice::allocation || !front.measures())) continue;
         for (const ResultRow& row : rows.answer(front, choice, target, front.answer(choice, t))) {
-          const Json json = to_json(row);
-          output.row(json, cli::Audience::files);
-          if (row.scope == "all") lines.push_back({names[n], choice, target, json});
+          output.row(row, cli::Audience::files);
+          if (row.scope == "all") lines.push_back({names[n], choice, target, row});
         }
       }
     }
@@ -139,10 +138,9 @@ int run_frontier(const Options& options) {
   output.finish();
   if (output.markdown()) print_fronts(lines);
   const std::string& model = reader.header().model;
-  picture.write(frontier_svg(
-      drawn,
-      fmt::format("{}: {} heads, {} tokens, one knob for all heads", model.empty() ? reader.path() : model,
-                  fronts[0].heads().size(), reader.layer(groups[0].layer).geometry.q_len)));
+  picture.write(front_svg(drawn, fmt::format("{}: {} heads, {} tokens, one knob for all heads",
+                                             model.empty() ? reader.path() : model, fronts[0].heads().size(),
+                                             reader.layer(groups[0].layer).geometry.q_len)));
   picture.commit();
   return drawn.size() < fronts.size() ? 3 : 0;
 }
