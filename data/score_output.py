@@ -1,4 +1,4 @@
-"""Scores what another program computed from a dump: an attention kernel's output, or the plan it would follow (README.md).
+"""Scores what another program computed from a dump: an attention kernel's output, or the plan it would follow (SCORING.md).
 
     python data/score_output.py D.h5 kernel.safetensors --name mine
     python data/score_output.py D.h5 kernel.h5 --name mine --tile 128x64 --out rows.jsonl

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# How long exact curves take on this machine's GPU (tables of kernels/README.md and lib/README.md):
+# How long exact curves take on this machine's GPU (tables of kernels/NOTES.md and lib/NOTES.md):
 #     configs/bench/curves.sh [BUILD FOLDER] [FOLDER FOR A 12 GB DUMP]
 # First a layer whose data are on the device, next to cuDNN; then a dump of eight layers, streamed twice (the second
 # time from the page cache).

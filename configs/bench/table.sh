@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Measures the speed table of kernels/README.md on this machine's GPU:
+# Measures the speed table of kernels/NOTES.md on this machine's GPU:
 #     configs/bench/table.sh [FOLDER OF anchor-bench] [ROWS.jsonl]
 # About two minutes on an H200; the rows hold every sample, clocks and versions.
 set -euo pipefail

@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
-# stripes on SmolLM2-135M, one step after the other; the table of lib/anchor/method/README.md comes from them:
+# stripes on SmolLM2-135M, one step after the other; the tables of lib/anchor/method/STRIPES.md come from them:
 #     configs/stripes/run.sh STEP [FOLDER]        FOLDER (build/stripes): texts and dumps, 4 GB, with time 7 GB
 #   dumps       the texts, and their dumps of 8,192 tokens
 #   fit         smollm2-135m.json anew: what every head needs on the three fitted texts
 #   density     density, recall and worst head on the test texts, beside the best that blocks can do
 #   error       output error beside XAttention's where each of its heads keeps 95 %
 #   perplexity  with the method in every layer, and every other method at its defaults and at equal density
-#   frontier    the README's figure (minutes on two cores)
+#   frontier    the figure of configs/bench/RESULTS.md (minutes on two cores)
 #   time        every method at equal output error 0.05, planning included: real heads, 8k to 128k, and synthetic ones of
 #               d 128 (needs a GPU)
 # ANCHOR_DEVICE (auto) chooses the device, ANCHOR_MODEL the model that ./dev demo downloads.

@@ -1,31 +1,112 @@
-"""The README pages: links lead somewhere, every flag in a command line exists, Python examples compile."""
+"""The pages: links and paths lead somewhere, commands and flags exist, examples run and print what the page shows."""
 import functools
+import os
 import pathlib
 import re
+import subprocess
+import sys
 import unittest
 
-from tools import run
+from tools import ToolTest, run, run_in_terminal
 
 ROOT = pathlib.Path(__file__).parents[2]
-PAGES = sorted(path for path in ROOT.rglob("*.md") if not {"build", "demo"} & set(path.relative_to(ROOT).parts))
-SUBCOMMANDS = {"anchor-dump": ("model", "synthetic", "inspect", "verify", "export", "import"), "anchor-bench": ("compare",)}
+APART = {"build", "demo", ".git"}
+PAGES = sorted(path for path in ROOT.rglob("*.md") if not APART & set(path.relative_to(ROOT).parts))
+TOOLS = ("anchor-dump", "anchor-recall", "anchor-sweep", "anchor-bench", "anchor-report")
+RUNNABLE = ("data/README.md", "data/SCORING.md")  # their examples need nothing but the repository
+GUIDE_LINES = 120                                 # of a README, code blocks not counted
+PLACEHOLDER = re.compile("NAME|ROOM|FOLDER|[*{<…]|key_norm")  # key_norm: what a reader of the method page writes
+
+
+def name(page):
+    return str(page.relative_to(ROOT))
+
+
+def code_blocks(text):
+    """[(language, code)]"""
+    return re.findall(r"^```([a-z]*)\n(.*?)^```", text, re.M | re.S)
+
+
+def without_code_blocks(text):
+    return re.sub(r"^```.*?^```\n", "", text, flags=re.M | re.S)
+
+
+def inline_code(text):
+    return [" ".join(span.split()) for span in re.findall(r"`([^`]+)`", without_code_blocks(text))]
+
+
+@functools.cache
+def help_of(*command):
+    return run(*command, "--help").stdout.split("\nExamples:")[0]
 
 
 @functools.cache
 def known_flags(*command):
-    text = run(*command, "--help").stdout
-    return set(re.findall(r"(?<![\w-])--?[\w-]+", text.split("\nExamples:")[0]))
+    return set(re.findall(r"(?<![\w-])--?[\w-]+", help_of(*command)))
+
+
+@functools.cache
+def subcommands(tool):
+    listed = re.search(r"\nCommands:\n((?:  .*\n)+)", help_of(tool))
+    return re.findall(r"^  (\w[\w-]*)", listed[1], re.M) if listed else []
+
+
+@functools.cache
+def files():
+    """Every file of the repository."""
+    found = []
+    for folder, folders, names in os.walk(ROOT):
+        folders[:] = [each for each in folders if each not in APART | {"__pycache__"}]
+        found += [str((pathlib.Path(folder) / each).relative_to(ROOT)) for each in names]
+    return found
 
 
 def commands_in(text):
     """Command lines of the tools, in code blocks and in inline code."""
-    blocks = "\n".join(re.findall(r"^```[a-z]*\n(.*?)^```", text, re.M | re.S)).replace("\\\n", " ")
-    lines = blocks.splitlines() + re.findall(r"`([^`\n]+)`", text)
-    for line in lines:
+    blocks = "\n".join(code for _, code in code_blocks(text)).replace("\\\n", " ")
+    for line in blocks.splitlines() + inline_code(text):
         for command in re.split(r"[|;]|&&", line.split("  #")[0]):
             words = command.removeprefix("$ ").split()
             if words and words[0].split("/")[-1].startswith("anchor-"):
                 yield [words[0].split("/")[-1], *words[1:]]
+
+
+def console(code):
+    """[(command, lines that it prints)] of a block whose commands begin with $."""
+    found = []
+    for line in code.splitlines():
+        if line.startswith("$ "):
+            found.append((line[2:], []))
+        elif found:
+            found[-1][1].append(line)
+    return found
+
+
+NUMBER = r"\d*\.?\d+"
+
+
+def alike(shown, printed):
+    """The same words, and numbers that differ by no more than another processor's rounding."""
+    if re.sub(NUMBER, "0", shown).split() != re.sub(NUMBER, "0", printed).split():
+        return False
+    return all(abs(float(a) - float(b)) <= 2e-3 + 1e-2 * abs(float(b))
+               for a, b in zip(re.findall(NUMBER, shown), re.findall(NUMBER, printed)))
+
+
+def shows(page, printed):
+    """Do the lines of a page stand in what was printed, in this order? A line of three dots stands for any others."""
+    at, skips = 0, False
+    for line in page:
+        if line == "...":
+            skips = True
+            continue
+        if skips:
+            while at < len(printed) and not alike(line, printed[at]):
+                at += 1
+        if at == len(printed) or not alike(line, printed[at]):
+            return False
+        at, skips = at + 1, False
+    return skips or at == len(printed)
 
 
 class Pages(unittest.TestCase):
@@ -36,28 +117,92 @@ class Pages(unittest.TestCase):
                     continue
                 path, _, section = target.partition("#")
                 file = page.parent / path if path else page
-                self.assertTrue(file.exists(), f"{page.relative_to(ROOT)}: {target}")
+                self.assertTrue(file.exists(), f"{name(page)}: {target}")
                 if section:
                     headings = [re.sub(r"[^\w\s-]", "", line.lstrip("# ").lower()).strip().replace(" ", "-")
                                 for line in file.read_text().splitlines() if line.startswith("#")]
-                    self.assertIn(section, headings, f"{page.relative_to(ROOT)}: {target}")
+                    self.assertIn(section, headings, f"{name(page)}: {target}")
 
-    def test_flags(self):
+    def test_paths(self):
+        """A path in inline code is a file or folder, from the root, the page, or some folder of the repository."""
         checked = 0
+        top = {path.name for path in ROOT.iterdir() if path.is_dir()} - APART
         for page in PAGES:
-            for words in commands_in(page.read_text()):
-                if words[0] not in ("anchor-dump", "anchor-recall", "anchor-sweep", "anchor-bench", "anchor-report"):
+            for span in inline_code(page.read_text()):
+                if re.search(r"\s", span) or PLACEHOLDER.search(span):
                     continue
-                sub = [word for word in words[1:2] if word in SUBCOMMANDS.get(words[0], ())]
+                source = re.fullmatch(r"[\w./-]*\w\.(?:cpp|hpp|cu|cuh|py|sh|md|toml)", span)
+                first = span.split("/")[0]
+                folder = first in top or (page.parent / first).is_dir()
+                if not source and not (folder and re.fullmatch(r"[\w.-]+/[\w./-]*", span)):
+                    continue
+                checked += 1
+                there = (ROOT / span).exists() or (page.parent / span).exists()
+                there = there or (source and any(("/" + file).endswith("/" + span) for file in files()))
+                self.assertTrue(there, f"{name(page)}: `{span}` is not there")
+        self.assertGreater(checked, 100)
+
+    def test_commands(self):
+        flags = 0
+        for page in PAGES:
+            text = page.read_text()
+            for words in commands_in(text):
+                if words[0] not in TOOLS:
+                    continue
+                sub = [word for word in words[1:2] if word in subcommands(words[0])]
                 for flag in (word.split("=")[0] for word in words if re.match(r"--?[a-zA-Z]", word)):
-                    checked += 1
-                    self.assertIn(flag, known_flags(words[0], *sub), f"{page.relative_to(ROOT)}: {' '.join(words)}")
-        self.assertGreater(checked, 50)
+                    flags += 1
+                    self.assertIn(flag, known_flags(words[0], *sub), f"{name(page)}: {' '.join(words)}")
+            for command in re.findall(r"\./dev ([a-z]+)", text):
+                self.assertRegex((ROOT / "dev").read_text(), rf"(?m)^  {command}( |$)", f"{name(page)}: ./dev {command}")
+        self.assertGreater(flags, 50)
+
+    def test_guides_are_short(self):
+        for page in PAGES:
+            if page.name == "README.md":
+                lines = len(without_code_blocks(page.read_text()).splitlines())
+                self.assertLessEqual(lines, GUIDE_LINES, f"{name(page)}: measurements and trials belong into notes")
+
+    def test_number_of_methods(self):
+        methods = re.findall(r"(?m)^\S.*", run("anchor-recall", "--list-methods").stdout)
+        counts = [count for page in PAGES for count in re.findall(r"(\d+) methods", page.read_text()) if "planners" not in page.parts]
+        self.assertIn(str(len(methods)), counts)
+        self.assertIn(f"{len(methods)} methods", (ROOT / "README.md").read_text())
 
     def test_python_examples_compile(self):
         for page in PAGES:
-            for code in re.findall(r"^```python\n(.*?)^```", page.read_text(), re.M | re.S):
-                compile(code, str(page), "exec")
+            for language, code in code_blocks(page.read_text()):
+                if language == "python":
+                    compile(code, str(page), "exec")
+
+
+class Examples(ToolTest):
+    def test_run_as_pasted(self):
+        """Python and commands of a page, one after the other in one folder that has the repository's data."""
+        here = os.getcwd()
+        self.addCleanup(os.chdir, here)
+        os.chdir(self.folder)
+        os.symlink(ROOT / "data", "data")
+        python = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
+        checked = 0
+        for page in RUNNABLE:
+            for language, code in code_blocks((ROOT / page).read_text()):
+                if language == "python":
+                    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=python)
+                    self.assertEqual(result.returncode, 0, f"{page}:\n{result.stderr}")
+                    checked += 1
+                for command, shown in console(code):
+                    words = command.split()
+                    if words[0] == "python":
+                        result = subprocess.run([sys.executable, *words[1:]], capture_output=True, text=True, env=python)
+                        status, printed = result.returncode, result.stdout
+                    else:
+                        status, printed = run_in_terminal(*words, TERM="dumb")
+                    self.assertEqual(status, 0, f"{page}: {command}")
+                    printed = printed.strip().splitlines()
+                    self.assertTrue(shows(shown, printed), f"{page}: {command} prints\n" + "\n".join(printed))
+                    checked += 1
+        self.assertGreaterEqual(checked, 5)
 
 
 if __name__ == "__main__":

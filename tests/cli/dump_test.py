@@ -1,6 +1,7 @@
 """anchor-dump as a user runs it: files that other programs wrote, files that are broken, writers that die."""
 import json
 import os
+import re
 import resource
 import shutil
 import signal
@@ -89,8 +90,8 @@ class Interoperability(Case):
         data = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "data")
         self.run_tool("verify", os.path.join(data, "synthetic.h5"))
         with open(os.path.join(data, "README.md")) as file:
-            command = next(line for line in file if line.startswith("- `synthetic.h5`"))
-        arguments = command.split("`")[3].replace("data/synthetic.h5", self.path("again.h5")).split()[1:]
+            command = re.search(r"^- `synthetic.h5`:\s+`(anchor-dump [^`]+)`", file.read(), re.M)[1]
+        arguments = command.replace("data/synthetic.h5", self.path("again.h5")).split()[1:]
         self.run_tool(*arguments)
         with Dump(os.path.join(data, "synthetic.h5")) as first, Dump(self.path("again.h5")) as second:
             for layer in first.layers:

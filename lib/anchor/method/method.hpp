@@ -47,8 +47,8 @@ struct PlanRequest {
   }
 };
 
-/// One sparse attention method: a row of the registry. The command line, sweeps, bench and reports read this
-/// table and know no method by name. Adding a method is one file and one row.
+/// One sparse attention method: a row of the registry, which the command line, sweeps, bench and reports
+/// read. Adding a method on the CPU is one file and one row; README.md says what a planner on the GPU takes.
 struct Method {
   std::string name;
   std::string title;  ///< of the paper

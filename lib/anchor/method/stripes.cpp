@@ -11,7 +11,7 @@
 #include "anchor/method/method.hpp"
 #include "anchor/method/param_specs.hpp"
 
-// Our own method; README.md explains it. Every tile of query rows keeps a
+// Our own method; STRIPES.md explains it. Every tile of query rows keeps a
 // small region, its own keys and the first few, and a window of keys before it. Any other key before the tile
 // becomes a stripe of it when its weight is at least exp(-theta). The weight beside the region is exp(score -
 // lse of the row's region) averaged over the tile's rows: the arithmetic mean needs every row's score
