@@ -10,6 +10,7 @@
 #include "anchor/base/parallel.hpp"
 #include "anchor/data/checksum.hpp"
 #include "anchor/replay/plan_agreement.hpp"
+#include "anchor/replay/row_stamp.hpp"
 #include "anchor/replay/sampled_check.hpp"
 #include "anchor/timing/measure.hpp"
 #include "anchor/tuning/match.hpp"
@@ -139,11 +140,10 @@ std::vector<Entry> Job::entries(const LayerTask& task) const {
   for (const Wanted& wanted : wanted_) {
     Entry entry{.wanted = &wanted, .row = source_.row(task)};
     ResultRow& row = entry.row;
+    stamp(row, *engine_, options_.argv);
     row.method = wanted.name;
     row.params = wanted.params.values();
-    row.device = engine_->device();
-    row.path = wanted.method ? engine_->path() : wanted.name;
-    row.argv = options_.argv;
+    if (!wanted.method) row.path = wanted.name;
     row.extra["cache"] = options_.warm ? "warm" : "cold";
     if (wanted.stripe_density) {
       row.target = Target{"stripe_density", "layer", *wanted.stripe_density};
@@ -289,7 +289,6 @@ void Job::time(std::vector<Entry>& entries) {
   for (std::size_t n = 0; n < timed.size(); ++n) {
     Entry& entry = *timed[n];
     ResultRow& row = entry.row;
-    row.env = host_environment();
     for (const auto& [name, version] : state.versions) row.env[name] = version;
     for (const auto& [name, value] : state.readings) row.env[name] = value;
     if (!results[n].samples_ns.empty()) row.time_ns["total"] = results[n].samples_ns;

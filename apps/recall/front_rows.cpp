@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "anchor/base/number.hpp"
+#include "anchor/replay/row_stamp.hpp"
 #include "cli/dump_stream.hpp"
 #include "cli/terminal.hpp"
 
@@ -53,20 +54,12 @@ FrontRows::FrontRows(const Options& options, const DumpReader& reader, const Eng
     : options_(options), reader_(reader), engine_(engine), groups_(std::move(groups)) {}
 
 ResultRow FrontRows::row_of(const MethodFront& front, const char* kind) const {
-  ResultRow row = head_row(reader_, groups_[0].layer, groups_[0].heads[0]);
+  ResultRow row = layer_row(reader_, groups_[0].layer);
   row.kind = kind;
   row.scope = "all";
   row.layer.reset();
-  row.head.reset();
-  row.kv_head.reset();
-  row.method = front.run().method->name;
-  row.params = front.run().params.values();
-  row.params.erase(front.run().method->knob);
-  row.device = engine_.device();
-  row.path = engine_.path();
+  stamp(row, engine_, front.run(), options_.argv);
   row.plan_path = front.plan_path;
-  row.env = host_environment();
-  row.argv = options_.argv;
   return row;
 }
 

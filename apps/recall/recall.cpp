@@ -8,6 +8,7 @@
 #include "anchor/base/number.hpp"
 #include "anchor/base/parallel.hpp"
 #include "anchor/replay/replay.hpp"
+#include "anchor/replay/row_stamp.hpp"
 #include "anchor/report/heatmap.hpp"
 #include "anchor/tuning/thresholds.hpp"
 #include "cli/dump_stream.hpp"
@@ -136,15 +137,10 @@ std::vector<ResultRow> Job::templates(const GroupSelection& group) const {
     for (const MethodRun& run : runs_) {
       ResultRow row = head_row(reader_, group.layer, head);
       row.kind = "recall";
-      row.method = run.method->name;
       const PlanRequest asked = request(run, group);
-      row.params = asked.of(head - group.first_head).values();
-      if (!run.method->knob.empty())
-        row.params[run.method->knob] = asked.knob(run.method->knob, head - group.first_head);
-      row.device = stream_->engine().device();
-      row.path = stream_->engine().path();
-      row.argv = options_.argv;
-      row.env = host_environment();
+      const int local = head - group.first_head;
+      stamp(row, stream_->engine(), {run.method, asked.of(local)}, options_.argv);
+      if (!run.method->knob.empty()) row.params[run.method->knob] = asked.knob(run.method->knob, local);
       std::vector<std::uint64_t> identity = content;
       if (options_.stats) identity.push_back(1);
       row.unit = unit_id(row, identity);

@@ -50,13 +50,20 @@ void require_same_heads(const DumpReader& reader, const DumpReader& other,
 }
 
 ResultRow head_row(const DumpReader& reader, int layer, int head) {
+  ResultRow row = layer_row(reader, layer);
+  row.scope = "head";
+  row.head = head;
+  row.kv_head = row.geometry->kv_head(head);
+  return row;
+}
+
+ResultRow layer_row(const DumpReader& reader, int layer) {
   const LayerInfo& info = reader.layer(layer);
   ResultRow row;
+  row.scope = "layer";
   row.dump_path = reader.path();
   row.model = reader.header().model;
   row.layer = layer;
-  row.head = head;
-  row.kv_head = info.geometry.kv_head(head);
   row.geometry = info.geometry;
   row.dtype = name_of(info.dtype);
   return row;

@@ -32,6 +32,8 @@ void require_same_heads(const DumpReader& reader, const DumpReader& other,
 
 /// A row that names the dump, layer, head and shapes; the rest is the caller's.
 ResultRow head_row(const DumpReader& reader, int layer, int head);
+/// The same for what heads of a layer have together: scope "layer".
+ResultRow layer_row(const DumpReader& reader, int layer);
 
 /// Hashes of a layer's q, k and v, for unit_id().
 std::vector<std::uint64_t> layer_content(const DumpReader& reader, int layer);

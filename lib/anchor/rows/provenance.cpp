@@ -20,14 +20,7 @@ std::string cpu_name() {
   return {};
 }
 
-}  // namespace
-
-const ToolInfo& tool_info() {
-  static const ToolInfo info{ANCHOR_VERSION, ANCHOR_GIT_SHA, ANCHOR_GIT_DIRTY, ANCHOR_BUILD};
-  return info;
-}
-
-ScalarMap host_environment() {
+ScalarMap read_environment() {
   ScalarMap env;
   utsname system{};
   if (uname(&system) == 0) {
@@ -36,6 +29,18 @@ ScalarMap host_environment() {
   }
   if (std::string cpu = cpu_name(); !cpu.empty()) env["cpu"] = std::move(cpu);
   env["cores"] = static_cast<double>(std::thread::hardware_concurrency());
+  return env;
+}
+
+}  // namespace
+
+const ToolInfo& tool_info() {
+  static const ToolInfo info{ANCHOR_VERSION, ANCHOR_GIT_SHA, ANCHOR_GIT_DIRTY, ANCHOR_BUILD};
+  return info;
+}
+
+const ScalarMap& host_environment() {
+  static const ScalarMap env = read_environment();
   return env;
 }
 

@@ -16,7 +16,7 @@ struct ToolInfo {
 const ToolInfo& tool_info();
 
 /// The machine that makes a result: host, cpu, cores, os. Engines add what they know of their device.
-ScalarMap host_environment();
+const ScalarMap& host_environment();
 
 /// The present time, ISO 8601 in UTC with seconds: 2026-11-22T03:31:07Z.
 std::string utc_now();
