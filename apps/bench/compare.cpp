@@ -2,11 +2,10 @@
 
 #include <fmt/format.h>
 
-#include <fstream>
-
 #include "anchor/base/error.hpp"
 #include "anchor/base/number.hpp"
 #include "anchor/rows/compare_runs.hpp"
+#include "anchor/rows/read_rows.hpp"
 
 namespace anchor::bench {
 namespace {
@@ -15,18 +14,6 @@ struct Options {
   std::string before, after;
   double margin = 0;
 };
-
-std::vector<ResultRow> read_rows(const std::string& path) {
-  std::ifstream in(path);
-  if (!in) fail("{}: cannot read", path);
-  std::vector<ResultRow> rows;
-  for (std::string line; std::getline(in, line);) {
-    const std::optional<Json> row = parse_row(line);
-    if (!row) fail("{}: line {} is not a result row", path, rows.size() + 1);
-    rows.push_back(row_from_json(*row, fmt::format("{}:{}", path, rows.size() + 1)));
-  }
-  return rows;
-}
 
 std::string describe(const ResultRow& row) {
   const Geometry g = row.geometry.value_or(Geometry{});

@@ -12,39 +12,11 @@
 namespace anchor::recall {
 namespace {
 
-/// Means over some heads, and which of them loses most.
-struct Means {
-  double density = 0, work = 0, recall = 0, error = 0, worst = -1;
-  std::size_t worst_head = 0;
-  bool measured = true;
-
-  Means(const std::vector<HeadAt>& points, const std::vector<std::size_t>& heads, const Target& target) {
-    const auto count = static_cast<double>(heads.size());
-    for (const std::size_t h : heads) {
-      const HeadAt& point = points[h];
-      density += point.density / count;
-      recall += point.mass_recall / count;
-      measured = measured && point.out_rel_l2;
-      work += point.work_density.value_or(0) / count;
-      error += point.out_rel_l2.value_or(0) / count;
-      if (const double lost = loss(target, point); lost > worst) {
-        worst = lost;
-        worst_head = h;
-      }
-    }
-  }
-  void fill(ResultRow& row) const {
-    row.density = density;
-    row.mass_recall = recall;
-    if (!measured) return;
-    row.work_density = work;
-    row.out_rel_l2 = error;
-  }
-};
-
-/// A loss as its metric has it.
-double metric_value(const Target& target, double lost) {
-  return target.metric == "mass_recall" ? 1 - lost : lost;
+void fill(ResultRow& row, const HeadMeans& means) {
+  row.density = means.density;
+  row.mass_recall = means.mass_recall;
+  row.work_density = means.work_density;
+  row.out_rel_l2 = means.out_rel_l2;
 }
 
 }  // namespace
@@ -59,21 +31,24 @@ ResultRow FrontRows::row_of(const MethodFront& front, const char* kind) const {
   row.scope = "all";
   row.layer.reset();
   stamp(row, engine_, front.run(), options_.argv);
-  row.plan_path = front.plan_path;
+  row.plan_path = front.plan_path();
   return row;
 }
 
-ResultRow FrontRows::curve(const MethodFront& front) const {
-  ResultRow row = row_of(front, "curve");
-  std::vector<std::uint64_t> content;
+/// What tells the selected heads of this dump from others, for unit_id().
+void FrontRows::identify(ResultRow& row, std::vector<std::uint64_t> content) const {
   for (const GroupSelection& group : groups_) {
     for (const std::uint64_t hash : layer_content(reader_, group.layer)) content.push_back(hash);
     for (const int head : group.heads) content.push_back(static_cast<std::uint64_t>(head));
   }
   row.unit = unit_id(row, content);
-  if (!front.error.empty()) {
-    row.status = "error";
-    row.error = front.error;
+}
+
+ResultRow FrontRows::curve(const MethodFront& front) const {
+  ResultRow row = row_of(front, "curve");
+  identify(row, {});
+  if (!front.error().empty()) {
+    row.fail(front.error());
     return row;
   }
   const Curve curve = front.exact() ? thin(front.mean_curve()) : front.mean_curve();
@@ -82,62 +57,58 @@ ResultRow FrontRows::curve(const MethodFront& front) const {
   return row;
 }
 
-std::vector<ResultRow> FrontRows::answer(const MethodFront& front, Choice choice, const Target& target,
-                                         const std::optional<Chosen>& chosen) const {
-  std::map<int, std::vector<std::size_t>> layers;
-  std::vector<std::size_t> all(front.heads().size());
-  for (std::size_t h = 0; h < all.size(); ++h) {
-    all[h] = h;
-    layers[front.layers()[h]].push_back(h);
+ResultRow FrontRows::answer_row(const MethodFront& front, KnobsBy by, const Target& target,
+                                const std::optional<HeadsAt>& chosen, std::optional<int> layer) const {
+  ResultRow row = row_of(front, "sweep");
+  if (layer) {
+    row.scope = "layer";
+    row.layer = layer;
   }
-  const auto row_for = [&](std::optional<int> layer) {
-    ResultRow row = row_of(front, "sweep");
-    if (layer) {
-      row.scope = "layer";
-      row.layer = layer;
-    }
-    row.target = target;
-    if (choice == Choice::allocation) row.target->statistic = "mean over the model";
-    row.extra["choice"] = std::string(name_of(choice));
-    if (chosen) row.value = chosen->knob;
-    std::vector<std::uint64_t> content{static_cast<std::uint64_t>(choice), front.measures()};
-    for (const GroupSelection& group : groups_) {
-      for (const std::uint64_t hash : layer_content(reader_, group.layer)) content.push_back(hash);
-      for (const int head : group.heads) content.push_back(static_cast<std::uint64_t>(head));
-    }
-    row.unit = unit_id(row, content);
-    return row;
-  };
-  std::vector<ResultRow> rows{row_for({})};
+  row.target = target;
+  if (by == KnobsBy::allocation) row.target->statistic = "mean over the model";
+  row.extra["choice"] = std::string(name_of(by));
+  if (chosen) row.value = chosen->knob;
+  identify(row, {static_cast<std::uint64_t>(by), front.measures()});
+  return row;
+}
+
+std::vector<ResultRow> FrontRows::answer(const MethodFront& front, KnobsBy by, const Target& target,
+                                         const std::optional<HeadsAt>& chosen) const {
+  std::vector<ResultRow> rows{answer_row(front, by, target, chosen, {})};
   if (!chosen) {
     rows[0].status = "skipped";
     rows[0].error =
         fmt::format("no knob reaches a mean {} of {}", target.metric, format_number(target.value));
     return rows;
   }
-  const Means means(chosen->heads, all, target);
-  means.fill(rows[0]);
+  std::map<int, std::vector<std::size_t>> layers;
+  std::vector<std::size_t> all(front.heads().size());
+  for (std::size_t h = 0; h < all.size(); ++h) {
+    all[h] = h;
+    layers[front.layers()[h]].push_back(h);
+  }
+  const HeadMeans means = HeadMeans::of(chosen->heads, all, target);
+  fill(rows[0], means);
   double worst = -1;
   int worst_layer = 0;
   for (const auto& [layer, heads] : layers) {
-    const Means own(chosen->heads, heads, target);
-    rows.push_back(row_for(layer));
-    own.fill(rows.back());
+    const HeadMeans own = HeadMeans::of(chosen->heads, heads, target);
+    rows.push_back(answer_row(front, by, target, chosen, layer));
+    fill(rows.back(), own);
     rows.back().extra["heads"] = static_cast<double>(heads.size());
-    const double lost = target.metric == "mass_recall" ? 1 - own.recall : own.error;
-    if (lost <= worst) continue;
-    worst = lost;
+    if (own.loss(target) <= worst) continue;
+    worst = own.loss(target);
     worst_layer = layer;
   }
   ScalarMap& extra = rows[0].extra;
   extra["heads"] = static_cast<double>(all.size());
   extra["worst_head_layer"] = static_cast<double>(front.layers()[means.worst_head]);
   extra["worst_head"] = static_cast<double>(front.heads()[means.worst_head]);
-  extra["worst_head_" + target.metric] = metric_value(target, means.worst);
+  extra["worst_head_" + target.metric] = metric_of_loss(target, means.worst_loss);
   extra["worst_layer"] = static_cast<double>(worst_layer);
-  extra["worst_layer_" + target.metric] = metric_value(target, worst);
-  if (choice == Choice::allocation) extra["optimality_gap"] = chosen->gap;
-  if (choice == Choice::heads) {
+  extra["worst_layer_" + target.metric] = metric_of_loss(target, worst);
+  if (by == KnobsBy::allocation) extra["optimality_gap"] = chosen->gap;
+  if (by == KnobsBy::heads) {
     extra["heads_below_target"] = static_cast<double>(
         std::count_if(chosen->heads.begin(), chosen->heads.end(),
                       [&](const HeadAt& head) { return loss(target, head) > limit(target); }));
@@ -202,12 +173,12 @@ std::string worst_layer(const FrontAnswer& line) {
 }
 
 template <class Cell>
-void print_table(const std::string& title, const std::vector<FrontAnswer>& lines, Choice choice,
+void print_table(const std::string& title, const std::vector<FrontAnswer>& lines, KnobsBy by,
                  const std::string& metric, Cell cell) {
   std::vector<Column> columns{{metric}};
   std::vector<Json> table;
   for (const FrontAnswer& line : lines) {
-    if (line.choice != choice || line.target.metric != metric) continue;
+    if (line.by != by || line.target.metric != metric) continue;
     const std::string target = format_number(line.target.value);
     if (table.empty() || table.back()[metric] != line.name) table.push_back({{metric, line.name}});
     table.back()[target] = cell(line);
@@ -225,17 +196,17 @@ void print_table(const std::string& title, const std::vector<FrontAnswer>& lines
 void print_fronts(const std::vector<FrontAnswer>& lines) {
   const std::string recall = "mass_recall", error = "out_rel_l2";
   fmt::print("density / work_density for a mean over heads of ...\n");
-  print_table("one knob for all heads", lines, Choice::global, recall, densities);
-  print_table("a knob per head", lines, Choice::heads, recall, densities);
-  print_table("recall allocated over the heads", lines, Choice::allocation, recall, densities);
-  print_table("one knob for all heads", lines, Choice::global, error, densities);
-  print_table("a knob per head", lines, Choice::heads, error, densities);
+  print_table("one knob for all heads", lines, KnobsBy::global, recall, densities);
+  print_table("a knob per head", lines, KnobsBy::heads, recall, densities);
+  print_table("recall allocated over the heads", lines, KnobsBy::allocation, recall, densities);
+  print_table("one knob for all heads", lines, KnobsBy::global, error, densities);
+  print_table("a knob per head", lines, KnobsBy::heads, error, densities);
   fmt::print("\nand what the mean hides: the worst head (layer:head), the worst layer\n");
-  for (const Choice choice : {Choice::global, Choice::allocation}) {
-    const std::string which = choice == Choice::global ? "one knob for all heads" : "recall allocated";
+  for (const KnobsBy by : {KnobsBy::global, KnobsBy::allocation}) {
+    const std::string which = by == KnobsBy::global ? "one knob for all heads" : "recall allocated";
     for (const std::string& metric : {recall, error}) {
-      print_table("worst head, " + which, lines, choice, metric, worst_head);
-      print_table("worst layer, " + which, lines, choice, metric, worst_layer);
+      print_table("worst head, " + which, lines, by, metric, worst_head);
+      print_table("worst layer, " + which, lines, by, metric, worst_layer);
     }
   }
   std::fflush(stdout);

@@ -5,7 +5,7 @@
 
 #include "anchor/data/dump_reader.hpp"
 #include "anchor/report/table.hpp"
-#include "recall/method_front.hpp"
+#include "anchor/tuning/method_front.hpp"
 #include "recall/recall.hpp"
 
 namespace anchor::recall {
@@ -13,7 +13,7 @@ namespace anchor::recall {
 /// One answer of a method, for the tables.
 struct FrontAnswer {
   std::string name;
-  Choice choice = Choice::global;
+  KnobsBy by = KnobsBy::global;
   Target target;
   ResultRow row;  ///< scope all
 };
@@ -27,13 +27,16 @@ class FrontRows {
   /// The method's curve under one knob for all heads.
   ResultRow curve(const MethodFront& front) const;
   /// What a choice of knobs needs for a target: over all heads, then layer by layer.
-  std::vector<ResultRow> answer(const MethodFront& front, Choice choice, const Target& target,
-                                const std::optional<Chosen>& chosen) const;
+  std::vector<ResultRow> answer(const MethodFront& front, KnobsBy by, const Target& target,
+                                const std::optional<HeadsAt>& chosen) const;
 
   static std::vector<Column> columns();  ///< of files
 
  private:
   ResultRow row_of(const MethodFront& front, const char* kind) const;
+  ResultRow answer_row(const MethodFront& front, KnobsBy by, const Target& target,
+                       const std::optional<HeadsAt>& chosen, std::optional<int> layer) const;
+  void identify(ResultRow& row, std::vector<std::uint64_t> content) const;
 
   const Options& options_;
   const DumpReader& reader_;

@@ -8,7 +8,6 @@
 #include "cli/dump_stream.hpp"
 #include "cli/output.hpp"
 #include "recall/front_rows.hpp"
-#include "recall/method_front.hpp"
 
 namespace anchor::recall {
 namespace {
@@ -26,42 +25,6 @@ std::vector<MethodFront> fronts_of(const Options& options) {
     if (!run.method->knob.empty()) fronts.emplace_back(run, targets(), options.measure != "none");
   if (fronts.empty()) fail_usage("--pareto: no chosen method has a knob");
   return fronts;
-}
-
-/// Reads the dump once; `work` is done with every method that has not failed.
-template <class Work>
-void each_group(const char* what, const DumpStream& stream, const std::vector<StreamItem>& items,
-                std::vector<MethodFront>& fronts, Work work) {
-  const auto compute = [&](std::size_t n, Engine& engine, const LoadedGroup& loaded) {
-    if (!loaded.error.empty()) fail("{}", loaded.error);
-    const std::unique_ptr<Inputs> inputs = engine.upload(loaded.group);
-    GroupAtWork group(engine, *inputs, items[n].group);
-    for (MethodFront& front : fronts) {
-      if (!front.error.empty()) continue;
-      try {
-        work(front, group);
-      } catch (const Error& error) {
-        if (error.kind() != ErrorKind::data) throw;
-        front.error = error.what();
-      }
-    }
-  };
-  stream.run(what, items,
-             {.wanted = [](std::size_t) { return true; }, .compute = compute, .finish = [](std::size_t) {}});
-}
-
-void read_fronts(const DumpStream& stream, const std::vector<StreamItem>& items,
-                 std::vector<MethodFront>& fronts) {
-  each_group("pareto: KV group", stream, items, fronts,
-             [](MethodFront& front, GroupAtWork& group) { front.explore(group); });
-  const auto plan = [&] {
-    bool any = false;
-    for (MethodFront& front : fronts) any = front.plan_trials() || any;
-    return any;
-  };
-  while (plan())
-    each_group("pareto, means: KV group", stream, items, fronts,
-               [](MethodFront& front, GroupAtWork& group) { front.run_trials(group); });
 }
 
 /// What tells the runs apart; a group's size is never left out.
@@ -82,7 +45,7 @@ FrontLine picture_line(const MethodFront& front, const std::string& name, bool e
   FrontLine line{name, curve.density, curve.mass_recall, front.exact(), {}, {}};
   if (!errors) return line;
   const Target error{"out_rel_l2", "mean", 0};
-  for (const Chosen& run : front.runs()) {
+  for (const HeadsAt& run : front.runs()) {
     line.error_density.push_back(run.mean_density());
     line.out_rel_l2.push_back(run.mean_loss(error));
   }
@@ -114,26 +77,26 @@ int run_fronts(const Options& options) {
   for (std::size_t n = 0; n < fronts.size(); ++n) {
     const MethodFront& front = fronts[n];
     output.row(rows.curve(front), cli::Audience::files);
-    if (!front.error.empty()) {
-      options.common.note(fmt::format("{}: {}", names[n], front.error));
+    if (!front.error().empty()) {
+      options.common.note(fmt::format("{}: {}", names[n], front.error()));
       continue;
     }
     drawn.push_back(picture_line(front, names[n], errors));
-    for (const Choice choice : {Choice::global, Choice::heads, Choice::allocation}) {
+    for (const KnobsBy by : {KnobsBy::global, KnobsBy::heads, KnobsBy::allocation}) {
       for (std::size_t t = 0; t < targets().size(); ++t) {
         const Target target = targets()[t];
         const bool of_error = target.metric != "mass_recall";
-        if (of_error && (choice == Choice::allocation || !front.measures())) continue;
-        for (const ResultRow& row : rows.answer(front, choice, target, front.answer(choice, t))) {
+        if (of_error && (by == KnobsBy::allocation || !front.measures())) continue;
+        for (const ResultRow& row : rows.answer(front, by, target, front.answer(by, t))) {
           output.row(row, cli::Audience::files);
-          if (row.scope == "all") lines.push_back({names[n], choice, target, row});
+          if (row.scope == "all") lines.push_back({names[n], by, target, row});
         }
       }
     }
   }
   if (drawn.empty()) {
     output.interrupt();
-    fail("{}", fronts[0].error);
+    fail("{}", fronts[0].error());
   }
   output.finish();
   if (output.markdown()) print_fronts(lines);

@@ -4,56 +4,46 @@
 
 #include <map>
 
-#include "anchor/replay/sparsity_stats.hpp"
 #include "anchor/report/table.hpp"
 
 namespace anchor::recall {
 namespace {
 
-std::int64_t parameter(const Params& params, const char* name, std::int64_t otherwise) {
-  return params.values().contains(name) ? params.integer(name) : otherwise;
+/// A column of the table and where a row has its value.
+struct Shown {
+  Column column;
+  std::optional<double> (*value)(const ResultRow& row);
+};
+
+const std::vector<Shown>& shown() {
+  static const std::vector<Shown> all{
+      {{"density", 3}, [](const ResultRow& row) { return row.density; }},
+      {{"sink_share", 3, "sink"},
+       [](const ResultRow& row) { return std::optional(row.sparsity->sink_share); }},
+      {{"row_max.initial", 3, "max: initial"},
+       [](const ResultRow& row) { return std::optional(row.sparsity->row_max.initial); }},
+      {{"row_max.local", 3, "local"},
+       [](const ResultRow& row) { return std::optional(row.sparsity->row_max.local); }},
+      {{"row_max.elsewhere", 3, "elsewhere"},
+       [](const ResultRow& row) { return std::optional(row.sparsity->row_max.elsewhere); }},
+      {{"stripe_persistence", 3, "persistence"},
+       [](const ResultRow& row) { return row.sparsity->stripe_persistence; }},
+      {{"stripe_density", 3, "stripes"}, [](const ResultRow& row) { return row.stripe_density; }},
+      {{"shared_stripe_density", 3, "shared"},
+       [](const ResultRow& row) { return row.sparsity->shared_stripe_density; }}};
+  return all;
 }
 
 }  // namespace
 
-std::vector<Json> sparsity_json(Engine& engine, const Inputs& inputs, const Method& method,
-                                const PlanRequest& request) {
-  const std::int64_t block = parameter(request.params, "block", 128);
-  const std::int64_t group = block * parameter(request.params, "step", 1);
-  const SparsePlan plan = engine.plan(method, request, inputs, 0, inputs.geometry().q_len)->to_host();
-  std::vector<Json> heads;
-  for (const SparsityStats& stats : sparsity_stats(engine, inputs, plan, block, group)) {
-    Json json{{"density_by_position", stats.density_by_position}};
-    if (stats.stripe_persistence) json["stripe_persistence"] = *stats.stripe_persistence;
-    if (stats.shared_stripe_density) json["shared_stripe_density"] = *stats.shared_stripe_density;
-    json["sink_share"] = stats.sink_share;
-    json["row_max"] = {{"initial", stats.row_max.initial},
-                       {"local", stats.row_max.local},
-                       {"elsewhere", stats.row_max.elsewhere}};
-    heads.push_back(std::move(json));
-  }
-  return heads;
-}
-
 void print_sparsity(const std::vector<ResultRow>& rows) {
-  const std::vector<Column> columns{{"layer"},
-                                    {"density", 3},
-                                    {"sink_share", 3, "sink"},
-                                    {"row_max.initial", 3, "max: initial"},
-                                    {"row_max.local", 3, "local"},
-                                    {"row_max.elsewhere", 3, "elsewhere"},
-                                    {"stripe_persistence", 3, "persistence"},
-                                    {"stripe_density", 3, "stripes"},
-                                    {"shared_stripe_density", 3, "shared"}};
   std::map<int, std::map<std::string, std::pair<double, double>>> sums;  // layer, column: sum and count
   for (const ResultRow& row : rows) {
-    if (!row.ok()) continue;
-    for (const Column& column : columns) {
-      const Json* in_sparsity = find_field(row.sparsity, column.path);
-      const std::optional<double> value =
-          in_sparsity != nullptr ? number_from_json(*in_sparsity) : quantity(row, column.path);
+    if (!row.ok() || !row.sparsity) continue;
+    for (const Shown& one : shown()) {
+      const std::optional<double> value = one.value(row);
       if (!value) continue;
-      auto& [sum, count] = sums[*row.layer][column.path];
+      auto& [sum, count] = sums[*row.layer][one.column.path];
       sum += *value;
       ++count;
     }
@@ -64,6 +54,8 @@ void print_sparsity(const std::vector<ResultRow>& rows) {
     for (const auto& [path, mean] : means) line[path] = mean.first / mean.second;
     lines.push_back(std::move(line));
   }
+  std::vector<Column> columns{{"layer"}};
+  for (const Shown& one : shown()) columns.push_back(one.column);
   fmt::print(
       "\nMeans over the heads; where the rows' maxima lie; stripes that the next group keeps, and their "
       "density if "

@@ -5,12 +5,11 @@
 #include <optional>
 
 #include "anchor/base/error.hpp"
-#include "anchor/base/number.hpp"
 #include "anchor/model/tokenizer.hpp"
 #include "anchor/report/figures.hpp"
 #include "anchor/report/html_report.hpp"
 #include "anchor/report/output_file.hpp"
-#include "anchor/report/table.hpp"
+#include "anchor/rows/read_rows.hpp"
 #include "report/make_views.hpp"
 
 namespace anchor::report {
@@ -24,38 +23,16 @@ bool is_hdf5(const std::string& path) {
   return std::string_view(magic, sizeof magic) == std::string_view("\x89HDF\r\n\x1a\n", 8);
 }
 
-/// Reads result rows; a torn last line (a tool was killed) is left out, any other bad line is an error.
-std::size_t read_rows(const std::string& path, const std::function<void(Json&&)>& use) {
-  std::ifstream file(path);
-  std::size_t rows = 0, line_number = 0;
-  for (std::string line; std::getline(file, line);) {
-    ++line_number;
-    if (line.empty()) continue;
-    std::optional<Json> row = parse_row(line);
-    if (!row && file.eof() && !Json::accept(line)) break;
-    if (!row) fail("{}:{}: not a result row (schema anchor-result/1)", path, line_number);
-    use(std::move(*row));
-    ++rows;
-  }
-  if (rows == 0) fail("{}: no result rows", path);
-  return rows;
-}
-
 /// The method and parameters of a row; its knob stays at the default where the row has none.
-std::optional<MethodRun> run_of(const Json& row) {
-  const Json* name = find_field(row, "method");
-  const Json* params = find_field(row, "params");
-  if (name == nullptr || params == nullptr || row.value("kind", "") == "bench") return {};
-  MethodRun run{&find_method(name->get<std::string>()), {}};
+std::optional<MethodRun> run_of(const ResultRow& row) {
+  if (row.method.empty() || row.params.empty() || row.kind == "bench") return {};
+  MethodRun run{&find_method(row.method), {}};
   run.params = default_params(*run.method);
-  for (const auto& [key, value] : params->items()) {
-    const std::optional<double> number = number_from_json(value);
-    set_param(*run.method, run.params, key, number ? format_number(*number) : value.get<std::string>());
-  }
+  for (const auto& [name, value] : row.params) set_param(*run.method, run.params, name, scalar_text(value));
   return run;
 }
 
-Chart figure(const std::string& name, std::span<const Json> rows) {
+Chart figure(const std::string& name, std::span<const ResultRow> rows) {
   return name == "pareto" ? pareto_figure(rows) : name == "curves" ? curves_figure(rows) : bench_figure(rows);
 }
 
@@ -97,7 +74,7 @@ int run(const Options& options) {
   if (!options.svg.empty() && options.figure.empty())
     fail_usage("--svg needs --figure pareto, curves or bench");
   HtmlReport report;
-  std::vector<Json> rows;  // of the figure
+  std::vector<ResultRow> rows;  // of the figure
   std::string dump;
   std::optional<MethodRun> shown;
   for (const std::string& path : options.files) {
@@ -106,11 +83,11 @@ int run(const Options& options) {
       dump = path;
       continue;
     }
-    read_rows(path, [&](Json&& row) {
+    for (ResultRow& row : read_rows(path)) {
       if (!shown) shown = run_of(row);
-      report.row(row);
-      if (!options.svg.empty()) rows.push_back(std::move(row));
-    });
+      if (!options.svg.empty()) rows.push_back(row);
+      report.row(std::move(row));
+    }
   }
   if (!options.svg.empty()) write_text_file(options.svg, svg_chart(figure(options.figure, rows)));
   if (options.html.empty()) return 0;

@@ -98,4 +98,15 @@ std::vector<SparsityStats> sparsity_stats(Engine& engine, const Inputs& inputs, 
   return heads;
 }
 
+std::vector<SparsityStats> sparsity_stats(Engine& engine, const Inputs& inputs, const Method& method,
+                                          const PlanRequest& request) {
+  const auto parameter = [&](const char* name, std::int64_t otherwise) {
+    return request.params.values().contains(name) ? request.params.integer(name) : otherwise;
+  };
+  const std::int64_t block = parameter("block", 128);
+  const std::int64_t group = block * parameter("step", 1);
+  const SparsePlan plan = engine.plan(method, request, inputs, 0, inputs.geometry().q_len)->to_host();
+  return sparsity_stats(engine, inputs, plan, block, group);
+}
+
 }  // namespace anchor

@@ -1,9 +1,13 @@
 #include "anchor/report/figures.hpp"
 
+#include <fmt/format.h>
+
 #include <algorithm>
+#include <cmath>
 #include <set>
 
 #include "anchor/base/error.hpp"
+#include "anchor/base/number.hpp"
 #include "anchor/tuning/knob_curve.hpp"
 
 namespace anchor {
@@ -16,27 +20,34 @@ T& named(std::vector<std::pair<std::string, T>>& list, const std::string& name) 
   return found != list.end() ? found->second : list.emplace_back(name, T{}).second;
 }
 
-bool usable(const Json& row, std::string_view kind, std::string_view scope) {
-  return field_text(row, "kind") == kind && field_text(row, "scope") == scope &&
-         field_text(row, "status") == "ok";
+bool usable(const ResultRow& row, std::string_view kind, std::string_view scope) {
+  return row.kind == kind && row.scope == scope && row.ok();
 }
 
 /// "anchor block=128 step=4": what tells settings apart.
-std::string setting(const Json& row) {
-  std::string name = field_text(row, "method");
-  if (!row.contains("params")) return name;
-  for (const auto& [key, value] : row["params"].items())
-    name += fmt::format(" {}={}", key, value.is_string() ? value.get<std::string>() : value.dump());
+std::string setting(const ResultRow& row) {
+  std::string name = row.method;
+  for (const auto& [key, value] : row.params) name += fmt::format(" {}={}", key, scalar_text(value));
   return name;
+}
+
+/// "anchor step 4 at stripe_density 0.03, 32/8 heads of 128, bf16": a line of timings.
+std::string bench_setting(const ResultRow& row) {
+  std::string name = row.method;
+  if (const auto step = row.params.find("step"); step != row.params.end())
+    name += " step " + scalar_text(step->second);
+  if (row.target) name += fmt::format(" at {} {}", row.target->metric, format_number(row.target->value));
+  const Geometry& g = *row.geometry;
+  return name + fmt::format(", {}/{} heads of {}, {}", g.q_heads, g.kv_heads, g.head_dim, row.dtype);
 }
 
 using CurveSets = std::vector<std::pair<std::string, std::vector<Curve>>>;
 
-CurveSets head_curves(std::span<const Json> rows) {
+CurveSets head_curves(std::span<const ResultRow> rows) {
   CurveSets sets;
-  for (const Json& row : rows) {
-    if (!usable(row, "curve", "head") || !row.contains("curve")) continue;
-    named(sets, setting(row)).push_back(curve_of(*row_from_json(row, "a curve row").curve, false).points);
+  for (const ResultRow& row : rows) {
+    if (!usable(row, "curve", "head") || !row.curve) continue;
+    named(sets, setting(row)).push_back(curve_of(*row.curve, false).points);
   }
   return sets;
 }
@@ -57,18 +68,18 @@ Chart recall_chart(std::string title) {
 
 }  // namespace
 
-Chart pareto_figure(std::span<const Json> rows) {
+Chart pareto_figure(std::span<const ResultRow> rows) {
   Chart chart = recall_chart("Mass recall against density, means over heads");
   for (const auto& [name, curves] : head_curves(rows)) chart.series.push_back(mean_line(name, curves));
   struct Sum {
     double density = 0, recall = 0, heads = 0;
   };
   std::vector<std::pair<std::string, std::vector<std::pair<std::string, Sum>>>> methods;
-  for (const Json& row : rows) {
+  for (const ResultRow& row : rows) {
     if (!usable(row, "recall", "head")) continue;
-    Sum& sum = named(named(methods, field_text(row, "method")), setting(row));
-    sum.density += field_number(row, "density");
-    sum.recall += field_number(row, "mass_recall");
+    Sum& sum = named(named(methods, row.method), setting(row));
+    sum.density += row.density.value_or(NAN);
+    sum.recall += row.mass_recall.value_or(NAN);
     ++sum.heads;
   }
   for (const auto& [method, settings] : methods) {
@@ -89,7 +100,7 @@ Chart pareto_figure(std::span<const Json> rows) {
   return chart;
 }
 
-Chart curves_figure(std::span<const Json> rows) {
+Chart curves_figure(std::span<const ResultRow> rows) {
   Chart chart = recall_chart("Mass recall against density, every head");
   for (const auto& [name, curves] : head_curves(rows)) {
     for (const Curve& curve : curves) {
@@ -107,38 +118,30 @@ Chart curves_figure(std::span<const Json> rows) {
   return chart;
 }
 
-Chart bench_figure(std::span<const Json> rows) {
+Chart bench_figure(std::span<const ResultRow> rows) {
   Chart chart;
   chart.title = "Median time and its 95 % interval";
   chart.x_title = "tokens";
   chart.y_title = "ms";
   chart.log_x = chart.log_y = true;
-  std::vector<std::pair<std::string, std::vector<const Json*>>> lines;
-  std::set<double> lengths;
-  for (const Json& row : rows) {
-    if (field_text(row, "kind") != "bench" || field_text(row, "status") != "ok" || !row.contains("stats"))
-      continue;
-    std::string name = field_text(row, "method");
-    if (find_field(row, "params.step") != nullptr) name += " step " + find_field(row, "params.step")->dump();
-    const Json& g = row["geometry"];
-    if (const Json* target = find_field(row, "target"); target != nullptr)
-      name += fmt::format(" at {} {}", field_text(*target, "metric"), (*target)["value"].dump());
-    name += fmt::format(", {}/{} heads of {}, {}", g["q_heads"].dump(), g["kv_heads"].dump(),
-                        g["head_dim"].dump(), field_text(row, "geometry.dtype"));
-    named(lines, name).push_back(&row);
-    lengths.insert(field_number(row, "geometry.kv_len"));
+  std::vector<std::pair<std::string, std::vector<const ResultRow*>>> lines;
+  std::set<std::int64_t> lengths;
+  for (const ResultRow& row : rows) {
+    if (row.kind != "bench" || !row.ok() || !row.stats || !row.geometry) continue;
+    named(lines, bench_setting(row)).push_back(&row);
+    lengths.insert(row.geometry->kv_len);
   }
   if (lines.empty()) fail("a figure of timings needs bench rows");
   for (auto& [name, line] : lines) {
-    std::sort(line.begin(), line.end(), [](auto* a, auto* b) {
-      return field_number(*a, "geometry.kv_len") < field_number(*b, "geometry.kv_len");
+    std::sort(line.begin(), line.end(), [](const ResultRow* a, const ResultRow* b) {
+      return a->geometry->kv_len < b->geometry->kv_len;
     });
     Chart::Series series{.name = name, .x = {}, .y = {}, .low = {}, .high = {}, .dots = true};
-    for (const Json* row : line) {
-      series.x.push_back(field_number(*row, "geometry.kv_len"));
-      series.y.push_back(field_number(*row, "stats.median_ns") / 1e6);
-      series.low.push_back((*row)["stats"]["ci95_ns"][0].get<double>() / 1e6);
-      series.high.push_back((*row)["stats"]["ci95_ns"][1].get<double>() / 1e6);
+    for (const ResultRow* row : line) {
+      series.x.push_back(static_cast<double>(row->geometry->kv_len));
+      series.y.push_back(row->stats->median_ns / 1e6);
+      series.low.push_back(row->stats->ci95_low_ns / 1e6);
+      series.high.push_back(row->stats->ci95_high_ns / 1e6);
     }
     chart.series.push_back(std::move(series));
   }

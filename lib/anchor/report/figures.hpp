@@ -4,7 +4,7 @@
 #include <string>
 
 #include "anchor/report/chart.hpp"
-#include "anchor/report/table.hpp"
+#include "anchor/rows/result_row.hpp"
 
 namespace anchor {
 
@@ -12,12 +12,12 @@ namespace anchor {
 
 /// Mass recall against density, means over heads: a line per method of head curves (one knob for all heads),
 /// a dot per setting of replayed or searched heads.
-Chart pareto_figure(std::span<const Json> rows);
+Chart pareto_figure(std::span<const ResultRow> rows);
 
 /// Every head's exact curve, and their mean under one knob.
-Chart curves_figure(std::span<const Json> rows);
+Chart curves_figure(std::span<const ResultRow> rows);
 
 /// Median time against length, with 95 % intervals, a line per method.
-Chart bench_figure(std::span<const Json> rows);
+Chart bench_figure(std::span<const ResultRow> rows);
 
 }  // namespace anchor

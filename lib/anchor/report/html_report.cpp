@@ -3,12 +3,13 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cmath>
+#include <limits>
 #include <set>
 
 #include "anchor/report/base64.hpp"
 #include "anchor/report/color_map.hpp"
 #include "anchor/report/html_assets.hpp"
-#include "anchor/report/table.hpp"
 #include "anchor/tuning/knob_curve.hpp"
 
 namespace anchor {
@@ -16,106 +17,123 @@ namespace {
 
 constexpr std::size_t curve_points_kept = 128;
 
-/// What rows say besides results; a report keeps it once per command.
-bool is_provenance(const std::string& name) {
-  return name == "schema" || name == "unit" || name == "env" || name == "argv" || name == "tool" ||
-         name == "t";
+/// Which dump a row is about: its path, or the name of what was generated.
+const std::string& dump_of(const ResultRow& row) { return row.dump_path.empty() ? row.model : row.dump_path; }
+
+std::string extra_text(const ResultRow& row, const char* name) {
+  const auto found = row.extra.find(name);
+  return found == row.extra.end() ? "" : scalar_text(found->second);
 }
 
-/// Which dump a row is about: its path, or the name of what was generated.
-std::string dump_of(const Json& row) {
-  const std::string path = field_text(row, "dump.path");
-  return path.empty() ? field_text(row, "dump.model") : path;
-}
+/// JSON that may hold bytes that are no text: they are replaced.
+std::string dumped(const Json& json) { return json.dump(-1, ' ', true, Json::error_handler_t::replace); }
 
 /// Head rows of one kind, method and command: a value of every metric per head.
 struct Run {
-  std::vector<const Json*> rows;
+  std::vector<const ResultRow*> rows;
 
   /// True if some head has two rows: then the rows differ in a parameter, and each value is a run.
   bool repeats() const {
     std::set<std::pair<int, int>> seen;
-    return !std::all_of(rows.begin(), rows.end(), [&](const Json* row) {
-      return seen.emplace((*row)["dump"]["layer"].get<int>(), (*row)["dump"]["head"].get<int>()).second;
-    });
+    return !std::all_of(rows.begin(), rows.end(),
+                        [&](const ResultRow* row) { return seen.emplace(*row->layer, *row->head).second; });
   }
 };
 
-Json run_json(const Run& run) {
-  const Json& first = *run.rows.front();
-  Json json{{"kind", first["kind"]},
-            {"method", first["method"]},
-            {"dump", dump_of(first)},
-            {"model", field_text(first, "dump.model")},
-            {"path", field_text(first, "path")}};
-  for (const char* name : {"geometry", "target", "fitted_on", "role"}) {
-    if (first.contains(name)) json[name] = first[name];
+/// Values of heads by name, one per head of the run; NaN where a head has none.
+class HeadColumns {
+ public:
+  explicit HeadColumns(std::size_t heads) : heads_(heads) {}
+  void put(std::size_t head, const std::string& name, double value) {
+    if (std::isnan(value)) return;
+    columns_.try_emplace(name, heads_, std::numeric_limits<float>::quiet_NaN()).first->second[head] =
+        static_cast<float>(value);
   }
-  // Parameters that all rows share describe the run; the others are values of heads.
-  std::map<std::string, std::vector<float>> metrics;
+  void put(std::size_t head, const std::string& name, const Scalar& value) {
+    if (const double* number = std::get_if<double>(&value)) put(head, name, *number);
+  }
+  Json json() const {
+    Json packed = Json::object();
+    for (const auto& [name, column] : columns_) packed[name] = base64_of(std::span<const float>(column));
+    return packed;
+  }
+
+ private:
+  std::size_t heads_;
+  std::map<std::string, std::vector<float>> columns_;
+};
+
+/// The parameters that all rows share, which describe the run; the others are values of heads.
+ScalarMap shared_params(const Run& run) {
+  ScalarMap params = run.rows.front()->params;
+  for (const ResultRow* row : run.rows) {
+    std::erase_if(params, [&](const auto& entry) {
+      const auto own = row->params.find(entry.first);
+      return own == row->params.end() || own->second != entry.second;
+    });
+  }
+  return params;
+}
+
+Json run_json(const Run& run) {
+  const ResultRow& first = *run.rows.front();
+  Json json{{"kind", first.kind},
+            {"method", first.method},
+            {"dump", dump_of(first)},
+            {"model", first.model},
+            {"path", first.path}};
+  if (Json geometry = geometry_json(first); !geometry.empty()) json["geometry"] = std::move(geometry);
+  if (first.target) json["target"] = target_json(*first.target);
+  for (const char* name : {"fitted_on", "role"})
+    if (const auto found = first.extra.find(name); found != first.extra.end())
+      json[name] = scalar_json(found->second);
+  const ScalarMap params = shared_params(run);
+  json["params"] = scalars_json(params);
+
+  HeadColumns columns(run.rows.size());
   std::vector<std::int32_t> places;
   Json errors = Json::object();
-  Json params = first.value("params", Json::object());
-  for (const Json* row : run.rows) {
-    const Json own = row->value("params", Json::object());
-    for (auto it = params.begin(); it != params.end();) {
-      it = own.value(it.key(), Json()) == it.value() ? ++it : params.erase(it);
-    }
-  }
-  json["params"] = params;
-  const auto put = [&](const std::string& name, const Json& value) {
-    const std::optional<double> number = value.is_boolean() ? std::nullopt : number_from_json(value);
-    if (!number) return;
-    auto& column = metrics[name];
-    column.resize(places.size() / 2 - 1, std::numeric_limits<float>::quiet_NaN());
-    column.push_back(static_cast<float>(*number));
-  };
-  for (const Json* row : run.rows) {
-    const int layer = (*row)["dump"]["layer"].get<int>(), head = (*row)["dump"]["head"].get<int>();
-    places.push_back(layer);
-    places.push_back(head);
-    if (field_text(*row, "status") != "ok") {
-      errors[fmt::format("{}:{}", layer, head)] = field_text(*row, "error");
+  for (std::size_t n = 0; n < run.rows.size(); ++n) {
+    const ResultRow& row = *run.rows[n];
+    places.push_back(*row.layer);
+    places.push_back(*row.head);
+    if (!row.ok()) {
+      errors[fmt::format("{}:{}", *row.layer, *row.head)] = row.error;
       continue;
     }
-    for (const auto& [name, value] : row->items()) {
-      if (!is_provenance(name)) put(name, value);
-    }
-    const Json own = row->value("params", Json::object());
-    for (const auto& [name, value] : own.items()) {
-      if (!params.contains(name)) put(name, value);
-    }
+    for (const std::string_view name : quantity_names())
+      if (const auto value = quantity(row, name)) columns.put(n, std::string(name), *value);
+    for (const auto& [name, value] : row.extra) columns.put(n, name, value);
+    for (const auto& [name, value] : row.params)
+      if (!params.contains(name)) columns.put(n, name, value);
   }
   json["places"] = base64_of(std::span<const std::int32_t>(places));
-  json["metrics"] = Json::object();
-  for (auto& [name, column] : metrics) {
-    column.resize(places.size() / 2, std::numeric_limits<float>::quiet_NaN());
-    json["metrics"][name] = base64_of(std::span<const float>(column));
-  }
+  json["metrics"] = columns.json();
   if (!errors.empty()) json["errors"] = errors;
   return json;
 }
 
 /// A row without what its command already says.
-Json bare(const Json& row) {
-  Json json = row;
+Json bare(const ResultRow& row) {
+  Json json = to_json(row);
   for (const char* name : {"schema", "unit", "argv", "tool", "t", "time_ns", "curve"}) json.erase(name);
   return json;
 }
 
 /// Every command that made rows, once: what to type, with what build, on which machine.
-Json sources(const std::vector<Json>& rows) {
+Json sources(const std::vector<ResultRow>& rows) {
   Json list = Json::array();
   std::map<std::string, std::size_t> known;
-  for (const Json& row : rows) {
-    const std::string key = row.value("argv", Json()).dump(-1, ' ', true, Json::error_handler_t::replace) +
-                            row.value("tool", Json()).dump();
-    const auto [it, fresh] = known.emplace(key, list.size());
+  for (const ResultRow& row : rows) {
+    const ToolInfo& tool = row.tool ? *row.tool : tool_info();
+    const auto [it, fresh] = known.emplace(dumped(Json(row.argv)) + dumped(tool_json(tool)), list.size());
     if (fresh) {
       Json source = Json::object();
-      for (const char* name : {"argv", "tool", "device", "env", "t"}) {
-        if (row.contains(name)) source[name] = row[name];
-      }
+      if (!row.argv.empty()) source["argv"] = row.argv;
+      if (!tool.version.empty()) source["tool"] = tool_json(tool);
+      if (!row.device.empty()) source["device"] = row.device;
+      if (!row.env.empty()) source["env"] = scalars_json(row.env);
+      if (!row.time.empty()) source["t"] = row.time;
       source["rows"] = 0;
       list.push_back(source);
     }
@@ -133,7 +151,7 @@ std::string palette() {
 /// JSON that may stand inside a script element: ASCII, and no "<".
 std::string script_data(const Json& json) {
   std::string safe;
-  for (const char c : json.dump(-1, ' ', true, Json::error_handler_t::replace)) {
+  for (const char c : dumped(json)) {
     if (c == '<') {
       safe += "\\u003c";
     } else {
@@ -151,16 +169,72 @@ std::string policy_hash(std::string_view hex_digest) {
   return "'sha256-" + base64(bytes) + "'";
 }
 
+/// The head rows of each command, method, dump and fit, in the order in which they came.
+std::vector<Run> runs_of(const std::vector<const ResultRow*>& rows) {
+  std::map<std::string, std::size_t> known;
+  std::vector<Run> runs;
+  for (const ResultRow* row : rows) {
+    const Json key{row->kind,
+                   dump_of(*row),
+                   row->method,
+                   row->argv,
+                   row->target ? target_json(*row->target) : Json(),
+                   row->path,
+                   extra_text(*row, "role"),
+                   extra_text(*row, "fitted_on")};
+    const auto [it, fresh] = known.emplace(dumped(key), runs.size());
+    if (fresh) runs.emplace_back();
+    runs[it->second].rows.push_back(row);
+  }
+  return runs;
+}
+
+/// Its rows by their parameters: a run each.
+std::vector<Run> parts_of(const Run& run) {
+  std::vector<Run> parts;
+  for (const ResultRow* row : run.rows) {
+    auto part = std::find_if(parts.begin(), parts.end(),
+                             [&](const Run& one) { return one.rows.front()->params == row->params; });
+    if (part == parts.end()) part = parts.insert(parts.end(), Run{});
+    part->rows.push_back(row);
+  }
+  return parts;
+}
+
+/// Adds a head's curve to those of its dump, method and parameters.
+class CurveSets {
+ public:
+  void add(const ResultRow& row) {
+    const std::string key = dumped(Json{dump_of(row), row.method, scalars_json(row.params)});
+    const auto [it, fresh] = known_.emplace(key, sets_.size());
+    if (fresh) {
+      sets_.push_back({{"dump", dump_of(row)},
+                       {"model", row.model},
+                       {"method", row.method},
+                       {"params", scalars_json(row.params)},
+                       {"heads", Json::array()}});
+    }
+    Json curve = packed_curve(thin_to(curve_of(*row.curve, false).points, curve_points_kept));
+    curve["layer"] = *row.layer;
+    curve["head"] = *row.head;
+    sets_[it->second]["heads"].push_back(curve);
+  }
+  const Json& json() const { return sets_; }
+
+ private:
+  std::map<std::string, std::size_t> known_;
+  Json sets_ = Json::array();
+};
+
 }  // namespace
 
-void HtmlReport::row(const Json& row) {
-  const std::string unit = field_text(row, "unit");
-  const auto [it, fresh] =
-      units_.emplace(unit.empty() ? fmt::format("#{}", rows_.size()) : unit, rows_.size());
+void HtmlReport::row(ResultRow row) {
+  const std::string key = row.unit.empty() ? fmt::format("#{}", rows_.size()) : row.unit;
+  const auto [it, fresh] = units_.emplace(key, rows_.size());
   if (fresh) {
-    rows_.push_back(row);
+    rows_.push_back(std::move(row));
   } else {
-    rows_[it->second] = row;
+    rows_[it->second] = std::move(row);
   }
 }
 
@@ -176,54 +250,27 @@ std::string HtmlReport::render(const std::vector<std::string>& argv) const {
       {"bench", Json::array()},
       {"views", Json::array()}};
 
-  std::map<std::string, Run> runs;
-  std::map<std::string, std::size_t> curve_sets;
-  std::vector<std::string> order;
-  for (const Json& row : rows_) {
-    const std::string kind = field_text(row, "kind"), scope = field_text(row, "scope");
-    if (kind == "bench") {
+  std::vector<const ResultRow*> of_heads;
+  CurveSets curves;
+  for (const ResultRow& row : rows_) {
+    const bool of_head = row.scope == "head" && row.layer && row.head;
+    if (row.kind == "bench") {
       data["bench"].push_back(bare(row));
-    } else if (kind == "curve") {
-      if (scope != "head" || !row.contains("curve")) continue;
-      const std::string key = dump_of(row) + field_text(row, "method") + row.value("params", Json()).dump();
-      const auto [it, fresh] = curve_sets.emplace(key, data["curves"].size());
-      if (fresh) {
-        data["curves"].push_back({{"dump", dump_of(row)},
-                                  {"model", field_text(row, "dump.model")},
-                                  {"method", row["method"]},
-                                  {"params", row.value("params", Json::object())},
-                                  {"heads", Json::array()}});
-      }
-      Json curve = packed_curve(
-          thin_to(curve_of(*row_from_json(row, "a curve row").curve, false).points, curve_points_kept));
-      curve["layer"] = row["dump"]["layer"];
-      curve["head"] = row["dump"]["head"];
-      data["curves"][it->second]["heads"].push_back(curve);
-    } else if (scope == "head") {
-      const std::string key = kind + dump_of(row) + field_text(row, "method") +
-                              row.value("argv", Json()).dump() + row.value("target", Json()).dump() +
-                              field_text(row, "path") + field_text(row, "role") +
-                              field_text(row, "fitted_on");
-      if (!runs.contains(key)) order.push_back(key);
-      runs[key].rows.push_back(&row);
+    } else if (row.kind == "curve") {
+      if (of_head && row.curve) curves.add(row);
+    } else if (of_head) {
+      of_heads.push_back(&row);
     } else {
       data["tables"].push_back(bare(row));
     }
   }
-  for (const std::string& key : order) {
-    const Run& run = runs[key];
-    if (!run.repeats()) {
+  data["curves"] = curves.json();
+  for (const Run& run : runs_of(of_heads)) {
+    if (run.repeats()) {
+      for (const Run& part : parts_of(run)) data["runs"].push_back(run_json(part));
+    } else {
       data["runs"].push_back(run_json(run));
-      continue;
     }
-    std::vector<std::pair<std::string, Run>> parts;
-    for (const Json* row : run.rows) {
-      const std::string params = row->value("params", Json()).dump();
-      const auto same = [&](const auto& part) { return part.first == params; };
-      if (std::none_of(parts.begin(), parts.end(), same)) parts.push_back({params, {}});
-      std::find_if(parts.begin(), parts.end(), same)->second.rows.push_back(row);
-    }
-    for (const auto& part : parts) data["runs"].push_back(run_json(part.second));
   }
   for (const HeadViews& views : views_) data["views"].push_back(packed(views));
 

@@ -14,14 +14,14 @@ namespace anchor {
 class HtmlReport {
  public:
   /// Takes a result row of any tool. Rows of the same unit count once: the last one.
-  void row(const Json& row);
+  void row(ResultRow row);
   void views(HeadViews views) { views_.push_back(std::move(views)); }
 
   /// The page; `argv` is the command that made it.
   std::string render(const std::vector<std::string>& argv) const;
 
  private:
-  std::vector<Json> rows_;
+  std::vector<ResultRow> rows_;
   std::map<std::string, std::size_t> units_;  ///< unit -> index in rows_
   std::vector<HeadViews> views_;
 };

@@ -71,9 +71,10 @@ class MarkdownWriter : public RowWriter {
 class HtmlWriter : public RowWriter {
  public:
   explicit HtmlWriter(TextSink sink) : sink_(std::move(sink)) {}
-  void row(const Json& row) override {
-    if (argv_.empty()) argv_ = row.value("argv", std::vector<std::string>());
-    report_.row(row);
+  void row(const Json& json) override {
+    ResultRow row = row_from_json(json, "a row");
+    if (argv_.empty()) argv_ = row.argv;
+    report_.row(std::move(row));
   }
   void finish() override { sink_(report_.render(argv_)); }
 

@@ -62,14 +62,14 @@ Json dump_json(const ResultRow& row) {
   return dump;
 }
 
-Json geometry_json(const ResultRow& row) {
-  Json json = Json::object();
-  if (row.geometry) {
-    const Geometry& geometry = *row.geometry;
-    json = {{"q_heads", geometry.q_heads}, {"kv_heads", geometry.kv_heads}, {"q_len", geometry.q_len},
-            {"kv_len", geometry.kv_len},   {"q_start", geometry.q_start},   {"head_dim", geometry.head_dim}};
-  }
-  put(json, "dtype", row.dtype);
+Json sparsity_json(const SparsityStats& stats) {
+  Json json{{"density_by_position", stats.density_by_position}};
+  if (stats.stripe_persistence) json["stripe_persistence"] = *stats.stripe_persistence;
+  if (stats.shared_stripe_density) json["shared_stripe_density"] = *stats.shared_stripe_density;
+  json["sink_share"] = stats.sink_share;
+  json["row_max"] = {{"initial", stats.row_max.initial},
+                     {"local", stats.row_max.local},
+                     {"elsewhere", stats.row_max.elsewhere}};
   return json;
 }
 
@@ -129,6 +129,26 @@ Json scalars_json(const ScalarMap& map) {
   return object;
 }
 
+Json geometry_json(const ResultRow& row) {
+  Json json = Json::object();
+  if (row.geometry) {
+    const Geometry& geometry = *row.geometry;
+    json = {{"q_heads", geometry.q_heads}, {"kv_heads", geometry.kv_heads}, {"q_len", geometry.q_len},
+            {"kv_len", geometry.kv_len},   {"q_start", geometry.q_start},   {"head_dim", geometry.head_dim}};
+  }
+  put(json, "dtype", row.dtype);
+  return json;
+}
+
+Json tool_json(const ToolInfo& tool) {
+  Json json{{"version", tool.version}};
+  if (tool.git_sha.empty()) return json;  // other programs write rows, too
+  json["git_sha"] = tool.git_sha;
+  json["dirty"] = tool.dirty;
+  put(json, "build", tool.build);
+  return json;
+}
+
 Json target_json(const Target& target) {
   return {{"metric", target.metric}, {"statistic", target.statistic}, {"value", json_number(target.value)}};
 }
@@ -150,7 +170,7 @@ Json to_json(const ResultRow& row) {
   put(json, "plan_path", row.plan_path);
   for (const Quantity& one : quantities)
     if (one.field != &ResultRow::value) put(json, one.name, row.*one.field);
-  put(json, "sparsity", row.sparsity);
+  if (row.sparsity) json["sparsity"] = sparsity_json(*row.sparsity);
   if (row.target) json["target"] = target_json(*row.target);
   put(json, "value", row.value);
   if (row.curve) {
@@ -170,8 +190,7 @@ Json to_json(const ResultRow& row) {
   }
   json.update(scalars_json(row.extra));
   const ToolInfo& tool = row.tool ? *row.tool : tool_info();
-  json["tool"] = {
-      {"version", tool.version}, {"git_sha", tool.git_sha}, {"dirty", tool.dirty}, {"build", tool.build}};
+  if (!tool.version.empty()) json["tool"] = tool_json(tool);
   put(json, "env", scalars_json(row.env));
   put(json, "argv", Json(row.argv));
   json["t"] = row.time.empty() ? utc_now() : row.time;

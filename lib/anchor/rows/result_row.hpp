@@ -11,6 +11,7 @@
 
 #include "anchor/base/geometry.hpp"
 #include "anchor/rows/provenance.hpp"
+#include "anchor/rows/sparsity.hpp"
 #include "anchor/rows/target.hpp"
 
 namespace anchor {
@@ -57,14 +58,14 @@ struct ResultRow {
   };
   std::optional<Stats> stats;
 
-  Json sparsity;    ///< an object (replay/sparsity_stats.hpp); null = not asked for
+  std::optional<SparsityStats> sparsity;
   ScalarMap extra;  ///< further fields of one tool, at the top level
   ScalarMap env;
   std::vector<std::string> argv;
   std::string unit;  ///< unit_id() of the row
 
-  /// Of rows that were read from a file: the build that made them, and when. to_json() stamps a row that has
-  /// none with this build and the present time.
+  /// Of rows that were read from a file: the build that made them (its version is empty if the file does not
+  /// say), and when. to_json() stamps a row that has none with this build and the present time.
   std::optional<ToolInfo> tool;
   std::string time;
 
@@ -101,6 +102,8 @@ Json scalars_json(const ScalarMap& map);
 /// Such a value read back: a number, or else a string.
 Scalar scalar_from_json(const Json& value);
 Json target_json(const Target& target);
+Json geometry_json(const ResultRow& row);  ///< shapes and element type; an empty object if neither is known
+Json tool_json(const ToolInfo& tool);
 
 /// Identity of a row, 16 hex digits: XXH3 of what determines it (schema, kind, the contents of its data,
 /// layer, head, method, sorted parameters, target, path, build). Equal units are the same result; --resume

@@ -135,6 +135,18 @@ CurvePoints read_curve(Fields fields) {
   return curve;
 }
 
+SparsityStats read_sparsity(Fields fields) {
+  SparsityStats stats;
+  fields.numbers("density_by_position", stats.density_by_position);
+  fields.number("stripe_persistence", stats.stripe_persistence);
+  fields.number("shared_stripe_density", stats.shared_stripe_density);
+  stats.sink_share = fields.need_number("sink_share");
+  if (auto places = fields.object("row_max"))
+    stats.row_max = {places->need_number("initial"), places->need_number("local"),
+                     places->need_number("elsewhere")};
+  return stats;
+}
+
 void read_times(Fields& fields, ResultRow& row) {
   if (const Json* samples = fields.find("time_ns")) {
     if (!samples->is_object()) fields.wrong("time_ns", "is not an object");
@@ -186,14 +198,14 @@ ResultRow row_from_json(const Json& json, const std::string& where) {
   fields.number("out_rel_l2", row.out_rel_l2);
   fields.number("out_max_abs", row.out_max_abs);
   fields.number("out_mean_abs", row.out_mean_abs);
-  if (const Json* sparsity = fields.find("sparsity")) row.sparsity = *sparsity;
+  if (auto sparsity = fields.object("sparsity")) row.sparsity = read_sparsity(std::move(*sparsity));
   if (auto target = fields.object("target"))
     row.target = {target->need_text("metric"), target->need_text("statistic"), target->need_number("value")};
   fields.number("value", row.value);
   if (auto curve = fields.object("curve")) row.curve = read_curve(std::move(*curve));
   read_times(fields, row);
+  row.tool.emplace();
   if (auto tool = fields.object("tool")) {
-    row.tool.emplace();
     tool->text("version", row.tool->version);
     tool->text("git_sha", row.tool->git_sha);
     tool->text("build", row.tool->build);

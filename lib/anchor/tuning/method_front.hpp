@@ -1,53 +1,30 @@
 #pragma once
 
+#include <cstdint>
 #include <map>
-#include <memory>
 #include <optional>
 #include <span>
 #include <string>
 #include <vector>
 
+#include "anchor/method/method_run.hpp"
+#include "anchor/replay/dump_stream.hpp"
+#include "anchor/replay/group_at_work.hpp"
 #include "anchor/tuning/allocation.hpp"
-#include "anchor/tuning/head_at.hpp"
-#include "cli/dump_options.hpp"
-#include "cli/method_options.hpp"
+#include "anchor/tuning/heads_at.hpp"
 
-namespace anchor::recall {
+namespace anchor {
 
-/// The selected heads of a KV group where they are computed; dense attention of it when it is first needed.
-class GroupAtWork {
- public:
-  GroupAtWork(Engine& engine, const Inputs& inputs, const GroupSelection& selection);
-  DenseReference& dense();
-
-  Engine& engine;
-  const Inputs& inputs;
-  int layer;
-  std::vector<int> heads, locals;  ///< in the model, and in the group
-
- private:
-  std::unique_ptr<DenseReference> dense_;
-};
-
-/// A way to set the knobs of all heads.
-enum class Choice { global, heads, allocation };
-const char* name_of(Choice choice);  ///< in rows: their field `choice`
-
-/// All heads at their knobs, in the order of the groups.
-struct Chosen {
-  std::optional<double> knob;  ///< of all heads
-  std::vector<HeadAt> heads;
-  double gap = 0;  ///< of an allocation: what a better one could save at most, in mean density
-
-  double mean_density() const;
-  double mean_loss(const Target& target) const;
-};
+/// Which knobs a choice is free to set: one for all heads, one per head, or per head with a mean recall
+/// allocated over them.
+enum class KnobsBy : std::uint8_t { global, heads, allocation };
+const char* name_of(KnobsBy by);  ///< in rows: their field `choice`
 
 /// How one method gets from sparse to dense on all heads of a dump. The dump is read several times: first
 /// explore() sees every group, then as long as plan_trials() finds something to run, run_trials().
 ///
 /// Exact curves, where a method has them, say what recalls need; output errors come from plans that are run:
-/// for each head where its error nears the targets, then with one knob for all heads likewise. Methods
+/// for each head where its error nears the targets, then in the same way with one knob for all heads. Methods
 /// without curves are run on a grid that is chosen on the first group, and refined where the means over all
 /// heads near the targets. What is answered was always reached by plans, so that coarse grids err on the safe
 /// side.
@@ -63,11 +40,11 @@ class MethodFront {
 
   /// The least density that meets a target; nothing if no knob does (where every head has a knob of its own:
   /// those that cannot meet it hold their densest). Output errors are not allocated.
-  std::optional<Chosen> answer(Choice choice, std::size_t target) const;
+  std::optional<HeadsAt> answer(KnobsBy by, std::size_t target) const;
   /// One knob for all heads, ordered by density: means over the heads.
   Curve mean_curve() const;
   /// The plans with one knob for all heads that were run, ordered by density.
-  std::vector<Chosen> runs() const;
+  std::vector<HeadsAt> runs() const;
 
   const MethodRun& run() const { return run_; }
   bool exact() const { return exact_; }
@@ -75,7 +52,11 @@ class MethodFront {
   std::span<const int> layers() const { return layers_; }
   std::span<const int> heads() const { return heads_; }
 
-  std::string error, plan_path;
+  const std::string& plan_path() const { return plan_path_; }
+
+  /// Gives the method up: `why` is a line. It takes part in no further reading of the dump.
+  void fail(std::string why) { error_ = std::move(why); }
+  const std::string& error() const { return error_; }  ///< empty unless it was given up
 
  private:
   /// What is known of one head.
@@ -100,9 +81,9 @@ class MethodFront {
   std::optional<double> place_for(const Target& target) const;
   std::optional<double> curve_place_for(const Target& target) const;
   std::optional<double> grid_place_for(const Target& target) const;
-  std::optional<Chosen> one_knob(const Target& target) const;
-  Chosen own_knobs(std::size_t target) const;
-  std::optional<Chosen> allocated(std::size_t target) const;
+  std::optional<HeadsAt> one_knob(const Target& target) const;
+  HeadsAt own_knobs(std::size_t target) const;
+  std::optional<HeadsAt> allocated(std::size_t target) const;
 
   MethodRun run_;
   std::vector<Target> targets_;
@@ -115,6 +96,11 @@ class MethodFront {
   std::map<double, std::vector<HeadAt>> places_;            ///< one knob for all heads; by place
   std::map<std::size_t, std::vector<HeadAt>> allocations_;  ///< by target, as they were run
   std::vector<Trial> trials_;
+  std::string error_, plan_path_;
 };
 
-}  // namespace anchor::recall
+/// Reads a dump as often as the fronts need it. Data that a method cannot take fail its front alone; data
+/// that cannot be read are thrown. The stream computes in order: a front learns from the groups before.
+void read_fronts(const DumpStream& stream, std::span<const StreamItem> items, std::span<MethodFront> fronts);
+
+}  // namespace anchor

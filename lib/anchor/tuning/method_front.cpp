@@ -1,16 +1,18 @@
-#include "recall/method_front.hpp"
+#include "anchor/tuning/method_front.hpp"
 
 #include <algorithm>
 #include <cmath>
 #include <numeric>
 
+#include "anchor/base/error.hpp"
 #include "anchor/base/parallel.hpp"
+#include "anchor/tuning/allocation.hpp"
 #include "anchor/tuning/error_curve.hpp"
 #include "anchor/tuning/error_search.hpp"
 #include "anchor/tuning/head_sweep.hpp"
 #include "anchor/tuning/knob_scale.hpp"
 
-namespace anchor::recall {
+namespace anchor {
 namespace {
 
 constexpr std::size_t first_places = 10;  // of a method without curves, per KV group
@@ -34,32 +36,8 @@ Curve curve_of(std::span<const HeadAt> runs) {
 
 }  // namespace
 
-GroupAtWork::GroupAtWork(Engine& its_engine, const Inputs& its_inputs, const GroupSelection& selection)
-    : engine(its_engine),
-      inputs(its_inputs),
-      layer(selection.layer),
-      heads(selection.heads),
-      locals(selection.locals()) {}
-
-DenseReference& GroupAtWork::dense() {
-  if (!dense_) dense_ = engine.dense_reference(inputs);
-  return *dense_;
-}
-
-const char* name_of(Choice choice) {
-  return choice == Choice::global ? "global" : choice == Choice::heads ? "heads" : "allocation";
-}
-
-double Chosen::mean_density() const {
-  return std::accumulate(heads.begin(), heads.end(), 0.,
-                         [](double sum, const HeadAt& head) { return sum + head.density; }) /
-         static_cast<double>(heads.size());
-}
-
-double Chosen::mean_loss(const Target& target) const {
-  return std::accumulate(heads.begin(), heads.end(), 0.,
-                         [&](double sum, const HeadAt& head) { return sum + loss(target, head); }) /
-         static_cast<double>(heads.size());
+const char* name_of(KnobsBy by) {
+  return by == KnobsBy::global ? "global" : by == KnobsBy::heads ? "heads" : "allocation";
 }
 
 MethodFront::MethodFront(MethodRun run, std::vector<Target> targets, bool measure)
@@ -89,7 +67,7 @@ std::vector<HeadAt> MethodFront::run_heads(GroupAtWork& group, std::span<const d
 void MethodFront::explore_curves(GroupAtWork& group) {
   const std::size_t first = found_.size();
   std::vector<Curve> curves;
-  plan_path =
+  plan_path_ =
       group.engine.curves(*run_.method, run_.params, group.inputs, group.locals, [&](const HeadCurve& curve) {
         Head head;
         curves.push_back(curve.binned());
@@ -135,7 +113,7 @@ std::vector<HeadAt> MethodFront::run_place(GroupAtWork& group, double place) {
   check_interrupt();
   const Params params = KnobScale(*run_.method, group.inputs.geometry()).params_at(run_.params, place);
   const Replay all = replay(group.engine, group.inputs, *run_.method, {params, {}}, group.dense());
-  plan_path = all.plan_path;
+  plan_path_ = all.plan_path;
   std::vector<HeadAt> points;
   for (const int head : group.locals)
     points.push_back(HeadAt::of(params.real(run_.method->knob), all.heads[static_cast<std::size_t>(head)]));
@@ -144,7 +122,7 @@ std::vector<HeadAt> MethodFront::run_place(GroupAtWork& group, double place) {
 
 /// Halves the widest gap, in density or recall, between neighbouring places until there are enough of them.
 std::vector<double> MethodFront::choose_places(GroupAtWork& group) {
-  std::map<double, Chosen> places;
+  std::map<double, HeadsAt> places;
   const auto look = [&](double place) { places[place].heads = run_place(group, place); };
   for (const double place : {0., 0.5, 1.}) look(place);
   const Target recall;
@@ -203,9 +181,9 @@ std::optional<double> MethodFront::curve_place_for(const Target& target) const {
 
 std::optional<double> MethodFront::grid_place_for(const Target& target) const {
   constexpr double close_density = 0.004;
-  const Chosen* before = nullptr;
+  const HeadsAt* before = nullptr;
   double place_before = 0;
-  std::map<double, Chosen> places;
+  std::map<double, HeadsAt> places;
   for (const auto& [place, points] : places_) places[place].heads = points;
   for (const auto& [place, points] : places) {
     if (points.mean_loss(target) > limit(target)) {
@@ -223,7 +201,7 @@ std::optional<double> MethodFront::grid_place_for(const Target& target) const {
 
 bool MethodFront::plan_trials() {
   trials_.clear();
-  if (!error.empty() || !measures() || round_ == most_rounds) return false;
+  if (!error_.empty() || !measures() || round_ == most_rounds) return false;
   const auto planned = [&](double place) {
     return std::any_of(trials_.begin(), trials_.end(),
                        [&](const Trial& trial) { return trial.knobs.empty() && trial.place == place; });
@@ -254,11 +232,11 @@ void MethodFront::run_trials(GroupAtWork& group) {
   }
 }
 
-std::vector<Chosen> MethodFront::runs() const {
-  std::vector<Chosen> runs;
+std::vector<HeadsAt> MethodFront::runs() const {
+  std::vector<HeadsAt> runs;
   for (const auto& [place, points] : places_) runs.push_back({points[0].knob, points});
   std::stable_sort(runs.begin(), runs.end(),
-                   [](const Chosen& a, const Chosen& b) { return a.mean_density() < b.mean_density(); });
+                   [](const HeadsAt& a, const HeadsAt& b) { return a.mean_density() < b.mean_density(); });
   return runs;
 }
 
@@ -266,26 +244,26 @@ Curve MethodFront::mean_curve() const {
   if (exact_) return anchor::mean_curve(group_means_, group_heads_);
   Curve curve;
   const Target recall;
-  for (const Chosen& one : runs()) curve.push({*one.knob, one.mean_density(), 1 - one.mean_loss(recall)});
+  for (const HeadsAt& one : runs()) curve.push({*one.knob, one.mean_density(), 1 - one.mean_loss(recall)});
   return curve;
 }
 
-std::optional<Chosen> MethodFront::one_knob(const Target& target) const {
+std::optional<HeadsAt> MethodFront::one_knob(const Target& target) const {
   if (!measures()) {
     const auto place = curve_place_for(target);
     if (!place) return {};
-    Chosen chosen{place, {}};
+    HeadsAt chosen{place, {}};
     for (const Head& head : found_)
       chosen.heads.push_back(HeadAt::of(head.curve.point(head.curve.at(*place))));
     return chosen;
   }
-  for (Chosen& one : runs())
+  for (HeadsAt& one : runs())
     if (one.mean_loss(target) <= limit(target)) return std::move(one);
   return {};
 }
 
-Chosen MethodFront::own_knobs(std::size_t target) const {
-  Chosen chosen;
+HeadsAt MethodFront::own_knobs(std::size_t target) const {
+  HeadsAt chosen;
   for (const Head& head : found_) {
     const HeadAt* point =
         target < head.needed.size() ? &head.needed[target] : least(head.runs, targets_[target]);
@@ -294,18 +272,19 @@ Chosen MethodFront::own_knobs(std::size_t target) const {
   return chosen;
 }
 
-std::optional<Chosen> MethodFront::allocated(std::size_t target) const {
-  std::vector<Curve> hulls;
-  for (const Head& head : found_) hulls.push_back(exact_ ? head.front : convex_front(curve_of(head.runs), 0));
-  const Allocation allocation = allocate_for_recall(hulls, targets_[target].value);
+std::optional<HeadsAt> MethodFront::allocated(std::size_t target) const {
+  std::vector<Curve> fronts;
+  for (const Head& head : found_)
+    fronts.push_back(exact_ ? head.front : convex_front(curve_of(head.runs), 0));
+  const Allocation allocation = allocate_for_recall(fronts, targets_[target].value);
   if (!allocation.feasible) return {};
-  Chosen chosen{{}, {}, allocation.gap(false)};
+  HeadsAt chosen{{}, {}, allocation.gap(false)};
   if (const auto run = allocations_.find(target); run != allocations_.end()) {
     chosen.heads = run->second;
     return chosen;
   }
-  for (std::size_t h = 0; h < hulls.size(); ++h) {
-    const HeadAt point = HeadAt::of(hulls[h].point(allocation.point[h]));
+  for (std::size_t h = 0; h < fronts.size(); ++h) {
+    const HeadAt point = HeadAt::of(fronts[h].point(allocation.point[h]));
     const auto& runs = found_[h].runs;
     const auto run = std::find_if(runs.begin(), runs.end(), [&](const HeadAt& one) {
       return one.knob == point.knob && one.density == point.density;
@@ -315,11 +294,49 @@ std::optional<Chosen> MethodFront::allocated(std::size_t target) const {
   return chosen;
 }
 
-std::optional<Chosen> MethodFront::answer(Choice choice, std::size_t target) const {
+std::optional<HeadsAt> MethodFront::answer(KnobsBy by, std::size_t target) const {
   const bool of_recall = targets_[target].metric == "mass_recall";
-  if (!of_recall && (choice == Choice::allocation || !measures())) return {};
-  if (choice == Choice::global) return one_knob(targets_[target]);
-  return choice == Choice::heads ? own_knobs(target) : allocated(target);
+  if (!of_recall && (by == KnobsBy::allocation || !measures())) return {};
+  if (by == KnobsBy::global) return one_knob(targets_[target]);
+  return by == KnobsBy::heads ? own_knobs(target) : allocated(target);
 }
 
-}  // namespace anchor::recall
+namespace {
+
+/// Reads the dump once; `work` is done with every front that was not given up.
+template <class Work>
+void each_group(const std::string& what, const DumpStream& stream, std::span<const StreamItem> items,
+                std::span<MethodFront> fronts, Work work) {
+  const auto compute = [&](std::size_t n, Engine& engine, const LoadedGroup& loaded) {
+    if (!loaded.error.empty()) fail("{}", loaded.error);
+    const std::unique_ptr<Inputs> inputs = engine.upload(loaded.group);
+    GroupAtWork group(engine, *inputs, items[n].group);
+    for (MethodFront& front : fronts) {
+      if (!front.error().empty()) continue;
+      try {
+        work(front, group);
+      } catch (const Error& error) {
+        if (error.kind() != ErrorKind::data) throw;
+        front.fail(error.what());
+      }
+    }
+  };
+  stream.run(what, items, {.wanted = nullptr, .compute = compute, .finish = nullptr});
+}
+
+}  // namespace
+
+void read_fronts(const DumpStream& stream, std::span<const StreamItem> items, std::span<MethodFront> fronts) {
+  each_group("pareto: KV group", stream, items, fronts,
+             [](MethodFront& front, GroupAtWork& group) { front.explore(group); });
+  const auto plan = [&] {
+    bool any = false;
+    for (MethodFront& front : fronts) any = front.plan_trials() || any;
+    return any;
+  };
+  while (plan())
+    each_group("pareto, means: KV group", stream, items, fronts,
+               [](MethodFront& front, GroupAtWork& group) { front.run_trials(group); });
+}
+
+}  // namespace anchor

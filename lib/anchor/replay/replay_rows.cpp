@@ -1,0 +1,69 @@
+#include "anchor/replay/replay_rows.hpp"
+
+#include "anchor/base/error.hpp"
+#include "anchor/replay/replay.hpp"
+#include "anchor/replay/row_stamp.hpp"
+#include "anchor/replay/sparsity_stats.hpp"
+
+namespace anchor {
+
+std::vector<ResultRow> ReplayRows::templates(const DumpReader& reader, const Engine& engine,
+                                             const std::vector<std::string>& argv) const {
+  std::vector<std::uint64_t> content = layer_content(reader, group_.layer);
+  if (sparsity_) content.push_back(1);
+  std::vector<ResultRow> rows;
+  for (const int head : group_.heads) {
+    const int local = head - group_.first_head;
+    for (const MethodRequest& asked : methods_) {
+      ResultRow row = head_row(reader, group_.layer, head);
+      row.kind = "recall";
+      stamp(row, engine, {asked.method, asked.request.of(local)}, argv);
+      const std::string& knob = asked.method->knob;
+      if (!knob.empty()) row.params[knob] = asked.request.knob(knob, local);
+      row.unit = unit_id(row, content);
+      rows.push_back(std::move(row));
+    }
+  }
+  return rows;
+}
+
+void ReplayRows::fill_method(std::size_t n, std::span<ResultRow> rows, Engine& engine, const Inputs& inputs,
+                             DenseReference& dense) const {
+  const auto& [method, request] = methods_[n];
+  const Replay result = replay(engine, inputs, *method, request, dense);
+  std::vector<SparsityStats> sparsity;
+  if (sparsity_) sparsity = sparsity_stats(engine, inputs, *method, request);
+  for (std::size_t h = 0; h < group_.heads.size(); ++h) {
+    ResultRow& row = rows[h * methods_.size() + n];
+    const auto local = static_cast<std::size_t>(group_.heads[h] - group_.first_head);
+    row.plan_path = result.plan_path;
+    if (sparsity_) row.sparsity = sparsity[local];
+    fill_measured(row, result.heads[local]);
+  }
+}
+
+void ReplayRows::fill(std::span<ResultRow> rows, Engine& engine, const LoadedGroup& loaded) const {
+  const auto fail_rows = [&](std::size_t first, std::size_t step, const std::string& why) {
+    for (std::size_t n = first; n < rows.size(); n += step) rows[n].fail(why);
+  };
+  if (!loaded.error.empty()) return fail_rows(0, 1, loaded.error);
+  std::unique_ptr<Inputs> inputs;
+  std::unique_ptr<DenseReference> dense;
+  try {
+    inputs = engine.upload(loaded.group);
+    dense = engine.dense_reference(*inputs);
+  } catch (const Error& error) {
+    if (error.kind() != ErrorKind::data) throw;
+    return fail_rows(0, 1, error.what());
+  }
+  for (std::size_t n = 0; n < methods_.size(); ++n) {
+    try {
+      fill_method(n, rows, engine, *inputs, *dense);
+    } catch (const Error& error) {
+      if (error.kind() != ErrorKind::data) throw;
+      fail_rows(n, methods_.size(), error.what());
+    }
+  }
+}
+
+}  // namespace anchor
