@@ -1,6 +1,6 @@
 #pragma once
 
-#include "bench/layer_source.hpp"
+#include "bench/data_options.hpp"
 #include "cli/common_options.hpp"
 #include "cli/method_options.hpp"
 

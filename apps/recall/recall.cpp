@@ -9,13 +9,13 @@
 #include "anchor/base/parallel.hpp"
 #include "anchor/replay/replay_rows.hpp"
 #include "anchor/report/heatmap.hpp"
+#include "anchor/report/make_head_map.hpp"
 #include "anchor/tuning/thresholds.hpp"
 #include "cli/dump_stream.hpp"
 #include "cli/run_shell.hpp"
 #include "cli/terminal.hpp"
 #include "cli/threshold_options.hpp"
 #include "recall/fronts.hpp"
-#include "recall/head_map_svg.hpp"
 #include "recall/run_rows.hpp"
 #include "recall/sparsity.hpp"
 
@@ -213,8 +213,8 @@ int DumpReplay::draw_head_map() {
   const GroupSelection group = cli::select_groups(reader_, one).front();
   OutputFile file(options_.svg);
   const std::unique_ptr<Engine> engine = cli::open_engine(options_.common);
-  file.write(
-      head_map_svg(*engine, reader_, group.layer, group.heads[0], *runs_[0].method, request(0, group)));
+  file.write(svg_head_map(
+      make_head_map(*engine, reader_, group.layer, group.heads[0], *runs_[0].method, request(0, group))));
   file.commit();
   return 0;
 }

@@ -8,9 +8,10 @@
 #include "anchor/model/tokenizer.hpp"
 #include "anchor/report/figures.hpp"
 #include "anchor/report/html_report.hpp"
+#include "anchor/report/make_head_views.hpp"
 #include "anchor/report/output_file.hpp"
 #include "anchor/rows/read_rows.hpp"
-#include "report/make_views.hpp"
+#include "cli/progress.hpp"
 
 namespace anchor::report {
 namespace {
@@ -112,7 +113,12 @@ int run(const Options& options) {
     std::vector<std::string> texts;
     if (!options.tokenizer.empty()) texts = Tokenizer(GgufFile(options.tokenizer)).token_texts();
     const auto engine = cli::open_engine(options.common);
-    HeadViews views = make_views(*engine, reader, groups, *shown, texts, options.common);
+    cli::Progress progress("report: KV group", std::ssize(groups), options.common.quiet);
+    HeadViews views = make_head_views(
+        *engine, reader, groups, *shown, texts, [&](std::size_t n, const GroupSelection& group) {
+          progress.update(static_cast<std::int64_t>(n), fmt::format("layer {}", group.layer));
+        });
+    progress.clear();
     if (std::all_of(views.heads.begin(), views.heads.end(), [](auto& head) { return !head.error.empty(); }))
       fail("{}", views.heads.front().error);
     report.views(std::move(views));

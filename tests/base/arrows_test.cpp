@@ -27,10 +27,10 @@ const std::map<std::string, Names> allowed = {
     {"model", {"base", "data", "plan", "attention", "mass", "method", "engine"}},
     {"rows", {"base", "method"}},
     {"replay", {"base", "data", "plan", "attention", "mass", "method", "metrics", "engine", "rows"}},
-    {"timing", {"base", "engine"}},
+    {"timing", {"base", "data", "plan", "attention", "method", "engine", "rows", "replay", "tuning"}},
     {"tuning",
      {"base", "data", "plan", "attention", "mass", "method", "metrics", "engine", "rows", "replay"}},
-    {"report", {"base", "data", "plan", "mass", "metrics", "rows", "replay", "tuning"}},
+    {"report", {"base", "data", "plan", "mass", "method", "metrics", "engine", "rows", "replay", "tuning"}},
 };
 
 std::vector<std::string> includes_of(const fs::path& path) {

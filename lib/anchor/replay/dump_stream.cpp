@@ -26,9 +26,7 @@ std::int64_t stored_bytes(const StreamItem& item) {
 LoadedGroup load(const StreamItem& item, std::pmr::memory_resource* memory) {
   LoadedGroup loaded;
   try {
-    loaded.group = item.reader->read_group(item.group.layer, item.group.kv_head, 0, memory);
-    if (const std::string problem = first_non_finite(loaded.group); !problem.empty())
-      loaded.error = item.reader->path() + ": " + problem;
+    loaded.group = read_finite_group(*item.reader, item.group.layer, item.group.kv_head, 0, memory);
   } catch (const Error& error) {
     if (error.kind() != ErrorKind::data) throw;
     loaded.error = error.what();
@@ -42,6 +40,14 @@ std::vector<StreamItem> stream_items(const DumpReader& reader, const std::vector
   std::vector<StreamItem> items;
   for (const GroupSelection& group : groups) items.push_back({&reader, group});
   return items;
+}
+
+KvGroup read_finite_group(const DumpReader& reader, int layer, int kv_head, std::int64_t tokens,
+                          std::pmr::memory_resource* memory) {
+  KvGroup group = reader.read_group(layer, kv_head, tokens, memory);
+  if (const std::string problem = first_non_finite(group); !problem.empty())
+    fail("{}: {}", reader.path(), problem);
+  return group;
 }
 
 std::string StreamProgress::rates() const {

@@ -19,6 +19,11 @@ struct StreamItem {
 /// All selected groups of a dump.
 std::vector<StreamItem> stream_items(const DumpReader& reader, const std::vector<GroupSelection>& groups);
 
+/// Reads a KV group with all its tokens, or the first so many (DumpReader::read_group()). A value that is not
+/// finite is a data error that names the dump.
+KvGroup read_finite_group(const DumpReader& reader, int layer, int kv_head, std::int64_t tokens = 0,
+                          std::pmr::memory_resource* memory = nullptr);
+
 /// How far a stream is.
 struct StreamProgress {
   std::string what;                  ///< as given to run()

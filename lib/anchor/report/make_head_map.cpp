@@ -1,17 +1,16 @@
-#include "recall/head_map_svg.hpp"
+#include "anchor/report/make_head_map.hpp"
 
-#include "anchor/base/error.hpp"
+#include <fmt/format.h>
+
 #include "anchor/base/number.hpp"
 #include "anchor/metrics/kept_map.hpp"
-#include "anchor/report/head_map.hpp"
+#include "anchor/replay/dump_stream.hpp"
 
-namespace anchor::recall {
+namespace anchor {
 
-std::string head_map_svg(Engine& engine, const DumpReader& reader, int layer, int head, const Method& method,
-                         const PlanRequest& request) {
-  const KvGroup group = reader.read_group(layer, reader.layer(layer).geometry.kv_head(head));
-  if (const std::string problem = first_non_finite(group); !problem.empty())
-    fail("{}: {}", reader.path(), problem);
+HeadMap make_head_map(Engine& engine, const DumpReader& reader, int layer, int head, const Method& method,
+                      const PlanRequest& request) {
+  const KvGroup group = read_finite_group(reader, layer, reader.layer(layer).geometry.kv_head(head));
   const int local = head - group.first_q_head;
   const auto inputs = engine.upload(group);
   const Geometry& g = group.geometry;
@@ -46,7 +45,7 @@ std::string head_map_svg(Engine& engine, const DumpReader& reader, int layer, in
   if (!method.knob.empty()) {
     map.title += fmt::format(" {}={}", method.knob, format_number(request.knob(method.knob, local)));
   }
-  return svg_head_map(map);
+  return map;
 }
 
-}  // namespace anchor::recall
+}  // namespace anchor

@@ -1,4 +1,4 @@
-#include "report/make_views.hpp"
+#include "anchor/report/make_head_views.hpp"
 
 #include <algorithm>
 #include <cmath>
@@ -8,10 +8,10 @@
 #include "anchor/metrics/kept_map.hpp"
 #include "anchor/metrics/recall.hpp"
 #include "anchor/plan/plan_stats.hpp"
+#include "anchor/replay/dump_stream.hpp"
 #include "anchor/tuning/knob_curve.hpp"
-#include "cli/progress.hpp"
 
-namespace anchor::report {
+namespace anchor {
 namespace {
 
 constexpr std::size_t levels = 8;
@@ -46,11 +46,11 @@ std::vector<double> level_knobs(const Curve& curve) {
   return knobs;
 }
 
-/// One KV group's heads at work.
-class Group {
+/// The views of one KV group's heads on their way.
+class GroupViews {
  public:
-  Group(Engine& engine, const Inputs& inputs, const GroupSelection& group, const MethodRun& run,
-        const Detail& detail, HeadViews& views, std::span<HeadView> heads)
+  GroupViews(Engine& engine, const Inputs& inputs, const GroupSelection& group, const MethodRun& run,
+             const Detail& detail, HeadViews& views, std::span<HeadView> heads)
       : engine_(engine),
         inputs_(inputs),
         group_(group),
@@ -186,11 +186,34 @@ class Group {
   std::int64_t list_rows_ = 1;
 };
 
+/// The views of one group; what is wrong with its data is thrown.
+std::vector<HeadView> group_views(Engine& engine, const DumpReader& reader, const GroupSelection& group,
+                                  const MethodRun& run, const Detail& detail, HeadViews& views,
+                                  int first_layer) {
+  const auto inputs = engine.upload(read_finite_group(reader, group.layer, group.kv_head));
+  const Geometry& g = inputs->geometry();
+  if (g.q_len != views.q_len || g.kv_len != views.kv_len || g.q_start != views.q_start)
+    fail("{}: layer {} has another length than layer {}", reader.path(), group.layer, first_layer);
+  std::vector<HeadView> made(group.heads.size());
+  GroupViews(engine, *inputs, group, run, detail, views, made).fill();
+  return made;
+}
+
+/// The tokens of the stripes' keys, as far as they are known.
+void name_stripes(HeadView& view, std::span<const std::int32_t> ids,
+                  std::span<const std::string> token_texts) {
+  for (HeadView::Stripe& stripe : view.stripes) {
+    const auto key = static_cast<std::size_t>(stripe.key);
+    if (key < ids.size() && static_cast<std::size_t>(ids[key]) < token_texts.size())
+      stripe.text = token_texts[static_cast<std::size_t>(ids[key])];
+  }
+}
+
 }  // namespace
 
-HeadViews make_views(Engine& engine, const DumpReader& reader, const std::vector<GroupSelection>& groups,
-                     const MethodRun& run, std::span<const std::string> token_texts,
-                     const cli::CommonOptions& options) {
+HeadViews make_head_views(Engine& engine, const DumpReader& reader, const std::vector<GroupSelection>& groups,
+                          const MethodRun& run, std::span<const std::string> token_texts,
+                          const std::function<void(std::size_t, const GroupSelection&)>& progress) {
   std::size_t heads = 0;
   for (const auto& group : groups) heads += group.heads.size();
   const Geometry& shape = reader.layer(groups[0].layer).geometry;
@@ -208,42 +231,29 @@ HeadViews make_views(Engine& engine, const DumpReader& reader, const std::vector
   views.params = scalars_json(run.params.values());
   if (run.method->granularity) views.params.erase(run.method->knob);
 
-  cli::Progress progress("report: KV group", static_cast<std::int64_t>(groups.size()), options.quiet);
   const std::vector<std::int32_t> ids = reader.input_ids();
   for (std::size_t n = 0; n < groups.size(); ++n) {
     check_interrupt();
     const GroupSelection& group = groups[n];
-    progress.update(static_cast<std::int64_t>(n), fmt::format("layer {}", group.layer));
-    std::vector<HeadView> made(group.heads.size());
+    progress(n, group);
+    std::vector<HeadView> made;
     std::string error;
     try {
-      const KvGroup data = reader.read_group(group.layer, group.kv_head);
-      if (const std::string problem = first_non_finite(data); !problem.empty())
-        fail("{}: {}", reader.path(), problem);
-      const auto inputs = engine.upload(data);
-      const Geometry& g = inputs->geometry();
-      if (g.q_len != shape.q_len || g.kv_len != shape.kv_len || g.q_start != shape.q_start)
-        fail("{}: layer {} has another length than layer {}", reader.path(), group.layer, groups[0].layer);
-      Group(engine, *inputs, group, run, detail, views, made).fill();
+      made = group_views(engine, reader, group, run, detail, views, groups[0].layer);
     } catch (const Error& caught) {
       if (caught.kind() != ErrorKind::data) throw;
       error = caught.what();
+      made.resize(group.heads.size());
     }
     for (std::size_t h = 0; h < made.size(); ++h) {
-      if (!error.empty()) made[h] = HeadView{};
       made[h].layer = group.layer;
       made[h].head = group.heads[h];
       made[h].error = error;
-      for (HeadView::Stripe& stripe : made[h].stripes) {
-        const auto key = static_cast<std::size_t>(stripe.key);
-        if (key < ids.size() && static_cast<std::size_t>(ids[key]) < token_texts.size())
-          stripe.text = token_texts[static_cast<std::size_t>(ids[key])];
-      }
+      name_stripes(made[h], ids, token_texts);
       views.heads.push_back(std::move(made[h]));
     }
   }
-  progress.clear();
   return views;
 }
 
-}  // namespace anchor::report
+}  // namespace anchor
