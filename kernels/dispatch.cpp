@@ -5,11 +5,11 @@
 
 #include "anchor/kernels/launch.hpp"
 #include "anchor/kernels/mass.hpp"
-#include "anchor_layout.hpp"
 #include "check.hpp"
-#include "correction/mean_correction.hpp"
-#include "join.hpp"
-#include "schedule.hpp"
+#include "common/anchor/layout.hpp"
+#include "common/correction/mean_correction.hpp"
+#include "common/schedule/join.hpp"
+#include "common/schedule/schedule.hpp"
 
 namespace anchor::kernels {
 namespace {

@@ -4,9 +4,9 @@
 
 #include <algorithm>
 
-#include "anchor_plan/prepare.hpp"
 #include "check.hpp"
-#include "device/anchor_select.cuh"
+#include "common/anchor/prepare.hpp"
+#include "common/anchor/select.cuh"
 #include "dispatch.hpp"
 #include "sm80/mass/row_stats.cuh"
 #include "sm80/tiles.cuh"

@@ -4,7 +4,7 @@
 
 #include "anchor/kernels/mass.hpp"
 #include "check.hpp"
-#include "device/mass.cuh"
+#include "common/mass/walks.cuh"
 #include "dispatch.hpp"
 #include "sm80/tiles.cuh"
 

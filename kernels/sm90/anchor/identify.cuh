@@ -2,10 +2,10 @@
 
 #include <algorithm>
 
-#include "anchor_layout.hpp"
-#include "anchor_plan/prepare.hpp"
 #include "check.hpp"
-#include "device/anchor_select.cuh"
+#include "common/anchor/layout.hpp"
+#include "common/anchor/prepare.hpp"
+#include "common/anchor/select.cuh"
 #include "device/wgmma.cuh"
 #include "dispatch.hpp"
 #include "sm90/anchor/row_scores.cuh"

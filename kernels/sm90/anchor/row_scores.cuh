@@ -4,8 +4,8 @@
 
 #include <algorithm>
 
-#include "anchor_layout.hpp"
 #include "check.hpp"
+#include "common/anchor/layout.hpp"
 #include "sm90/mass/stream.cuh"
 
 // The rows score of stripes: a key's mean weight over the rows of a group, relative to their regions. Keys

@@ -3,7 +3,7 @@
 #include <cuda_runtime.h>
 
 #include "check.hpp"
-#include "device/mass.cuh"
+#include "common/mass/walks.cuh"
 #include "dispatch.hpp"
 #include "sm90/mass/stream.cuh"
 

@@ -1,7 +1,7 @@
 #pragma once
 
-#include "anchor_layout.hpp"
-#include "device/anchor_pool.cuh"
+#include "common/anchor/layout.hpp"
+#include "common/anchor/pool.cuh"
 #include "device/mma.cuh"
 #include "device/ptx.cuh"
 #include "sm90/sparse_fwd/config.cuh"

@@ -2,9 +2,9 @@
 
 #include "anchor/kernels/planners.hpp"
 #include "check.hpp"
+#include "common/planners/xattention.hpp"
 #include "device/fragments.cuh"
 #include "device/wgmma.cuh"
-#include "planners/xattention.hpp"
 
 // XAttention's product of cells on Hopper: 128 row cells x 256 column cells a block of threads, a product
 // `stride * head_dim` deep that streams through shared memory 64 elements at a time. One warpgroup copies,

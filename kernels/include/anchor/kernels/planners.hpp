@@ -71,16 +71,16 @@ void vertical_slash(const PlannerInputs& inputs, const VerticalSlashParams& para
                     const Stream& stream);
 
 /// FlexPrefill, its fixed budgets on blocks, and SharePrefill without clusters.
-struct FlexParams {
+struct FlexPrefillParams {
   int block = 128;               ///< tile, block and rows of the probe, at most 128
   const double* knob = nullptr;  ///< gamma, or tokens in the best columns of blocks if `slash_blocks` > 0
   int slash_blocks = 0;          ///< > 0: fixed budgets, and no head is query-aware
   double tau = 0.1;
   int least_blocks = 1, most_blocks = 1;
 };
-std::size_t workspace_bytes(const PlannerInputs& inputs, const FlexParams& params);
-void flex_select(const PlannerInputs& inputs, const FlexParams& params, std::uint32_t* bits, void* workspace,
-                 const Stream& stream);
+std::size_t workspace_bytes(const PlannerInputs& inputs, const FlexPrefillParams& params);
+void flexprefill_select(const PlannerInputs& inputs, const FlexPrefillParams& params, std::uint32_t* bits,
+                        void* workspace, const Stream& stream);
 
 /// MInference's block-sparse head.
 struct BlockSparseParams {
@@ -103,15 +103,15 @@ void xattention_select(const PlannerInputs& inputs, const XAttentionParams& para
                        void* workspace, const Stream& stream);
 
 /// SpargeAttn: tiles of 128 rows, blocks of 64 keys.
-struct SpargeParams {
+struct SpargeAttnParams {
   bool topk = false;  ///< the knob is a share of all blocks, else of pooled attention
   bool smooth_k = true;
   double similarity = 0.6;
   const double* knob = nullptr;
 };
-std::size_t workspace_bytes(const PlannerInputs& inputs, const SpargeParams& params);
-void sparge_select(const PlannerInputs& inputs, const SpargeParams& params, std::uint32_t* bits,
-                   void* workspace, const Stream& stream);
+std::size_t workspace_bytes(const PlannerInputs& inputs, const SpargeAttnParams& params);
+void spargeattn_select(const PlannerInputs& inputs, const SpargeAttnParams& params, std::uint32_t* bits,
+                       void* workspace, const Stream& stream);
 
 /// FlashPrefill. The grid has one head per pack of `packed_heads` query heads and tiles of block /
 /// packed_heads positions.

@@ -12,7 +12,7 @@ std::unique_ptr<CudaPlanner> make_spargeattn_planner(const PlanRequest& request,
   const kernels::PlannerInputs in = planner_inputs("spargeattn", inputs, begin, end);
   check_pv_skip(request.params.real("pv"));
   if (official_rounding(request.params) || !planners_support(in)) return nullptr;
-  kernels::SpargeParams params;
+  kernels::SpargeAttnParams params;
   params.topk = request.params.choice("mode") == "topk";
   params.smooth_k = request.params.integer("smooth_k") != 0;
   params.similarity = sparge_similarity(request.params);
@@ -22,7 +22,7 @@ std::unique_ptr<CudaPlanner> make_spargeattn_planner(const PlanRequest& request,
                                      .knobs = std::move(knobs),
                                      .workspace_bytes = kernels::workspace_bytes(in, params),
                                      .select = [in, params](auto* bits, void* workspace, const auto& stream) {
-                                       kernels::sparge_select(in, params, bits, workspace, stream);
+                                       kernels::spargeattn_select(in, params, bits, workspace, stream);
                                      }});
 }
 
