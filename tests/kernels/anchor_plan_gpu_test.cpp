@@ -52,7 +52,7 @@ DevicePlan device_plan(const AttentionInputs& inputs, DType dtype, const Setting
   p.stride_kv_head = device.stride_kv_head;
   p.stride_q_token = p.stride_kv_token = g.head_dim;
 
-  const std::int64_t rows = g.q_heads * kernels::anchor_groups(p);
+  const std::int64_t rows = g.q_heads * kernels::plan_groups(p);
   const std::vector<float> thetas(theta.begin(), theta.end());
   const auto buffer = [&](std::int64_t bytes) {
     kernels::DeviceBuffer made(static_cast<std::size_t>(bytes) + 16);
@@ -62,9 +62,9 @@ DevicePlan device_plan(const AttentionInputs& inputs, DType dtype, const Setting
   p.column_capacity = column_capacity >= 0 ? column_capacity : rows * g.kv_len;
   p.dup_capacity = rows * g.kv_len;
   kernels::DeviceBuffer theta_buffer = buffer(g.q_heads * 4), block_offsets = buffer((rows + 1) * 8),
-                        blocks = buffer(kernels::anchor_block_count(p) * 4),
-                        column_offsets = buffer((rows + 1) * 8), columns = buffer(p.column_capacity * 4),
-                        dup_offsets = buffer((rows + 1) * 8), dup = buffer(p.dup_capacity * 4),
+                        blocks = buffer(kernels::block_count(p) * 4), column_offsets = buffer((rows + 1) * 8),
+                        columns = buffer(p.column_capacity * 4), dup_offsets = buffer((rows + 1) * 8),
+                        dup = buffer(p.dup_capacity * 4),
                         critical_buffer = buffer(critical ? rows * g.kv_len * 4 : 0);
   theta_buffer.upload(thetas.data(), thetas.size() * 4, stream);
   p.theta = theta_buffer.data<float>();
@@ -125,7 +125,7 @@ DevicePlan device_plan(const AttentionInputs& inputs, DType dtype, const Setting
     CHECK_MESSAGE(after == -1, "memory beyond a list was written");
     return list;
   };
-  result.plan.blocks = lists(block_offsets, blocks, kernels::anchor_block_count(p));
+  result.plan.blocks = lists(block_offsets, blocks, kernels::block_count(p));
   if (critical) {
     result.critical.resize(static_cast<std::size_t>(rows * g.kv_len));
     critical_buffer.download(result.critical.data(), result.critical.size() * 4, stream);

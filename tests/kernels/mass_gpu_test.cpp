@@ -60,8 +60,8 @@ Params params_of(const Problem& problem) {
   params.q = problem.device.q.data();
   params.k = problem.device.k.data();
   params.stride_q_head = problem.device.stride_q_head;
-  params.stride_k_head = problem.device.stride_kv_head;
-  params.stride_q_token = params.stride_k_token = params.shape.head_dim;
+  params.stride_kv_head = problem.device.stride_kv_head;
+  params.stride_q_token = params.stride_kv_token = params.shape.head_dim;
   return params;
 }
 

@@ -14,7 +14,7 @@ constexpr int kWarps = 8;
 /// A warp's tile of head `local` of the chunk: the bits of a block's 128 keys, of which the initial ones are
 /// listed anyway. `first_row` is the bitmaps' first plan row.
 __global__ void __launch_bounds__(kWarps * 32)
-    keep_blocks_kernel(AnchorParams p, AnchorGroups groups, AnchorLayout layout,
+    keep_blocks_kernel(ListPlannerParams p, AnchorGroups groups, AnchorLayout layout,
                        const __grid_constant__ XAttentionCells cells, int heads, std::int64_t first_row) {
   __shared__ float row_lse[kWarps][select_keys / antidiagonal_stride];
   const std::int64_t warp = blockIdx.x * std::int64_t{kWarps} + threadIdx.x / 32;
@@ -36,23 +36,15 @@ __global__ void __launch_bounds__(kWarps * 32)
 
 }  // namespace
 
-void run_antidiagonal(const AnchorParams& params, const AnchorLayout& layout, int kv_begin, int kv_end,
-                      CUstream_st* stream) {
-  const AnchorGroups groups(params);
+void run_antidiagonal(const StripesParams& params, const AnchorGroups& groups, const AnchorLayout& layout,
+                      int kv_begin, int kv_end, CUstream_st* stream) {
   const int begin = kv_begin * layout.heads_per_kv;
-  const PlannerInputs inputs{params.shape,
-                             params.q,
-                             params.k,
-                             params.stride_q_head,
-                             params.stride_q_token,
-                             params.stride_kv_head,
-                             params.stride_kv_token};
   XAttentionCells cells = layout.cells;
   int left = count(params.antidiagonal, begin, kv_end * layout.heads_per_kv), done = 0;
   for (cells.first_head = begin; left > 0; left -= done) {
     if (done > 0) cells.first_head = cells.head(done);
     done = std::min(layout.cell_heads, left);
-    run_cells(inputs, cells, done, stream);
+    run_cells(params, cells, done, stream);
     const std::int64_t warps = done * groups.count;
     keep_blocks_kernel<<<static_cast<unsigned>((warps + kWarps - 1) / kWarps), kWarps * 32, 0, stream>>>(
         params, groups, layout, cells, done, begin * groups.count);

@@ -38,7 +38,7 @@ __device__ void scan(const std::int32_t* counts, std::int64_t* offsets, std::int
 }
 
 __global__ void __launch_bounds__(kScanThreads)
-    scan_kernel(AnchorParams p, AnchorGroups groups, AnchorLayout layout, Chunk chunk) {
+    scan_kernel(ListPlannerParams p, AnchorGroups groups, AnchorLayout layout, Chunk chunk) {
   begin_kernel();
   if (threadIdx.x == 0 && chunk.first_row == 0) {
     p.column_offsets[0] = 0;
@@ -54,7 +54,7 @@ __global__ void __launch_bounds__(kScanThreads)
 /// A block counts the bits of one plan row of the n-th head that pooled queries did not select, segment by
 /// segment.
 __global__ void __launch_bounds__(256)
-    count_kernel(AnchorParams p, AnchorGroups groups, AnchorLayout layout, Chunk chunk) {
+    count_kernel(ListPlannerParams p, AnchorGroups groups, AnchorLayout layout, Chunk chunk) {
   begin_kernel();
   const auto count = static_cast<unsigned>(groups.count);
   const int first_head = static_cast<int>(static_cast<unsigned>(chunk.first_row) / count);
@@ -80,7 +80,7 @@ __global__ void __launch_bounds__(256)
 
 /// A warp adds the window of one plan row to its bits and counts.
 __global__ void __launch_bounds__(256)
-    window_kernel(AnchorParams p, AnchorGroups groups, AnchorLayout layout, Chunk chunk) {
+    window_kernel(StripesParams p, AnchorGroups groups, AnchorLayout layout, Chunk chunk) {
   begin_kernel();
   const std::int64_t local = blockIdx.x * std::int64_t{8} + threadIdx.x / 32, row = chunk.first_row + local;
   if (local >= chunk.rows) return;
@@ -162,7 +162,7 @@ __device__ void expand(const std::uint32_t* bits, std::int64_t begin, std::int64
 /// A warp writes the part of a plan row's lists that comes from `segments` segments of keys. The first blocks
 /// make the schedule over the lists, if there is one: it needs their lengths only.
 __global__ void __launch_bounds__(kScheduleThreads)
-    expand_kernel(AnchorParams p, AnchorGroups groups, AnchorLayout layout, Chunk chunk, int segments,
+    expand_kernel(ListPlannerParams p, AnchorGroups groups, AnchorLayout layout, Chunk chunk, int segments,
                   int parts, PlanParams stripes, Schedule schedule) {
   begin_kernel();
   const unsigned schedulers = schedule.tile ? schedule.segments : 0;
@@ -202,27 +202,24 @@ __global__ void __launch_bounds__(kScheduleThreads)
 
 }  // namespace
 
-void run_count(const AnchorParams& params, const AnchorLayout& layout, int kv_begin, int kv_end,
-               CUstream_st* stream) {
+void run_count(const ListPlannerParams& params, const AnchorGroups& groups, const AnchorLayout& layout,
+               int kv_begin, int kv_end, CUstream_st* stream) {
   const int heads = count(layout.unpooled, kv_begin * layout.heads_per_kv, kv_end * layout.heads_per_kv);
   if (heads == 0) return;
-  const AnchorGroups groups(params);
   launch("count_kernel", count_kernel, static_cast<unsigned>(heads * groups.count), 256, 0, stream, params,
          groups, layout, Chunk(layout, groups, kv_begin, kv_end));
 }
 
-void run_windows(const AnchorParams& params, const AnchorLayout& layout, int kv_begin, int kv_end,
-                 CUstream_st* stream) {
+void run_windows(const StripesParams& params, const AnchorGroups& groups, const AnchorLayout& layout,
+                 int kv_begin, int kv_end, CUstream_st* stream) {
   if (!params.windows) return;
-  const AnchorGroups groups(params);
   const Chunk chunk(layout, groups, kv_begin, kv_end);
   launch("window_kernel", window_kernel, static_cast<unsigned>((chunk.rows + 7) / 8), 256, 0, stream, params,
          groups, layout, chunk);
 }
 
-void run_compact(const AnchorParams& params, const AnchorLayout& layout, int kv_begin, int kv_end,
-                 const Schedule* stripes, CUstream_st* stream) {
-  const AnchorGroups groups(params);
+void run_compact(const ListPlannerParams& params, const AnchorGroups& groups, const AnchorLayout& layout,
+                 int kv_begin, int kv_end, const Schedule* stripes, CUstream_st* stream) {
   const Chunk chunk(layout, groups, kv_begin, kv_end);
   launch("scan_kernel", scan_kernel, 1, kScanThreads, 0, stream, params, groups, layout, chunk);
   // 4096 keys are 128 words: one load of each lane.
@@ -230,7 +227,7 @@ void run_compact(const AnchorParams& params, const AnchorLayout& layout, int kv_
   const int parts = (layout.segments + segments - 1) / segments;
   const unsigned threads = stripes ? kScheduleThreads : 256;
   const std::int64_t warps = chunk.rows * parts, per_block = threads / 32;
-  const PlanParams plan = anchor_stripes(params);
+  const PlanParams plan = columns_plan(params);
   Schedule schedule(params.shape, plan, nullptr);
   schedule.tile = nullptr;
   if (stripes) schedule = *stripes;

@@ -12,29 +12,23 @@
 // Where the groups of AnchorAttention and of stripes begin and end, and how the planner lays out its scratch.
 namespace anchor::kernels {
 
-/// The windows of every group; g counts the groups of this chunk of queries from 0.
+/// The windows of every group; g counts the groups of this chunk of queries from 0. The two methods differ in
+/// the keys that are no candidates: AnchorAttention's are blocks at both ends, stripes' are single keys at
+/// the start and the group's own tile.
 struct AnchorGroups {
-  explicit AnchorGroups(const AnchorParams& p)
-      : block(p.block),
-        step(p.step),
-        rows(std::int64_t{p.block} * p.step),
-        first(p.shape.q_start / rows),
-        count((p.shape.q_len + rows - 1) / rows),
-        q_end(p.shape.q_start + p.shape.q_len),
-        kv_len(p.shape.kv_len),
-        initial(p.sink >= 0 ? p.sink : p.block),
-        local(p.sink >= 0 ? 0 : p.block),
-        stripes(p.sink >= 0),
-        v4(p.v4),
-        dense_tail(p.dense_tail) {}
+  explicit AnchorGroups(const AnchorParams& p) : AnchorGroups(p, p.block, p.block) {
+    v4 = p.v4;
+    dense_tail = p.dense_tail;
+  }
+  explicit AnchorGroups(const StripesParams& p) : AnchorGroups(p, p.sink, 0) { stripes = true; }
 
   std::int64_t block, step, rows;  ///< rows = S = block * step
   std::int64_t first;              ///< position of the chunk's first group, in groups
   std::int64_t count, q_end, kv_len;
   std::int64_t initial;  ///< keys of every row's region at the start; candidates begin here
   std::int64_t local;    ///< keys of the region right before the group
-  bool stripes;          ///< the initial keys are no block but lead the columns
-  bool v4, dense_tail;
+  bool stripes = false;  ///< the initial keys are no block but lead the columns
+  bool v4 = false, dense_tail = false;
 
   ANCHOR_HOST_DEVICE std::int64_t begin(std::int64_t g) const { return (first + g) * rows; }
   /// One past the last key that any row of the group may see.
@@ -86,6 +80,16 @@ struct AnchorGroups {
   }
 
  private:
+  AnchorGroups(const ListPlannerParams& p, std::int64_t first_keys, std::int64_t last_keys)
+      : block(p.block),
+        step(p.step),
+        rows(std::int64_t{p.block} * p.step),
+        first(p.shape.q_start / rows),
+        count((p.shape.q_len + rows - 1) / rows),
+        q_end(p.shape.q_start + p.shape.q_len),
+        kv_len(p.shape.kv_len),
+        initial(first_keys),
+        local(last_keys) {}
   static ANCHOR_HOST_DEVICE std::int64_t least(std::int64_t a, std::int64_t b) { return a < b ? a : b; }
 };
 
@@ -98,6 +102,7 @@ constexpr int anchor_parts = 8;  ///< of a pooled block's mean row anchor, which
 /// padded to a power of two `slots`; the units of a KV head are numbered group * heads per KV head + head.
 struct AnchorLayout {
   AnchorLayout(const AnchorParams& params, void* workspace);
+  AnchorLayout(const StripesParams& params, void* workspace);
 
   int slots = 1, units_per_tile = 64;
   int heads_per_kv = 1;
@@ -123,13 +128,19 @@ struct AnchorLayout {
   std::int32_t* segment_counts = nullptr;  ///< [plan rows of kv_heads_at_once, segments, 2], likewise
   XAttentionCells cells{};                 ///< of antidiagonal heads
   int cell_heads = 0;                      ///< of them at once
+
+ private:
+  AnchorLayout(const ListPlannerParams& params, const AnchorGroups& groups, bool lists, void* workspace);
+  void* take(std::size_t size);  ///< the next `size` bytes of the scratch
+  std::byte* base_ = nullptr;
 };
 
 /// The attention plan over the groups' blocks alone: what the row anchors are taken from.
-PlanParams anchor_region(const AnchorParams& params);
+PlanParams region_plan(const ListPlannerParams& params);
+/// The plan over the listed keys alone.
+PlanParams columns_plan(const ListPlannerParams& params);
 /// What row_stats takes to fill the layout's row anchors.
-RowStatsParams region_stats(const AnchorParams& params, const AnchorLayout& layout);
-/// The plan over the lists alone.
-PlanParams anchor_stripes(const AnchorParams& params);
+RowStatsParams region_stats(const ListPlannerParams& params, const AnchorGroups& groups,
+                            const AnchorLayout& layout);
 
 }  // namespace anchor::kernels

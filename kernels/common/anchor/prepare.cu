@@ -17,8 +17,8 @@ __device__ __forceinline__ std::int64_t quotient(std::int64_t a, std::int64_t b)
 /// Tile `index` of the launch. Where all keys stay in the cache, long tiles come first, so that short ones
 /// fill the end; else a KV head's groups follow each other. The heads of a KV head, which read the same keys,
 /// lie side by side.
-__device__ Tile region_tile(const AnchorParams& p, const AnchorGroups& groups, const AnchorLayout& layout,
-                            const Schedule& schedule, std::int64_t index) {
+__device__ Tile region_tile(const ListPlannerParams& p, const AnchorGroups& groups,
+                            const AnchorLayout& layout, const Schedule& schedule, std::int64_t index) {
   const int per_kv = p.shape.q_heads / p.shape.kv_heads;
   const std::int64_t tiles = schedule.tiles_per_group, full = groups.count - 1;
   const std::int64_t last = schedule.tiles_per_head - full * tiles;  // tiles of the last group
@@ -58,14 +58,14 @@ __device__ Tile region_tile(const AnchorParams& p, const AnchorGroups& groups, c
   tile.rows = static_cast<std::int32_t>(end - begin);
   tile.columns = static_cast<std::int32_t>(groups.leading(g));  // of layout.sinks
   if (p.block == kTileRows)                                     // for Mode::region
-    tile.dup_begin = PooledRow(layout, tile.head, tile.row / kTileRows, p.step).index();
+    tile.pooled_row = PooledRow(layout, tile.head, tile.row / kTileRows, p.step).index();
   return tile;
 }
 
 /// What depends on shapes alone: block lists, and, if there is a schedule, the tiles over them. Clears what
 /// later kernels add to.
 __global__ void __launch_bounds__(256)
-    region_kernel(AnchorParams p, AnchorGroups groups, AnchorLayout layout, Schedule schedule) {
+    region_kernel(ListPlannerParams p, AnchorGroups groups, AnchorLayout layout, Schedule schedule) {
   begin_kernel();
   const std::int64_t thread = blockIdx.x * static_cast<std::int64_t>(blockDim.x) + threadIdx.x;
   const std::int64_t threads = gridDim.x * static_cast<std::int64_t>(blockDim.x);
@@ -99,7 +99,7 @@ __global__ void __launch_bounds__(256)
 
 /// Mean query and mean row anchor of one pooled block: block x of head y.
 template <Element element>
-__global__ void __launch_bounds__(128) pool_kernel(AnchorParams p, AnchorGroups groups, AnchorLayout layout) {
+__global__ void __launch_bounds__(128) pool_kernel(ListPlannerParams p, AnchorLayout layout) {
   using T = typename ElementTraits<element>::Type;
   __shared__ float sums[128 * 8];
   __shared__ float anchors[4];
@@ -142,7 +142,7 @@ __global__ void __launch_bounds__(128) pool_kernel(AnchorParams p, AnchorGroups 
 
 /// Mean x of KV head y, keys or values z. A thread adds 8 columns of every lanes-th row.
 template <Element element>
-__global__ void __launch_bounds__(128) means_kernel(AnchorParams p, const void* v, AnchorLayout layout) {
+__global__ void __launch_bounds__(128) means_kernel(Tensors p, const void* v, AnchorLayout layout) {
   begin_kernel();
   __shared__ float sums[128 * 8];
   const MeanKeys& means = layout.means;
@@ -178,18 +178,17 @@ __global__ void __launch_bounds__(128) means_kernel(AnchorParams p, const void* 
 
 }  // namespace
 
-void run_means(const AnchorParams& params, const void* v, const AnchorLayout& layout, CUstream_st* stream) {
-  const dim3 grid(static_cast<unsigned>(layout.means.count), static_cast<unsigned>(params.shape.kv_heads), 2);
+void run_means(const Tensors& keys, const void* v, const AnchorLayout& layout, CUstream_st* stream) {
+  const dim3 grid(static_cast<unsigned>(layout.means.count), static_cast<unsigned>(keys.shape.kv_heads), 2);
   if (layout.means.count == 0) return;
   const auto kernel =
-      params.shape.element == Element::bf16 ? means_kernel<Element::bf16> : means_kernel<Element::f16>;
-  launch("means_kernel", kernel, grid, 128, 0, stream, params, v, layout);
+      keys.shape.element == Element::bf16 ? means_kernel<Element::bf16> : means_kernel<Element::f16>;
+  launch("means_kernel", kernel, grid, 128, 0, stream, keys, v, layout);
 }
 
-void run_anchor_region(const AnchorParams& params, const AnchorLayout& layout, const Schedule* schedule,
-                       CUstream_st* stream) {
-  const AnchorGroups groups(params);
-  Schedule none(params.shape, anchor_region(params), nullptr);
+void run_anchor_region(const ListPlannerParams& params, const AnchorGroups& groups,
+                       const AnchorLayout& layout, const Schedule* schedule, CUstream_st* stream) {
+  Schedule none(params.shape, region_plan(params), nullptr);
   none.tile = nullptr;
   const std::int64_t warps = params.shape.q_heads * groups.count + 1;
   const auto blocks = static_cast<unsigned>(std::min<std::int64_t>((warps + 7) / 8, 2048));
@@ -197,14 +196,12 @@ void run_anchor_region(const AnchorParams& params, const AnchorLayout& layout, c
          schedule ? *schedule : none);
 }
 
-void run_pool(const AnchorParams& params, const AnchorLayout& layout, CUstream_st* stream) {
+void run_pool(const ListPlannerParams& params, const AnchorLayout& layout, CUstream_st* stream) {
   const dim3 grid(static_cast<unsigned>((params.shape.q_len + params.block - 1) / params.block),
                   static_cast<unsigned>(params.shape.q_heads));
-  const AnchorGroups groups(params);
-  if (params.shape.element == Element::bf16)
-    pool_kernel<Element::bf16><<<grid, 128, 0, stream>>>(params, groups, layout);
-  else
-    pool_kernel<Element::f16><<<grid, 128, 0, stream>>>(params, groups, layout);
+  const auto kernel =
+      params.shape.element == Element::bf16 ? pool_kernel<Element::bf16> : pool_kernel<Element::f16>;
+  kernel<<<grid, 128, 0, stream>>>(params, layout);
   check_launch("pool_kernel");
 }
 

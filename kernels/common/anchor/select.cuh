@@ -1,6 +1,6 @@
 #pragma once
 
-#include <algorithm>
+#include <type_traits>
 
 #include "common/anchor/layout.hpp"
 
@@ -24,14 +24,20 @@ __device__ inline std::int64_t last_candidate(const AnchorGroups& groups, const 
   return max(groups.candidate_end(last), last > 0 ? groups.candidate_end(last - 1) : 0);
 }
 
+/// What a kernel takes that makes bitmaps, or critical values (AnchorAttention's alone).
+template <bool critical>
+using SelectParams = std::conditional_t<critical, AnchorParams, ListPlannerParams>;
+
 /// A warp's 16 pooled rows against steps of 128 keys: bitmaps of the keys within theta, or the smallest theta
 /// that selects each key. Key 32 q + 2 j + e of a step is the accumulators' column 8 j + 2 q + e: so the 32
 /// columns of a thread are the bits of one bitmap word.
 template <bool critical>
 class AnchorSelect {
+  using Params = SelectParams<critical>;
+
  public:
   /// `tile` is the KV head's tile of 64 pooled rows, `warp` the quarter of it.
-  __device__ __forceinline__ AnchorSelect(const AnchorParams& p, const AnchorGroups& groups,
+  __device__ __forceinline__ AnchorSelect(const Params& p, const AnchorGroups& groups,
                                           const AnchorLayout& layout, int kv_begin, int kv, std::int64_t tile,
                                           int warp) {
     const int quad = threadIdx.x % 32 / 4, slots = layout.slots;
@@ -59,7 +65,7 @@ class AnchorSelect {
   }
 
   /// After the keys of segment `segment`: how many were selected, for the lists to come.
-  __device__ __forceinline__ void finish(const AnchorParams& p, const AnchorGroups& groups,
+  __device__ __forceinline__ void finish(const Params& p, const AnchorGroups& groups,
                                          const AnchorLayout& layout, std::int64_t segment) {
     if constexpr (!critical) {
       const int slots = layout.slots, quad = threadIdx.x % 32 / 4;
@@ -88,8 +94,8 @@ class AnchorSelect {
   }
 
   /// score = the products of the rows with the keys [begin, begin + 128).
-  __device__ __forceinline__ void run(const AnchorParams& p, const AnchorGroups& groups,
-                                      const AnchorLayout& layout, float (&score)[64], std::int64_t begin) {
+  __device__ __forceinline__ void run(const Params& p, const AnchorGroups& groups, const AnchorLayout& layout,
+                                      float (&score)[64], std::int64_t begin) {
     const int quad = threadIdx.x % 32 / 4, slots = layout.slots;
     // The slack below the anchor: a key is kept if it is within theta.
 #pragma unroll
@@ -136,7 +142,7 @@ class AnchorSelect {
           *place = bits;
         else if (bits)
           bits &= ~atomicOr(place, bits);  // several warps share the unit
-        if (p.v4) {
+        if (groups.v4) {
           const std::uint32_t dups = bits & bits_before(first, groups.dup_end(group_[h]));
           dups_[h] += __popc(dups);
           bits ^= dups;

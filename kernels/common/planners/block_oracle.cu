@@ -24,11 +24,7 @@ __global__ void __launch_bounds__(256)
     if (mass[c] > best) best = mass[c], always = c;
   }
   total = Team<32>::sum<double>(total, nullptr);
-  for (int step = 16; step > 0; step /= 2) {
-    const float other = __shfl_xor_sync(~0u, best, step);
-    const int block = __shfl_xor_sync(~0u, always, step);
-    if (other > best || (other == best && block < always)) best = other, always = block;
-  }
+  warp_best(best, always);
   if (force_diagonal) always = diagonal;
   const auto at = [&](std::int64_t c, float& value) {
     if (c >= causal || c == always) return false;
@@ -37,19 +33,13 @@ __global__ void __launch_bounds__(256)
   };
   const double budget = share[head] * total - static_cast<double>(mass[always]);
   const Cut cut = find_cut<Budget::before, Team<32>>(causal, budget, nullptr, at);
-  std::uint32_t* to = bits + (static_cast<std::int64_t>(head) * grid.tiles + tile) * grid.words;
-  std::int64_t ties = 0;
-  for (int w = 0; w < grid.words; ++w) {
-    const int c = w * 32 + lane;
-    float value = 0;
-    const bool competes = at(c, value);
-    const std::uint32_t word = cut_word(cut, competes, value, ties) | __ballot_sync(~0u, c == always);
-    if (lane == 0) to[w] = word;
-  }
+  write_cut(
+      cut, grid.words, at, [&](int c, bool) { return c == always; },
+      bits + (static_cast<std::int64_t>(head) * grid.tiles + tile) * grid.words);
 }
 
 struct Layout {
-  Layout(const PlannerInputs& in, const BlockOracleParams& p, void* workspace)
+  Layout(const Tensors& in, const BlockOracleParams& p, void* workspace)
       : grid(in.shape.q_heads, in.shape.kv_len, p.block, p.block), carver(workspace) {
     const std::int64_t cells = (in.shape.q_len + 63) / 64 * ((in.shape.kv_len + 15) / 16);
     together = heads_at_once(in.shape, cells * 4);
@@ -59,17 +49,13 @@ struct Layout {
   }
 
   /// The masses of heads [first, first + heads), whole KV groups.
-  MassParams masses(const PlannerInputs& in, const BlockOracleParams& p, int first, int heads) const {
+  MassParams masses(const Tensors& in, const BlockOracleParams& p, int first, int heads) const {
     const int ratio = in.shape.q_heads / in.shape.kv_heads;
-    MassParams made{.shape = in.shape};
+    MassParams made{in};
     made.shape.q_heads = heads;
     made.shape.kv_heads = heads / ratio;
     made.q = static_cast<const char*>(in.q) + first * in.stride_q_head * 2;
     made.k = static_cast<const char*>(in.k) + first / ratio * in.stride_kv_head * 2;
-    made.stride_q_head = in.stride_q_head;
-    made.stride_q_token = in.stride_q_token;
-    made.stride_k_head = in.stride_kv_head;
-    made.stride_k_token = in.stride_kv_token;
     made.lse = lse;
     made.tile_rows = made.block_keys = p.block;
     made.block_mass = mass ? mass : reinterpret_cast<float*>(16);  // where only sizes are asked for
@@ -85,26 +71,22 @@ struct Layout {
 
 }  // namespace
 
-const char* unsupported(const PlannerInputs& in, const BlockOracleParams& params) {
+const char* unsupported(const Tensors& in, const BlockOracleParams& params) {
   return params.block % 64 || in.shape.head_dim > 256 ? "blocks in multiples of 64" : nullptr;
 }
 
-std::size_t workspace_bytes(const PlannerInputs& inputs, const BlockOracleParams& params) {
+std::size_t workspace_bytes(const Tensors& inputs, const BlockOracleParams& params) {
   return Layout(inputs, params, nullptr).carver.used();
 }
 
-void block_oracle_select(const PlannerInputs& in, const BlockOracleParams& p, std::uint32_t* bits,
-                         void* workspace, const Stream& stream) {
+void block_oracle_select(const Tensors& in, const BlockOracleParams& p, std::uint32_t* bits, void* workspace,
+                         const Stream& stream) {
   const Layout layout(in, p, workspace);
   const BlockGrid& grid = layout.grid;
   for (int head = 0; head < grid.heads; head += layout.together) {
     const int heads = min(layout.together, grid.heads - head);
     const MassParams masses = layout.masses(in, p, head, heads);
-    RowStatsParams rows{.shape = masses.shape, .q = masses.q, .k = masses.k};
-    rows.stride_q_head = masses.stride_q_head;
-    rows.stride_q_token = masses.stride_q_token;
-    rows.stride_k_head = masses.stride_k_head;
-    rows.stride_k_token = masses.stride_k_token;
+    RowStatsParams rows{masses};
     rows.lse = layout.lse;
     row_stats(rows, stream);
     attention_mass(masses, layout.scratch, stream);

@@ -16,24 +16,21 @@ __global__ void __launch_bounds__(kThreads)
   const std::int64_t row = blockIdx.x * static_cast<std::int64_t>(kThreads / 32) + threadIdx.x / 32;
   if (row >= static_cast<std::int64_t>(heads) * grid.tiles) return;
   const int tile = static_cast<int>(row % grid.tiles), head = first_head + static_cast<int>(row / grid.tiles);
-  const int causal = causal_blocks(grid, tile), lane = threadIdx.x % 32;
+  const int causal = causal_blocks(grid, tile);
   const float* score = scores + row * grid.blocks;
   const auto at = [&](std::int64_t n, float& value) {
+    if (n >= causal) return false;
     value = score[n];
     return true;
   };
   const Cut cut = find_cut<Budget::count, Team<32>>(causal, knob[head], nullptr, at);
-  std::uint32_t* to = bits + (static_cast<std::int64_t>(head) * grid.tiles + tile) * grid.words;
-  std::int64_t ties = 0;
-  for (int w = 0; w < grid.words; ++w) {
-    const int block = w * 32 + lane;
-    const std::uint32_t word = cut_word(cut, block < causal, block < causal ? score[block] : 0.f, ties);
-    if (lane == 0) to[w] = word;
-  }
+  write_cut(
+      cut, grid.words, at, [](int, bool) { return false; },
+      bits + (static_cast<std::int64_t>(head) * grid.tiles + tile) * grid.words);
 }
 
 struct Layout {
-  Layout(const PlannerInputs& in, const BlockSparseParams& p, void* workspace)
+  Layout(const Tensors& in, const BlockSparseParams& p, void* workspace)
       : grid(in.shape.q_heads, in.shape.q_len, p.block, p.block),
         together(heads_at_once(in.shape, static_cast<std::int64_t>(grid.tiles) * grid.blocks * 4)),
         carver(workspace) {
@@ -50,12 +47,12 @@ struct Layout {
 
 }  // namespace
 
-std::size_t workspace_bytes(const PlannerInputs& inputs, const BlockSparseParams& params) {
+std::size_t workspace_bytes(const Tensors& inputs, const BlockSparseParams& params) {
   return Layout(inputs, params, nullptr).carver.used();
 }
 
-void block_sparse_select(const PlannerInputs& in, const BlockSparseParams& p, std::uint32_t* bits,
-                         void* workspace, const Stream& stream) {
+void block_sparse_select(const Tensors& in, const BlockSparseParams& p, std::uint32_t* bits, void* workspace,
+                         const Stream& stream) {
   const Layout layout(in, p, workspace);
   const BlockGrid& grid = layout.grid;
   block_means(queries(in), p.block, p.zero_padded, layout.q_means, stream.handle());

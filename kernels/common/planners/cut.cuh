@@ -109,7 +109,33 @@ __device__ __forceinline__ std::uint32_t cut_word(const Cut& cut, bool competes,
   return __ballot_sync(~0u, in);
 }
 
-/// The same by a block of `threads` over `words` words: put(word, bits) is called by one lane of each word's
+/// A warp writes the bits of one list of items: those within the cut, and those that are kept anyway.
+/// `at` as in find_cut, for any n; `always(n, competes)` for every n of the words.
+template <class At, class Always>
+__device__ __forceinline__ void write_cut(const Cut& cut, int words, const At& at, const Always& always,
+                                          std::uint32_t* to) {
+  const int lane = threadIdx.x % 32;
+  std::int64_t ties = 0;
+  for (int w = 0; w < words; ++w) {
+    const int n = w * 32 + lane;
+    float value = 0;
+    const bool competes = at(n, value);
+    const std::uint32_t word = cut_word(cut, competes, value, ties) | __ballot_sync(~0u, always(n, competes));
+    if (lane == 0) to[w] = word;
+  }
+}
+
+/// The item of the largest value in a warp, the first one of several: every lane brings its own and leaves
+/// with the warp's.
+__device__ __forceinline__ void warp_best(float& value, int& item) {
+  for (int step = 16; step > 0; step /= 2) {
+    const float other = __shfl_xor_sync(~0u, value, step);
+    const int other_item = __shfl_xor_sync(~0u, item, step);
+    if (other > value || (other == value && other_item < item)) value = other, item = other_item;
+  }
+}
+
+/// cut_word by a block of `threads` over `words` words: put(word, bits) is called by one lane of each word's
 /// warp. `counts` holds threads / 32 integers.
 template <int threads, class At, class Put>
 __device__ void cut_words(const Cut& cut, std::int64_t words, int* counts, const At& at, const Put& put) {

@@ -33,8 +33,7 @@ __global__ void __launch_bounds__(256)
 /// Tile gridDim.x - 1 - x of pack first_pack + y against all blocks before it.
 template <Element element, int head_dim>
 __global__ void __launch_bounds__(Warps<head_dim>::threads)
-    weights_kernel(PlannerInputs in, Pack pack, int first_pack, const void* high, const void* low,
-                   float* weights) {
+    weights_kernel(Tensors in, Pack pack, int first_pack, const void* high, const void* low, float* weights) {
   using Warp = Warps<head_dim>;
   using Scalar = typename ElementTraits<element>::Type;
   constexpr int m_tiles = Warp::m_tiles, k_steps = head_dim / 16, n_tiles = kBlockTile / 8;
@@ -127,8 +126,8 @@ __global__ void __launch_bounds__(Warps<head_dim>::threads)
 }
 
 template <Element element, int head_dim>
-void run_weights(const PlannerInputs& in, const Pack& pack, int first, int packs, const void* high,
-                 const void* low, float* weights, CUstream_st* stream) {
+void run_weights(const Tensors& in, const Pack& pack, int first, int packs, const void* high, const void* low,
+                 float* weights, CUstream_st* stream) {
   constexpr int shared_bytes = 4 * kBlockTile * head_dim * 2;
   const auto kernel = weights_kernel<element, head_dim>;
   check(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, shared_bytes),
@@ -139,8 +138,8 @@ void run_weights(const PlannerInputs& in, const Pack& pack, int first, int packs
 }
 
 template <Element element>
-void run_weights(const PlannerInputs& in, const Pack& pack, int first, int packs, const void* high,
-                 const void* low, float* weights, CUstream_st* stream) {
+void run_weights(const Tensors& in, const Pack& pack, int first, int packs, const void* high, const void* low,
+                 float* weights, CUstream_st* stream) {
   if (in.shape.head_dim == 64)
     return run_weights<element, 64>(in, pack, first, packs, high, low, weights, stream);
   if (in.shape.head_dim == 128)
@@ -184,7 +183,7 @@ __global__ void __launch_bounds__(256) select_kernel(BlockGrid grid, FlashPrefil
 }
 
 struct Layout {
-  Layout(const PlannerInputs& in, const FlashPrefillParams& p, void* workspace)
+  Layout(const Tensors& in, const FlashPrefillParams& p, void* workspace)
       : pack{BlockGrid(in.shape.q_heads / p.packed_heads, in.shape.kv_len, p.block / p.packed_heads, p.block),
              p.packed_heads},
         carver(workspace) {
@@ -212,16 +211,16 @@ struct Layout {
 
 }  // namespace
 
-const char* unsupported(const PlannerInputs&, const FlashPrefillParams& params) {
+const char* unsupported(const Tensors&, const FlashPrefillParams& params) {
   return params.exact && params.block > kRows ? "blocks of at most 128 keys" : nullptr;
 }
 
-std::size_t workspace_bytes(const PlannerInputs& inputs, const FlashPrefillParams& params) {
+std::size_t workspace_bytes(const Tensors& inputs, const FlashPrefillParams& params) {
   return Layout(inputs, params, nullptr).carver.used();
 }
 
-void flashprefill_select(const PlannerInputs& in, const FlashPrefillParams& p, std::uint32_t* bits,
-                         void* workspace, const Stream& stream) {
+void flashprefill_select(const Tensors& in, const FlashPrefillParams& p, std::uint32_t* bits, void* workspace,
+                         const Stream& stream) {
   const Layout layout(in, p, workspace);
   const BlockGrid& grid = layout.pack.grid;
   CUstream_st* const on = stream.handle();

@@ -57,7 +57,7 @@ __device__ void softmax(float* x, int items, double* shared) {
 
 /// One block a head.
 __global__ void __launch_bounds__(kThreads)
-    decide_kernel(PlannerInputs in, FlexPrefillParams p, BlockGrid grid, Probe probe, const float* probe_mean,
+    decide_kernel(Tensors in, FlexPrefillParams p, BlockGrid grid, Probe probe, const float* probe_mean,
                   const float* k_means, Decision out) {
   __shared__ double sums[kThreads / 32];
   __shared__ int counts[kThreads / 32];
@@ -190,7 +190,7 @@ __global__ void __launch_bounds__(kThreads)
 }
 
 struct Layout {
-  Layout(const PlannerInputs& in, const FlexPrefillParams& p, void* workspace)
+  Layout(const Tensors& in, const FlexPrefillParams& p, void* workspace)
       : grid(in.shape.q_heads, in.shape.kv_len, p.block, p.block),
         carver(workspace),
         probe(in, p.block, carver) {
@@ -221,12 +221,12 @@ struct Layout {
 
 }  // namespace
 
-std::size_t workspace_bytes(const PlannerInputs& inputs, const FlexPrefillParams& params) {
+std::size_t workspace_bytes(const Tensors& inputs, const FlexPrefillParams& params) {
   return Layout(inputs, params, nullptr).carver.used();
 }
 
-void flexprefill_select(const PlannerInputs& in, const FlexPrefillParams& p, std::uint32_t* bits,
-                        void* workspace, const Stream& stream) {
+void flexprefill_select(const Tensors& in, const FlexPrefillParams& p, std::uint32_t* bits, void* workspace,
+                        const Stream& stream) {
   const Layout layout(in, p, workspace);
   const BlockGrid& grid = layout.grid;
   CUstream_st* const on = stream.handle();

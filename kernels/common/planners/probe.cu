@@ -13,7 +13,7 @@ constexpr int kTileKeys = 64, kSpanKeys = 512, kMaxRows = 128;
 /// there.
 template <Element element, int head_dim>
 __global__ void __launch_bounds__(Warps<head_dim>::threads)
-    probe_scores_kernel(PlannerInputs in, Probe probe, int first_head) {
+    probe_scores_kernel(Tensors in, Probe probe, int first_head) {
   using Warp = Warps<head_dim>;
   using Scalar = typename ElementTraits<element>::Type;
   constexpr int m_tiles = Warp::m_tiles, k_steps = head_dim / 16, n_tiles = kTileKeys / 8;
@@ -135,8 +135,7 @@ __global__ void __launch_bounds__(256) profile_kernel(Probe probe, std::int64_t 
 }
 
 template <Element element, int head_dim>
-void launch_scores(const PlannerInputs& in, const Probe& probe, int first_head, int heads,
-                   CUstream_st* stream) {
+void launch_scores(const Tensors& in, const Probe& probe, int first_head, int heads, CUstream_st* stream) {
   constexpr int shared_bytes = 2 * kTileKeys * head_dim * 2;
   const auto kernel = probe_scores_kernel<element, head_dim>;
   check(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, shared_bytes),
@@ -147,8 +146,7 @@ void launch_scores(const PlannerInputs& in, const Probe& probe, int first_head, 
 }
 
 template <Element element>
-void launch_scores(const PlannerInputs& in, const Probe& probe, int first_head, int heads,
-                   CUstream_st* stream) {
+void launch_scores(const Tensors& in, const Probe& probe, int first_head, int heads, CUstream_st* stream) {
   if (in.shape.head_dim == 64) return launch_scores<element, 64>(in, probe, first_head, heads, stream);
   if (in.shape.head_dim == 128) return launch_scores<element, 128>(in, probe, first_head, heads, stream);
   launch_scores<element, 256>(in, probe, first_head, heads, stream);
@@ -156,7 +154,7 @@ void launch_scores(const PlannerInputs& in, const Probe& probe, int first_head, 
 
 }  // namespace
 
-Probe::Probe(const PlannerInputs& in, int probe_rows, Carver& carver) {
+Probe::Probe(const Tensors& in, int probe_rows, Carver& carver) {
   const std::int64_t keys = in.shape.kv_len;
   rows = static_cast<int>(min(keys, static_cast<std::int64_t>(probe_rows)));
   stride = (keys + kTileKeys - 1) / kTileKeys * kTileKeys;
@@ -169,7 +167,7 @@ Probe::Probe(const PlannerInputs& in, int probe_rows, Carver& carver) {
   diagonals = carver.take<float>(in.shape.q_heads * keys);
 }
 
-void run_probe(const PlannerInputs& in, const Probe& probe, CUstream_st* stream) {
+void run_probe(const Tensors& in, const Probe& probe, CUstream_st* stream) {
   for (int head = 0; head < in.shape.q_heads; head += probe.together) {
     const int heads = min(probe.together, in.shape.q_heads - head);
     if (in.shape.element == Element::bf16)

@@ -10,7 +10,7 @@ namespace anchor::kernels {
 
 /// Scratch of a probe, and its results for all heads.
 struct Probe {
-  Probe(const PlannerInputs& inputs, int probe_rows, Carver& carver);
+  Probe(const Tensors& inputs, int probe_rows, Carver& carver);
 
   int rows, together;   ///< probe rows; heads whose scores exist at once
   int spans;            ///< parts of the keys
@@ -22,6 +22,6 @@ struct Probe {
   float* diagonals;     ///< [q_heads, N]: entry t is the mean share at distance N - 1 - t
 };
 
-void run_probe(const PlannerInputs& inputs, const Probe& probe, CUstream_st* stream);
+void run_probe(const Tensors& inputs, const Probe& probe, CUstream_st* stream);
 
 }  // namespace anchor::kernels

@@ -258,7 +258,7 @@ __global__ void __launch_bounds__(128, 2)
 }
 
 struct Layout {
-  Layout(const PlannerInputs& in, void* workspace)
+  Layout(const Tensors& in, void* workspace)
       : grid(in.shape.q_heads, in.shape.kv_len, kQueryTile, kKeyBlock), carver(workspace) {
     const Shape& s = in.shape;
     const std::int64_t rows = (s.kv_len + 127) / 128 * 128,
@@ -289,7 +289,7 @@ struct Layout {
 
 /// lse of sink and local keys of query rows [begin, end), whose local part starts `local` keys before every
 /// group of `group` rows.
-void reference(const PlannerInputs& in, std::int64_t begin, std::int64_t end, std::int64_t group,
+void reference(const Tensors& in, std::int64_t begin, std::int64_t end, std::int64_t group,
                std::int64_t local, const Layout& layout, const Stream& stream) {
   // The kernel lays rows out per launch: heads apart by its own q_len, so that each head of a part runs
   // alone.
@@ -304,8 +304,8 @@ void reference(const PlannerInputs& in, std::int64_t begin, std::int64_t end, st
     rows.k = static_cast<const char*>(in.k) + kv * in.stride_kv_head * 2;
     rows.stride_q_head = in.stride_q_head;
     rows.stride_q_token = in.stride_q_token;
-    rows.stride_k_head = in.stride_kv_head;
-    rows.stride_k_token = in.stride_kv_token;
+    rows.stride_kv_head = in.stride_kv_head;
+    rows.stride_kv_token = in.stride_kv_token;
     rows.anchor_group = group;
     rows.anchor_init = kKeyBlock;
     rows.anchor_local = local;
@@ -315,7 +315,7 @@ void reference(const PlannerInputs& in, std::int64_t begin, std::int64_t end, st
 }
 
 template <int head_dim>
-void run_estimates(const PlannerInputs& in, const SaleParams& p, const Layout& layout, std::uint32_t* bits,
+void run_estimates(const Tensors& in, const SaleParams& p, const Layout& layout, std::uint32_t* bits,
                    CUstream_st* stream) {
   const auto kernel = p.per_token ? estimate_kernel<head_dim, true> : estimate_kernel<head_dim, false>;
   const int shared_bytes = 2 * 64 * max(128, head_dim) + 2 * layout.grid.words * 4;
@@ -328,7 +328,7 @@ void run_estimates(const PlannerInputs& in, const SaleParams& p, const Layout& l
 }
 
 template <Element element>
-void prepare(const PlannerInputs& in, const SaleParams& p, const Layout& layout, CUstream_st* on) {
+void prepare(const Tensors& in, const SaleParams& p, const Layout& layout, CUstream_st* on) {
   const Tokens q = queries(in), k = keys(in);
   const int ratio = in.shape.q_heads / in.shape.kv_heads;
   check(cudaMemsetAsync(layout.largest, 0, static_cast<std::size_t>(in.shape.q_heads) * 4, on),
@@ -353,7 +353,7 @@ std::int64_t local_of_pairs(std::int64_t window) {
 
 }  // namespace
 
-const char* unsupported(const PlannerInputs& in, const SaleParams& params) {
+const char* unsupported(const Tensors& in, const SaleParams& params) {
   const std::int64_t blocks = (params.window + kKeyBlock - 1) / kKeyBlock;
   if (blocks < 4 || blocks % 4 > 1)  // else the two tiles of a pair see different local keys
     return "windows of 4 blocks of 32 keys or more, a multiple of 4 or one more";
@@ -361,11 +361,11 @@ const char* unsupported(const PlannerInputs& in, const SaleParams& params) {
   return nullptr;
 }
 
-std::size_t workspace_bytes(const PlannerInputs& inputs, const SaleParams&) {
+std::size_t workspace_bytes(const Tensors& inputs, const SaleParams&) {
   return Layout(inputs, nullptr).carver.used();
 }
 
-void sale_select(const PlannerInputs& in, const SaleParams& p, std::uint32_t* bits, void* workspace,
+void sale_select(const Tensors& in, const SaleParams& p, std::uint32_t* bits, void* workspace,
                  const Stream& stream) {
   const Layout layout(in, workspace);
   const BlockGrid& grid = layout.grid;

@@ -5,12 +5,12 @@
 
 namespace anchor::kernels {
 
-Tokens queries(const PlannerInputs& in) {
+Tokens queries(const Tensors& in) {
   return {in.shape.element, in.q, in.shape.q_heads, in.shape.q_len, in.shape.head_dim, in.stride_q_head,
           in.stride_q_token};
 }
 
-Tokens keys(const PlannerInputs& in) {
+Tokens keys(const Tensors& in) {
   return {in.shape.element,  in.k, in.shape.kv_heads, in.shape.kv_len, in.shape.head_dim, in.stride_kv_head,
           in.stride_kv_token};
 }

@@ -16,8 +16,8 @@ struct Tokens {
   int head_dim;
   std::int64_t stride_head, stride_token;
 };
-Tokens queries(const PlannerInputs& inputs);
-Tokens keys(const PlannerInputs& inputs);
+Tokens queries(const Tensors& inputs);
+Tokens keys(const Tensors& inputs);
 
 /// means [heads, ceil(tokens / block), head_dim]. zero_padded: a short last block is divided by `block`.
 void block_means(const Tokens& x, int block, bool zero_padded, float* means, CUstream_st* stream);

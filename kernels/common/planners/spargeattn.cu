@@ -103,11 +103,7 @@ __global__ void __launch_bounds__(kWarps * 32)
     score[c] = static_cast<float>(static_cast<double>(expf(score[c] - top)) / sum);
     if (score[c] > best) best = score[c], best_block = c;
   }
-  for (int step = 16; step > 0; step /= 2) {
-    const float other = __shfl_xor_sync(~0u, best, step);
-    const int other_block = __shfl_xor_sync(~0u, best_block, step);
-    if (other > best || (other == best && other_block < best_block)) best = other, best_block = other_block;
-  }
+  warp_best(best, best_block);
   __syncwarp();
   const auto at = [&](std::int64_t c, float& value) {
     if (!open(c)) return false;
@@ -123,21 +119,15 @@ __global__ void __launch_bounds__(kWarps * 32)
   bool fixed = best_block <= first_diagonal;
   for (int c = lane; c <= first_diagonal && c < causal; c += 32) fixed |= !open(c);
   fixed = __any_sync(~0u, fixed);
-  std::uint32_t* to = bits + (static_cast<std::int64_t>(head) * grid.tiles + tile) * grid.words;
-  std::int64_t ties = 0;
-  for (int w = 0; w < grid.words; ++w) {
-    const int c = w * 32 + lane;
-    float value = 0;
-    const bool competes = at(c, value);
-    const std::uint32_t word = cut_word(cut, competes, value, ties);
-    const std::uint32_t always =
-        __ballot_sync(~0u, c < causal && (!competes || c == best_block || (!fixed && c == first_diagonal)));
-    if (lane == 0) to[w] = word | always;
-  }
+  const auto always = [&](int c, bool competes) {
+    return c < causal && (!competes || c == best_block || (!fixed && c == first_diagonal));
+  };
+  write_cut(cut, grid.words, at, always,
+            bits + (static_cast<std::int64_t>(head) * grid.tiles + tile) * grid.words);
 }
 
 struct Layout {
-  Layout(const PlannerInputs& in, void* workspace)
+  Layout(const Tensors& in, void* workspace)
       : grid(in.shape.q_heads, in.shape.kv_len, kQueryTile, kKeyBlock),
         together(heads_at_once(in.shape, static_cast<std::int64_t>(grid.tiles) * grid.blocks * 4)),
         carver(workspace) {
@@ -159,12 +149,12 @@ struct Layout {
 
 }  // namespace
 
-std::size_t workspace_bytes(const PlannerInputs& inputs, const SpargeAttnParams&) {
+std::size_t workspace_bytes(const Tensors& inputs, const SpargeAttnParams&) {
   return Layout(inputs, nullptr).carver.used();
 }
 
-void spargeattn_select(const PlannerInputs& in, const SpargeAttnParams& p, std::uint32_t* bits,
-                       void* workspace, const Stream& stream) {
+void spargeattn_select(const Tensors& in, const SpargeAttnParams& p, std::uint32_t* bits, void* workspace,
+                       const Stream& stream) {
   const Layout layout(in, workspace);
   const BlockGrid& grid = layout.grid;
   CUstream_st* const on = stream.handle();

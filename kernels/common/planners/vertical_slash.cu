@@ -144,7 +144,7 @@ __global__ void __launch_bounds__(64) fill_kernel(Lines lines, std::int64_t tile
 }
 
 struct Layout {
-  Layout(const PlannerInputs& in, const VerticalSlashParams& p, void* workspace)
+  Layout(const Tensors& in, const VerticalSlashParams& p, void* workspace)
       : carver(workspace),
         lines(in.shape.q_heads, in.shape.kv_len, static_cast<int>(in.shape.kv_len), 1),
         tiles((in.shape.q_len + kTile - 1) / kTile),
@@ -173,12 +173,11 @@ struct Layout {
 
 }  // namespace
 
-std::size_t workspace_bytes(const PlannerInputs& inputs, const VerticalSlashParams& params) {
+std::size_t workspace_bytes(const Tensors& inputs, const VerticalSlashParams& params) {
   return Layout(inputs, params, nullptr).carver.used();
 }
 
-void vertical_slash(const PlannerInputs& in, const VerticalSlashParams& p, void* workspace,
-                    const Stream& stream) {
+void vertical_slash(const Tensors& in, const VerticalSlashParams& p, void* workspace, const Stream& stream) {
   const Layout layout(in, p, workspace);
   run_probe(in, layout.probe, stream.handle());
   const BlockGrid& lines = layout.lines;

@@ -2,6 +2,7 @@
 #include "common/planners/cut.cuh"
 #include "common/planners/grid.cuh"
 #include "common/planners/xattention.cuh"
+#include "dispatch.hpp"
 #include "sm80/tiles.cuh"
 
 // XAttention (rule: lib/anchor/method/xattention.cpp): a product of cells of `stride` tokens, 1/stride of a
@@ -18,7 +19,7 @@ constexpr int kTileBytes = kTile * kDepth * 2, kStageBytes = 2 * kTileBytes;
 /// columns make a block. A warp computes 32 x 64.
 template <Element element, int octets>
 __global__ void __launch_bounds__(kThreads, 2)
-    cells_kernel(PlannerInputs in, const __grid_constant__ XAttentionCells cells) {
+    cells_kernel(Tensors in, const __grid_constant__ XAttentionCells cells) {
   extern __shared__ __align__(1024) unsigned char shared[];
   const int first_row = blockIdx.y * kTile, first_column = blockIdx.x * kTile;
   if (first_column > first_row + kTile - 1) return;
@@ -112,14 +113,9 @@ __global__ void __launch_bounds__(kThreads, 2)
   }
 }
 
-bool is_hopper() {
-  const DeviceInfo device = device_info(current_device());
-  return device.major == 9 && device.minor == 0;
-}
-
 template <Element element>
-void run(const PlannerInputs& in, const XAttentionCells& cells, int heads, CUstream_st* stream) {
-  if (is_hopper()) return sm90::xattention_cells<element>(in, cells, heads, stream);
+void run(const Tensors& in, const XAttentionCells& cells, int heads, CUstream_st* stream) {
+  if (takes_sm90()) return sm90::xattention_cells<element>(in, cells, heads, stream);
   const auto kernel = cells.per_block == 8    ? cells_kernel<element, 1>
                       : cells.per_block == 16 ? cells_kernel<element, 2>
                                               : cells_kernel<element, 4>;
@@ -142,7 +138,7 @@ __global__ void __launch_bounds__(kWarps * 32)
   const std::int64_t row = blockIdx.x * std::int64_t{kWarps} + threadIdx.x / 32;
   if (row >= static_cast<std::int64_t>(heads) * grid.tiles) return;
   const int tile = static_cast<int>(row % grid.tiles), local = static_cast<int>(row / grid.tiles);
-  const int lane = threadIdx.x % 32, causal = tile + 1;
+  const int causal = tile + 1;
   float* const score = scores + row * grid.blocks;
   double total = 0;
   block_masses(cells, local, tile, row_lse[threadIdx.x / 32], [&](int c, float mass) {
@@ -159,20 +155,13 @@ __global__ void __launch_bounds__(kWarps * 32)
   const int head = cells.head(local);
   const double forced = static_cast<double>(score[0]) + (tile > 0 ? static_cast<double>(score[tile]) : 0);
   const Cut cut = find_cut<Budget::before, Team<32>>(causal, tau[head] * total - forced, nullptr, at);
-  std::uint32_t* to = bits + (static_cast<std::int64_t>(head) * grid.tiles + tile) * grid.words;
-  std::int64_t ties = 0;
-  for (int w = 0; w < grid.words; ++w) {
-    float value = 0;
-    const int c = w * 32 + lane;
-    const bool competes = at(c, value);
-    const std::uint32_t word = cut_word(cut, competes, value, ties);
-    const std::uint32_t always = __ballot_sync(~0u, c == 0 || c == tile);
-    if (lane == 0) to[w] = word | always;
-  }
+  write_cut(
+      cut, grid.words, at, [&](int c, bool) { return c == 0 || c == tile; },
+      bits + (static_cast<std::int64_t>(head) * grid.tiles + tile) * grid.words);
 }
 
 struct Layout {
-  Layout(const PlannerInputs& in, const XAttentionParams& p, void* workspace)
+  Layout(const Tensors& in, const XAttentionParams& p, void* workspace)
       : grid(in.shape.q_heads, in.shape.kv_len, p.block, p.block), carver(workspace) {
     HeadSet all;
     for (int head = 0; head < in.shape.q_heads; ++head) all.add(head);
@@ -190,12 +179,12 @@ struct Layout {
 
 }  // namespace
 
-void run_cells(const PlannerInputs& in, const XAttentionCells& cells, int heads, CUstream_st* stream) {
+void run_cells(const Tensors& in, const XAttentionCells& cells, int heads, CUstream_st* stream) {
   in.shape.element == Element::bf16 ? run<Element::bf16>(in, cells, heads, stream)
                                     : run<Element::f16>(in, cells, heads, stream);
 }
 
-const char* unsupported(const PlannerInputs& inputs, const XAttentionParams& params) {
+const char* unsupported(const Tensors& inputs, const XAttentionParams& params) {
   if (inputs.shape.q_heads > HeadSet::most) return "more than 256 heads";
   const int cells = params.block / params.stride;
   if (params.block % params.stride || (cells != 8 && cells != 16 && cells != 32))
@@ -203,12 +192,12 @@ const char* unsupported(const PlannerInputs& inputs, const XAttentionParams& par
   return nullptr;
 }
 
-std::size_t workspace_bytes(const PlannerInputs& inputs, const XAttentionParams& params) {
+std::size_t workspace_bytes(const Tensors& inputs, const XAttentionParams& params) {
   return Layout(inputs, params, nullptr).carver.used();
 }
 
-void xattention_select(const PlannerInputs& in, const XAttentionParams& p, std::uint32_t* bits,
-                       void* workspace, const Stream& stream) {
+void xattention_select(const Tensors& in, const XAttentionParams& p, std::uint32_t* bits, void* workspace,
+                       const Stream& stream) {
   const Layout layout(in, p, workspace);
   XAttentionCells cells = layout.cells;
   for (int head = 0; head < in.shape.q_heads; head += layout.together) {

@@ -39,13 +39,12 @@ struct XAttentionCells {
 };
 
 /// Fills cells.lse for the first `heads` heads of a chunk.
-void run_cells(const PlannerInputs& inputs, const XAttentionCells& cells, int heads, CUstream_st* stream);
+void run_cells(const Tensors& inputs, const XAttentionCells& cells, int heads, CUstream_st* stream);
 
 /// The same product on a Hopper card.
 namespace sm90 {
 template <Element element>
-void xattention_cells(const PlannerInputs& inputs, const XAttentionCells& cells, int heads,
-                      CUstream_st* stream);
+void xattention_cells(const Tensors& inputs, const XAttentionCells& cells, int heads, CUstream_st* stream);
 }
 
 }  // namespace anchor::kernels

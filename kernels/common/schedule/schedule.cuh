@@ -142,11 +142,12 @@ __device__ inline void fill_schedule(const Shape& shape, const PlanParams& plan,
     }
     if (plan.dup_offsets) {
       tile.dup_begin = plan.dup_offsets[row];
-      tile.dups = count_below(plan.dup + tile.dup_begin, plan.dup_offsets[row + 1] - tile.dup_begin, visible);
+      tile.trailing =
+          count_below(plan.dup + tile.dup_begin, plan.dup_offsets[row + 1] - tile.dup_begin, visible);
     }
     if (schedule.means.block) {
-      tile.dup_begin = row;
-      tile.dups = means_of_row(r);
+      tile.means_row = row;
+      tile.trailing = means_of_row(r);
     }
     // The last tile of a group is its longest: it comes first.
     schedule.tile[first_tile + schedule.place[row] + tiles_of_row(r) - 1 - in_group] = tile;

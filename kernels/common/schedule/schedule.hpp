@@ -20,19 +20,24 @@ struct TileKeys {
   std::int32_t columns = 0;
 };
 
-/// Up to kTileRows consecutive query rows of one plan row. Its keys are followed by the duplicates. Lists end
-/// before the first entry that no row of the tile may see.
+/// Up to kTileRows consecutive query rows of one plan row. Lists end before the first entry that no row of
+/// the tile may see.
 struct alignas(16) Tile : TileKeys {
-  std::int64_t dup_begin = 0;
+  /// What else belongs to the tile depends on what is computed (sm90: Mode).
+  union {
+    std::int64_t dup_begin = 0;  ///< attention: the duplicates are dup[dup_begin, dup_begin + trailing)
+    std::int64_t means_row;      ///< corrected: its row of MeanKeys::unlisted
+    std::int64_t pooled_row;     ///< region: where its mean query goes (PooledRow::index)
+  };
   std::int32_t head = 0;
-  std::int32_t row = 0;   ///< first query row
-  std::int32_t rows = 0;  ///< 0 = no more work
-  std::int32_t dups = 0;
+  std::int32_t row = 0;       ///< first query row
+  std::int32_t rows = 0;      ///< 0 = no more work
+  std::int32_t trailing = 0;  ///< duplicates or means that follow the listed keys; lse does not see them
 };
 static_assert(sizeof(Tile) == 48);
 
-/// Means of blocks that join a tile after its lists (Mode::corrected): those of the blocks that lie wholly
-/// before it, each as many keys as the tile's plan row does not list.
+/// Means of blocks that follow a tile's listed keys: the means of the blocks that lie wholly before the tile,
+/// each of which counts as many keys as the tile's plan row does not list.
 struct MeanKeys {
   int block = 0;                     ///< keys of one; 0 = none join
   std::int64_t count = 0;            ///< of one KV head, a multiple of 128
@@ -49,7 +54,7 @@ struct Schedule {
   std::int32_t tiles_per_head = 0, tiles_per_group = 0;
   std::int64_t rows = 0;     ///< plan rows
   std::int32_t leading = 0;  ///< so many columns at the front of every list are left out
-  MeanKeys means;            ///< each tile's are its duplicates: dups of them, of plan row dup_begin
+  MeanKeys means;            ///< follow the listed keys in place of duplicates, if there are any
   int segments = 0;  ///< KV heads run one after the other where K and V exceed the cache; else all at once
   unsigned kv_tile_reciprocal = 0;  ///< ceil(2^31 / kv_tile)
   unsigned* ticket = nullptr;       ///< the next tile to take, and the number of tiles
