@@ -19,13 +19,13 @@ __global__ void __launch_bounds__(kThreads)
   const int causal = causal_blocks(grid, tile);
   const float* score = scores + row * grid.blocks;
   const auto at = [&](std::int64_t n, float& value) {
-    if (n >= causal) return false;
     value = score[n];
     return true;
   };
   const Cut cut = find_cut<Budget::count, Team<32>>(causal, knob[head], nullptr, at);
+  const auto competes = [&](std::int64_t n, float& value) { return n < causal && at(n, value); };
   write_cut(
-      cut, grid.words, at, [](int, bool) { return false; },
+      cut, grid.words, competes, [](int, bool) { return false; },
       bits + (static_cast<std::int64_t>(head) * grid.tiles + tile) * grid.words);
 }
 

@@ -296,16 +296,12 @@ void reference(const Tensors& in, std::int64_t begin, std::int64_t end, std::int
   const bool whole = begin == 0 && end == in.shape.q_len;
   for (int head = 0; head < (whole ? 1 : in.shape.q_heads); ++head) {
     const std::int64_t kv = head / (in.shape.q_heads / in.shape.kv_heads);
-    RowStatsParams rows{.shape = in.shape};
+    RowStatsParams rows{in};
     if (!whole) rows.shape.q_heads = rows.shape.kv_heads = 1;
     rows.shape.q_len = end - begin;
     rows.shape.q_start = begin;
     rows.q = static_cast<const char*>(in.q) + (head * in.stride_q_head + begin * in.stride_q_token) * 2;
     rows.k = static_cast<const char*>(in.k) + kv * in.stride_kv_head * 2;
-    rows.stride_q_head = in.stride_q_head;
-    rows.stride_q_token = in.stride_q_token;
-    rows.stride_kv_head = in.stride_kv_head;
-    rows.stride_kv_token = in.stride_kv_token;
     rows.anchor_group = group;
     rows.anchor_init = kKeyBlock;
     rows.anchor_local = local;
