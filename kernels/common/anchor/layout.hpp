@@ -125,7 +125,7 @@ struct AnchorLayout {
   std::int32_t* counts = nullptr;   ///< [2][plan rows]: columns, duplicates
   std::int32_t* sinks = nullptr;    ///< [most_sinks]: 0, 1, 2, ...; stripes only
   MeanKeys means;                   ///< block = 0 without mean correction
-  std::int32_t* segment_counts = nullptr;  ///< [plan rows of kv_heads_at_once, segments, 2], likewise
+  std::int32_t* segment_counts = nullptr;  ///< [plan rows of kv_heads_at_once, segments, 2]: as counts
   XAttentionCells cells{};                 ///< of antidiagonal heads
   int cell_heads = 0;                      ///< of them at once
 
