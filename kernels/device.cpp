@@ -61,48 +61,72 @@ std::size_t free_memory() {
   return available;
 }
 
-Stream::Stream() { check(cudaStreamCreateWithFlags(&stream_, cudaStreamNonBlocking), "cudaStreamCreate"); }
-Stream::~Stream() {
-  if (stream_) cudaStreamDestroy(stream_);
-}
-void Stream::synchronize() const { check(cudaStreamSynchronize(stream_), "cudaStreamSynchronize"); }
-
-Event::Event() { check(cudaEventCreate(&event_), "cudaEventCreate"); }
-Event::~Event() {
-  if (event_) cudaEventDestroy(event_);
-}
-void Event::record(const Stream& stream) {
-  check(cudaEventRecord(event_, stream.handle()), "cudaEventRecord");
-}
-void Event::synchronize() const { check(cudaEventSynchronize(event_), "cudaEventSynchronize"); }
-double Event::milliseconds_since(const Event& start) const {
-  synchronize();
-  float milliseconds = 0;
-  check(cudaEventElapsedTime(&milliseconds, start.event_, event_), "cudaEventElapsedTime");
-  return milliseconds;
-}
-
-DeviceBuffer::DeviceBuffer(std::size_t bytes) : bytes_(bytes) {
-  if (bytes) check(cudaMalloc(&data_, bytes), "cudaMalloc");
-}
-DeviceBuffer::~DeviceBuffer() {
-  if (data_) cudaFree(data_);
-}
+void destroy_stream(CUstream_st* stream) { cudaStreamDestroy(stream); }
+void destroy_event(CUevent_st* event) { cudaEventDestroy(event); }
+void free_device_memory(Allocation memory) { cudaFree(memory.data); }
+void free_pinned_memory(Allocation memory) { cudaFreeHost(memory.data); }
 
 namespace {
+
+CUstream_st* make_stream() {
+  CUstream_st* stream = nullptr;
+  check(cudaStreamCreateWithFlags(&stream, cudaStreamNonBlocking), "cudaStreamCreate");
+  return stream;
+}
+
+CUevent_st* make_event() {
+  CUevent_st* event = nullptr;
+  check(cudaEventCreate(&event), "cudaEventCreate");
+  return event;
+}
+
+Allocation take_device_memory(std::size_t bytes) {
+  Allocation memory{nullptr, bytes};
+  if (bytes) check(cudaMalloc(&memory.data, bytes), "cudaMalloc");
+  return memory;
+}
+
+Allocation take_pinned_memory(std::size_t bytes) {
+  Allocation memory{nullptr, bytes};
+  if (bytes) check(cudaMallocHost(&memory.data, bytes), "cudaMallocHost");
+  return memory;
+}
+
 void check_range(std::size_t bytes, std::size_t offset, std::size_t capacity) {
   if (offset > capacity || bytes > capacity - offset) throw CudaError("copy beyond a device buffer", false);
 }
+
 }  // namespace
 
+Stream::Stream() : stream_(make_stream()) {}
+void Stream::synchronize() const { check(cudaStreamSynchronize(handle()), "cudaStreamSynchronize"); }
+
+Event::Event() : event_(make_event()) {}
+void Event::record(const Stream& stream) {
+  check(cudaEventRecord(handle(), stream.handle()), "cudaEventRecord");
+}
+void Event::synchronize() const { check(cudaEventSynchronize(handle()), "cudaEventSynchronize"); }
+double Event::milliseconds_since(const Event& start) const {
+  synchronize();
+  float milliseconds = 0;
+  check(cudaEventElapsedTime(&milliseconds, start.handle(), handle()), "cudaEventElapsedTime");
+  return milliseconds;
+}
+
+DeviceBuffer::DeviceBuffer(std::size_t bytes) : memory_(take_device_memory(bytes)) {}
+
 void DeviceBuffer::upload(const void* source, std::size_t bytes, const Stream& stream, std::size_t offset) {
-  check_range(bytes, offset, bytes_);
+  check_range(bytes, offset, this->bytes());
   kernels::upload(data<char>() + offset, source, bytes, stream);
 }
 
 void DeviceBuffer::download(void* target, std::size_t bytes, const Stream& stream, std::size_t offset) const {
-  check_range(bytes, offset, bytes_);
+  check_range(bytes, offset, this->bytes());
   kernels::download(target, data<char>() + offset, bytes, stream);
+}
+
+void DeviceBuffer::fill(std::uint8_t byte, const Stream& stream) {
+  if (bytes()) check(cudaMemsetAsync(data(), byte, bytes(), stream.handle()), "cudaMemsetAsync");
 }
 
 void upload(void* target, const void* source, std::size_t bytes, const Stream& stream) {
@@ -115,15 +139,6 @@ void download(void* target, const void* source, std::size_t bytes, const Stream&
   stream.synchronize();
 }
 
-void DeviceBuffer::fill(std::uint8_t byte, const Stream& stream) {
-  if (bytes_) check(cudaMemsetAsync(data_, byte, bytes_, stream.handle()), "cudaMemsetAsync");
-}
-
-PinnedBuffer::PinnedBuffer(std::size_t bytes) : bytes_(bytes) {
-  if (bytes) check(cudaMallocHost(&data_, bytes), "cudaMallocHost");
-}
-PinnedBuffer::~PinnedBuffer() {
-  if (data_) cudaFreeHost(data_);
-}
+PinnedBuffer::PinnedBuffer(std::size_t bytes) : memory_(take_pinned_memory(bytes)) {}
 
 }  // namespace anchor::kernels

@@ -2,14 +2,15 @@
 #include "dispatch.hpp"
 
 #include <algorithm>
+#include <atomic>
 
 #include "anchor/kernels/launch.hpp"
 #include "anchor/kernels/mass.hpp"
-#include "anchor_layout.hpp"
 #include "check.hpp"
-#include "correction/mean_correction.hpp"
-#include "join.hpp"
-#include "schedule.hpp"
+#include "common/anchor/layout.hpp"
+#include "common/correction/mean_correction.hpp"
+#include "common/schedule/join.hpp"
+#include "common/schedule/schedule.hpp"
 
 namespace anchor::kernels {
 namespace {
@@ -77,6 +78,20 @@ constexpr Kernel<AnchorForward> anchor_forward_kernels[] = {
     {Path::sm90, Element::f16, 64, &sm90::anchor_forward<Element::f16, 64>},
     {Path::sm90, Element::f16, 128, &sm90::anchor_forward<Element::f16, 128>},
 };
+constexpr Kernel<StripesPlan> stripes_plan_kernels[] = {
+    {Path::sm90, Element::bf16, 64, &sm90::stripes_plan<Element::bf16, 64>},
+    {Path::sm90, Element::bf16, 128, &sm90::stripes_plan<Element::bf16, 128>},
+    {Path::sm90, Element::f16, 64, &sm90::stripes_plan<Element::f16, 64>},
+    {Path::sm90, Element::f16, 128, &sm90::stripes_plan<Element::f16, 128>},
+};
+constexpr Kernel<StripesForward> stripes_forward_kernels[] = {
+    {Path::sm90, Element::bf16, 64, &sm90::stripes_forward<Element::bf16, 64>},
+    {Path::sm90, Element::bf16, 128, &sm90::stripes_forward<Element::bf16, 128>},
+    {Path::sm90, Element::f16, 64, &sm90::stripes_forward<Element::f16, 64>},
+    {Path::sm90, Element::f16, 128, &sm90::stripes_forward<Element::f16, 128>},
+};
+
+std::atomic<Path> automatic_path = Path::automatic;
 
 /// sm_90a machine code runs on compute capability 9.0 only; the sm_80 code is carried as PTX too.
 bool runs(Path path, const DeviceInfo& device) {
@@ -87,6 +102,7 @@ bool runs(Path path, const DeviceInfo& device) {
 template <class Function, std::size_t count>
 const Kernel<Function>* find(const Kernel<Function> (&table)[count], const Shape& shape,
                              const DeviceInfo& device, Path path) {
+  if (path == Path::automatic) path = automatic_path;
   for (const Kernel<Function>& kernel : table)
     if (kernel.element == shape.element && kernel.head_dim == shape.head_dim && runs(kernel.path, device) &&
         (path == Path::automatic || path == kernel.path))
@@ -119,7 +135,12 @@ constexpr const char* no_kernel = "no kernel for this element type and head dime
 
 }  // namespace
 
+void set_automatic_path(Path path) { automatic_path = path; }
+
+bool takes_sm90() { return automatic_path != Path::sm80 && runs(Path::sm90, device_info(current_device())); }
+
 const char* path_name(Path path, const DeviceInfo& device) {
+  if (path == Path::automatic) path = automatic_path;
   if ((path == Path::automatic || path == Path::sm90) && runs(Path::sm90, device)) return "cuda-sm90";
   return path != Path::sm90 && runs(Path::sm80, device) ? "cuda-sm80" : nullptr;
 }
@@ -171,7 +192,7 @@ void sparse_fwd(const SparseFwdParams& params, void* workspace, const Stream& st
 
 const char* unsupported(const RowStatsParams& p, const DeviceInfo& device, Path path) {
   if (const char* reason = bad_shape(p.shape)) return reason;
-  if (!aligned(p.q, p.stride_q_head, p.stride_q_token) || !aligned(p.k, p.stride_k_head, p.stride_k_token))
+  if (!aligned(p.q, p.stride_q_head, p.stride_q_token) || !aligned(p.k, p.stride_kv_head, p.stride_kv_token))
     return not_aligned;
   if (p.anchor_group < 0 || p.anchor_init < 0 || p.anchor_local < 0)
     return "the anchor region must not be negative";
@@ -183,7 +204,7 @@ const char* unsupported(const RowStatsParams& p, const DeviceInfo& device, Path 
 
 const char* unsupported(const MassParams& p, const DeviceInfo& device, Path path) {
   if (const char* reason = bad_shape(p.shape)) return reason;
-  if (!aligned(p.q, p.stride_q_head, p.stride_q_token) || !aligned(p.k, p.stride_k_head, p.stride_k_token))
+  if (!aligned(p.q, p.stride_q_head, p.stride_q_token) || !aligned(p.k, p.stride_kv_head, p.stride_kv_token))
     return not_aligned;
   if (p.column_mass && p.group_rows < 1) return "group_rows must be positive";
   if (p.block_mass) {
@@ -219,40 +240,64 @@ void attention_mass(const MassParams& params, void* workspace, const Stream& str
   find(attention_mass_kernels, p.shape, device, path)->run(p, workspace, stream.handle());
 }
 
-std::int64_t anchor_groups(const AnchorParams& params) { return AnchorGroups(params).count; }
+std::int64_t plan_groups(const ListPlannerParams& params) {
+  const std::int64_t rows = std::int64_t{params.block} * params.step;
+  return (params.shape.q_len + rows - 1) / rows;
+}
 
-std::int64_t anchor_block_count(const AnchorParams& params) {
+namespace {
+
+template <class Params>
+std::int64_t blocks_of_all_heads(const Params& params) {
   const AnchorGroups groups(params);
   return params.shape.q_heads * groups.blocks_before(groups.count);
 }
 
-const char* unsupported(const AnchorParams& p, const DeviceInfo& device, Path path) {
+/// What both methods ask of shapes and memory.
+const char* unsupported_lists(const ListPlannerParams& p) {
   const Shape& s = p.shape;
   if (const char* reason = bad_shape(s)) return reason;
   if (too_far(s, p.stride_kv_token)) return keys_too_far;
-  if (p.block < 1 || p.step < 1) return "block and step must be positive";
-  if (p.step > 64) return "more than 64 pooled queries a group";
-  if (p.critical && p.step > 16) return "critical values of more than 16 pooled queries a group";
-  if (p.sink >= 0) {
-    if (p.block != kTileRows || p.step != 1 || p.v4 || p.dense_tail)
-      return "stripes have a list for each tile of 128 rows";
-    if (p.sink > most_sinks) return "more than 128 keys that every row sees";
-    if (!find(anchor_forward_kernels, s, device, path)) return "no portable kernel plans stripes";
-  }
   if (s.q_heads > HeadSet::most) return "more than 256 heads";
-  const bool by_rows = count(p.row_scored, 0, s.q_heads) > 0,
-             by_blocks = count(p.antidiagonal, 0, s.q_heads) > 0;
-  if ((by_rows || by_blocks || p.windows) && (p.sink < 0 || p.critical))
-    return "only stripes, as lists, score rows or blocks or keep windows";
-  if (by_blocks && (s.q_start > 0 || s.q_len != s.kv_len)) return "antidiagonals need a whole prefill";
+  if (p.block < 1 || p.step < 1) return "block and step must be positive";
   if (s.q_start % (std::int64_t{p.block} * p.step))
     return "a chunk of queries must start at a multiple of the group";
   if (!aligned(p.q, p.stride_q_head, p.stride_q_token) || !aligned(p.k, p.stride_kv_head, p.stride_kv_token))
     return not_aligned;
-  return find(anchor_plan_kernels, s, device, path) ? nullptr : no_kernel;
+  return nullptr;
 }
 
+/// What attention in two passes asks beside planning and sparse_fwd.
+const char* unsupported_passes(const ListPlannerParams& params, const SparseFwdParams& attention) {
+  if (params.block != kTileRows) return "a pooled block must be a tile of 128 rows";
+  if (!attention.lse || attention.out_f32) return "lse is needed, and an output of the input type";
+  return nullptr;
+}
+
+}  // namespace
+
+std::int64_t block_count(const AnchorParams& params) { return blocks_of_all_heads(params); }
+std::int64_t block_count(const StripesParams& params) { return blocks_of_all_heads(params); }
+
 std::size_t workspace_bytes(const AnchorParams& params) { return AnchorLayout(params, nullptr).bytes; }
+std::size_t workspace_bytes(const StripesParams& params) { return AnchorLayout(params, nullptr).bytes; }
+
+const char* unsupported(const AnchorParams& p, const DeviceInfo& device, Path path) {
+  if (const char* reason = unsupported_lists(p)) return reason;
+  if (p.step > 64) return "more than 64 pooled queries a group";
+  if (p.critical && p.step > 16) return "critical values of more than 16 pooled queries a group";
+  return find(anchor_plan_kernels, p.shape, device, path) ? nullptr : no_kernel;
+}
+
+const char* unsupported(const StripesParams& p, const DeviceInfo& device, Path path) {
+  if (const char* reason = unsupported_lists(p)) return reason;
+  const Shape& s = p.shape;
+  if (p.block != kTileRows || p.step != 1) return "stripes have a list for each tile of 128 rows";
+  if (p.sink < 0 || p.sink > most_sinks) return "more than 128 keys that every row sees";
+  if (count(p.antidiagonal, 0, s.q_heads) > 0 && (s.q_start > 0 || s.q_len != s.kv_len))
+    return "antidiagonals need a whole prefill";
+  return find(stripes_plan_kernels, s, device, path) ? nullptr : "no portable kernel plans stripes";
+}
 
 void anchor_plan(const AnchorParams& params, void* workspace, const Stream& stream, Path path) {
   const DeviceInfo device = device_info(current_device());
@@ -262,15 +307,29 @@ void anchor_plan(const AnchorParams& params, void* workspace, const Stream& stre
   find(anchor_plan_kernels, params.shape, device, path)->run(params, workspace, stream.handle());
 }
 
+void stripes_plan(const StripesParams& params, void* workspace, const Stream& stream, Path path) {
+  const DeviceInfo device = device_info(current_device());
+  if (const char* reason = unsupported(params, device, path))
+    throw CudaError(std::string("stripes_plan: ") + reason, false);
+  if (params.shape.q_len == 0) return;
+  find(stripes_plan_kernels, params.shape, device, path)->run(params, workspace, stream.handle());
+}
+
 const char* unsupported_forward(const AnchorParams& params, const SparseFwdParams& attention,
                                 const DeviceInfo& device, Path path) {
   if (const char* reason = unsupported(params, device, path)) return reason;
   if (const char* reason = unsupported(attention, device, path)) return reason;
-  if (params.block != kTileRows) return "a pooled block must be a tile of 128 rows";
-  if (!attention.lse || attention.out_f32) return "lse is needed, and an output of the input type";
+  if (const char* reason = unsupported_passes(params, attention)) return reason;
   if (params.critical) return "critical values are not carried on";
-  if (params.mean_correction && params.sink < 0) return "mean correction of stripes only";
   return find(anchor_forward_kernels, params.shape, device, path) ? nullptr : no_kernel;
+}
+
+const char* unsupported_forward(const StripesParams& params, const SparseFwdParams& attention,
+                                const DeviceInfo& device, Path path) {
+  if (const char* reason = unsupported(params, device, path)) return reason;
+  if (const char* reason = unsupported(attention, device, path)) return reason;
+  if (const char* reason = unsupported_passes(params, attention)) return reason;
+  return find(stripes_forward_kernels, params.shape, device, path) ? nullptr : no_kernel;
 }
 
 void anchor_forward(const AnchorParams& params, const SparseFwdParams& attention, void* workspace,
@@ -280,6 +339,16 @@ void anchor_forward(const AnchorParams& params, const SparseFwdParams& attention
     throw CudaError(std::string("anchor_forward: ") + reason, false);
   if (params.shape.q_len == 0) return;
   find(anchor_forward_kernels, params.shape, device, path)
+      ->run(params, attention, workspace, stream.handle());
+}
+
+void stripes_forward(const StripesParams& params, const SparseFwdParams& attention, void* workspace,
+                     const Stream& stream, Path path) {
+  const DeviceInfo device = device_info(current_device());
+  if (const char* reason = unsupported_forward(params, attention, device, path))
+    throw CudaError(std::string("stripes_forward: ") + reason, false);
+  if (params.shape.q_len == 0) return;
+  find(stripes_forward_kernels, params.shape, device, path)
       ->run(params, attention, workspace, stream.handle());
 }
 

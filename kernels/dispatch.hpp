@@ -12,8 +12,14 @@ using SparseFwd = void (*)(const SparseFwdParams& params, void* workspace, CUstr
 using AnchorPlan = void (*)(const AnchorParams& params, void* workspace, CUstream_st* stream);
 using AnchorForward = void (*)(const AnchorParams& params, const SparseFwdParams& attention, void* workspace,
                                CUstream_st* stream);
+using StripesPlan = void (*)(const StripesParams& params, void* workspace, CUstream_st* stream);
+using StripesForward = void (*)(const StripesParams& params, const SparseFwdParams& attention,
+                                void* workspace, CUstream_st* stream);
 using RowStats = void (*)(const RowStatsParams& params, CUstream_st* stream);
 using AttentionMass = void (*)(const MassParams& params, void* workspace, CUstream_st* stream);
+
+/// Does Path::automatic mean the Hopper kernels on the current device?
+bool takes_sm90();
 
 namespace sm90 {
 template <Element element, int head_dim>
@@ -27,6 +33,11 @@ void anchor_plan(const AnchorParams& params, void* workspace, CUstream_st* strea
 template <Element element, int head_dim>
 void anchor_forward(const AnchorParams& params, const SparseFwdParams& attention, void* workspace,
                     CUstream_st* stream);
+template <Element element, int head_dim>
+void stripes_plan(const StripesParams& params, void* workspace, CUstream_st* stream);
+template <Element element, int head_dim>
+void stripes_forward(const StripesParams& params, const SparseFwdParams& attention, void* workspace,
+                     CUstream_st* stream);
 }  // namespace sm90
 
 namespace sm80 {

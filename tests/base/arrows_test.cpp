@@ -77,6 +77,23 @@ TEST_CASE("inside lib, includes follow the arrows") {
   CHECK(seen > 50);
 }
 
+TEST_CASE(
+    "inside kernels, wrappers of instructions know no operation, and only Hopper's kernels see Hopper's") {
+  std::size_t seen = 0;
+  for (const fs::path& path : sources("kernels")) {
+    const std::string folder = fs::relative(path, fs::path(ANCHOR_SOURCE_DIR) / "kernels").begin()->string();
+    for (const std::string& include : includes_of(path)) {
+      CAPTURE(path.string());
+      CAPTURE(include);
+      if (folder == "include" || folder == "device")
+        for (const char* other : {"common/", "sm80/", "sm90/"}) CHECK(!starts_with(include, other));
+      if (starts_with(include, "sm90/")) CHECK(folder == "sm90");
+      ++seen;
+    }
+  }
+  CHECK(seen > 100);
+}
+
 TEST_CASE("third-party headers stay where they belong") {
   for (const char* top : {"lib", "apps", "kernels", "tests"}) {
     for (const fs::path& path : sources(top)) {

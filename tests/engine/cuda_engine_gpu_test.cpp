@@ -135,10 +135,11 @@ TEST_CASE("thresholds per head are the CPU engine's") {
   const Params params = params_of(method, {{"step", "2"}});
   const PlanRequest request{params, {2.5, 3.5}};
   for (int head = 0; head < 2; ++head) {
-    const std::int64_t a =
-        plan_stats(device->plan(method, request, *there, 0, 1100)->to_host(), head).visible_pairs;
-    const std::int64_t b =
-        plan_stats(host->plan(method, request, *here, 0, 1100)->to_host(), head).visible_pairs;
+    const auto pairs = [&](Engine& engine, const Inputs& inputs) {
+      const PlanHandle plan = engine.plan(method, request, inputs, 0, 1100);
+      return engine.stats(*plan)[static_cast<std::size_t>(head)].visible_pairs;
+    };
+    const std::int64_t a = pairs(*device, *there), b = pairs(*host, *here);
     CHECK(std::abs(static_cast<double>(a - b)) < 0.002 * static_cast<double>(b));
   }
 }

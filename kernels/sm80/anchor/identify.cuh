@@ -4,9 +4,9 @@
 
 #include <algorithm>
 
-#include "anchor_plan/prepare.hpp"
 #include "check.hpp"
-#include "device/anchor_select.cuh"
+#include "common/anchor/prepare.hpp"
+#include "common/anchor/select.cuh"
 #include "dispatch.hpp"
 #include "sm80/mass/row_stats.cuh"
 #include "sm80/tiles.cuh"
@@ -26,8 +26,9 @@ struct IdentifyConfig {
 /// One CTA: 64 pooled rows of one KV head against a segment of keys.
 template <Element element, int head_dim, bool critical>
 __global__ void __launch_bounds__(128)
-    identify_kernel(const __grid_constant__ AnchorParams p, const __grid_constant__ AnchorGroups groups,
-                    const __grid_constant__ AnchorLayout layout, int kv_begin) {
+    identify_kernel(const __grid_constant__ SelectParams<critical> p,
+                    const __grid_constant__ AnchorGroups groups, const __grid_constant__ AnchorLayout layout,
+                    int kv_begin) {
   using Config = IdentifyConfig<head_dim>;
   constexpr int k_steps = head_dim / 16;
   extern __shared__ __align__(1024) unsigned char shared[];
@@ -100,8 +101,8 @@ __global__ void __launch_bounds__(128)
 }
 
 template <Element element, int head_dim, bool critical>
-void run_identify(const AnchorParams& params, const AnchorLayout& layout, int kv_begin, int kv_end,
-                  cudaStream_t stream) {
+void run_identify(const AnchorParams& params, const AnchorGroups& groups, const AnchorLayout& layout,
+                  int kv_begin, int kv_end, cudaStream_t stream) {
   using Config = IdentifyConfig<head_dim>;
   constexpr int shared_bytes = Config::stages * Config::stage_bytes;
   const auto kernel = identify_kernel<element, head_dim, critical>;
@@ -109,28 +110,29 @@ void run_identify(const AnchorParams& params, const AnchorLayout& layout, int kv
         "cudaFuncSetAttribute");
   const dim3 grid(static_cast<unsigned>(layout.segments), static_cast<unsigned>(layout.tiles),
                   static_cast<unsigned>(kv_end - kv_begin));
-  kernel<<<grid, Config::threads, shared_bytes, stream>>>(params, AnchorGroups(params), layout, kv_begin);
+  kernel<<<grid, Config::threads, shared_bytes, stream>>>(params, groups, layout, kv_begin);
   check_launch("identify_kernel");
 }
 
 template <Element element, int head_dim>
 void anchor_plan(const AnchorParams& params, void* workspace, cudaStream_t stream) {
+  const AnchorGroups groups(params);
   AnchorLayout layout(params, workspace);
-  run_anchor_region(params, layout, nullptr, stream);
+  run_anchor_region(params, groups, layout, nullptr, stream);
 
   if (params.row_anchors) layout.row_anchors = params.row_anchors;
-  row_stats<element, head_dim>(region_stats(params, layout), stream);
+  row_stats<element, head_dim>(region_stats(params, groups, layout), stream);
 
   run_pool(params, layout, stream);
   if (params.critical) {
-    run_identify<element, head_dim, true>(params, layout, 0, params.shape.kv_heads, stream);
+    run_identify<element, head_dim, true>(params, groups, layout, 0, params.shape.kv_heads, stream);
     return;
   }
   for (int kv = 0; kv < params.shape.kv_heads; kv += layout.kv_heads_at_once) {
     const int end = std::min(kv + layout.kv_heads_at_once, params.shape.kv_heads);
     clear_bitmaps(layout, end - kv, stream);
-    run_identify<element, head_dim, false>(params, layout, kv, end, stream);
-    run_compact(params, layout, kv, end, nullptr, stream);
+    run_identify<element, head_dim, false>(params, groups, layout, kv, end, stream);
+    run_compact(params, groups, layout, kv, end, nullptr, stream);
   }
 }
 

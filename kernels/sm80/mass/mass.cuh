@@ -4,7 +4,7 @@
 
 #include "anchor/kernels/mass.hpp"
 #include "check.hpp"
-#include "device/mass.cuh"
+#include "common/mass/walks.cuh"
 #include "dispatch.hpp"
 #include "sm80/mass/row_stats.cuh"
 #include "sm80/tiles.cuh"
@@ -73,8 +73,8 @@ __global__ void __launch_bounds__(Warps<head_dim>::threads, MassConfig<head_dim>
   for (int s = 0; s < Config::stages - 1; ++s) copy_next(s);
 
   Operand<m_tiles, k_steps> keys;
-  load_operand(keys.registers, static_cast<const Scalar*>(p.k) + kv_head * p.stride_k_head, p.stride_k_token,
-               warp_key, kv_len);
+  load_operand(keys.registers, static_cast<const Scalar*>(p.k) + kv_head * p.stride_kv_head,
+               p.stride_kv_token, warp_key, kv_len);
 
   const float scale = p.shape.softmax_scale * log2e;
   const unsigned q_lane = ring + lane_offset<head_dim>();

@@ -4,7 +4,7 @@
 
 #include "anchor/kernels/mass.hpp"
 #include "check.hpp"
-#include "device/mass.cuh"
+#include "common/mass/walks.cuh"
 #include "dispatch.hpp"
 #include "sm80/tiles.cuh"
 
@@ -46,8 +46,9 @@ __global__ void __launch_bounds__(Warps<head_dim>::threads, MassConfig<head_dim>
 
   const TileCopy<head_dim, Warp::threads> copy;
   const unsigned ring = shared_address(shared);
-  const std::int64_t token_bytes = p.stride_k_token * 2;
-  const char* const k_base = static_cast<const char*>(p.k) + kv_head * p.stride_k_head * 2 + copy.column * 16;
+  const std::int64_t token_bytes = p.stride_kv_token * 2;
+  const char* const k_base =
+      static_cast<const char*>(p.k) + kv_head * p.stride_kv_head * 2 + copy.column * 16;
   int run = 0, next = 0;
   auto copy_next = [&](unsigned stage) {
     while (run < 3 && next >= runs.end_of(run)) next = runs.begin_of(++run);

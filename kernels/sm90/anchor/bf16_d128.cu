@@ -1,7 +1,10 @@
-#include "sm90/anchor/identify.cuh"
+#include "sm90/anchor/planner.cuh"
 
 namespace anchor::kernels::sm90 {
 template void anchor_plan<Element::bf16, 128>(const AnchorParams&, void*, CUstream_st*);
+template void stripes_plan<Element::bf16, 128>(const StripesParams&, void*, CUstream_st*);
 template void anchor_forward<Element::bf16, 128>(const AnchorParams&, const SparseFwdParams&, void*,
                                                  CUstream_st*);
+template void stripes_forward<Element::bf16, 128>(const StripesParams&, const SparseFwdParams&, void*,
+                                                  CUstream_st*);
 }  // namespace anchor::kernels::sm90

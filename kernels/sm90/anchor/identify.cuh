@@ -1,16 +1,10 @@
 #pragma once
 
-#include <algorithm>
-
-#include "anchor_layout.hpp"
-#include "anchor_plan/prepare.hpp"
 #include "check.hpp"
-#include "device/anchor_select.cuh"
+#include "common/anchor/layout.hpp"
+#include "common/anchor/select.cuh"
 #include "device/wgmma.cuh"
-#include "dispatch.hpp"
-#include "sm90/anchor/row_scores.cuh"
 #include "sm90/sparse_fwd/kernel.cuh"
-#include "sm90/sparse_fwd/row_max.cuh"
 
 namespace anchor::kernels::sm90 {
 
@@ -103,7 +97,7 @@ struct Identify {
     return true;
   }
 
-  static __device__ void produce(const AnchorParams& p, const AnchorGroups& groups,
+  static __device__ void produce(const ListPlannerParams& p, const AnchorGroups& groups,
                                  const AnchorLayout& layout, const Range& range, Shared& s) {
     const int lane = threadIdx.x % 32, warp = threadIdx.x / 32, sub = lane / chunks;
     const int in_octet = 2 * warp + (sub & 1),
@@ -143,7 +137,7 @@ struct Identify {
   }
 
   template <bool critical>
-  static __device__ void consume(const AnchorParams& p, const AnchorGroups& groups,
+  static __device__ void consume(const SelectParams<critical>& p, const AnchorGroups& groups,
                                  const AnchorLayout& layout, const Range& range, Shared& s) {
     const int lane = threadIdx.x % 32;
     const int group = threadIdx.x / 128 - 1, warp = threadIdx.x / 32 % 4;
@@ -192,8 +186,8 @@ struct Identify {
 
 template <Element element, int head_dim, bool critical>
 __global__ void __launch_bounds__(Identify<element, head_dim>::threads, 1)
-    identify_kernel(const __grid_constant__ AnchorParams params, const __grid_constant__ AnchorGroups groups,
-                    const __grid_constant__ AnchorLayout layout,
+    identify_kernel(const __grid_constant__ SelectParams<critical> params,
+                    const __grid_constant__ AnchorGroups groups, const __grid_constant__ AnchorLayout layout,
                     const __grid_constant__ typename Identify<element, head_dim>::Range range) {
   using I = Identify<element, head_dim>;
   extern __shared__ __align__(1024) unsigned char memory[];
@@ -217,8 +211,8 @@ __global__ void __launch_bounds__(Identify<element, head_dim>::threads, 1)
 }
 
 template <Element element, int head_dim, bool critical>
-void run_identify(const AnchorParams& params, const AnchorLayout& layout, int kv_begin, int kv_end,
-                  CUstream_st* stream) {
+void run_identify(const SelectParams<critical>& params, const AnchorGroups& groups,
+                  const AnchorLayout& layout, int kv_begin, int kv_end, CUstream_st* stream) {
   using I = Identify<element, head_dim>;
   const auto kernel = identify_kernel<element, head_dim, critical>;
   constexpr int bytes = sizeof(typename I::Shared);
@@ -226,103 +220,7 @@ void run_identify(const AnchorParams& params, const AnchorLayout& layout, int kv
         "cudaFuncSetAttribute");
   const typename I::Range range{kv_begin, kv_end - kv_begin};
   launch("identify_kernel", kernel, static_cast<unsigned>(multiprocessors()), I::threads, bytes, stream,
-         params, AnchorGroups(params), layout, range);
-}
-
-/// From pooled queries, and `lse` of the region for heads whose rows are scored, to lists, and to the
-/// schedule over them if one is given.
-template <Element element, int head_dim>
-void select_columns(const AnchorParams& params, const AnchorLayout& layout, const float* lse,
-                    const Schedule* stripes, CUstream_st* stream) {
-  const int kv_heads = params.shape.kv_heads;
-  const bool beside = stripes && stripes->segments == 1;  // the expansion of a long list needs small blocks
-  for (int kv = 0; kv < kv_heads; kv += layout.kv_heads_at_once) {
-    const int end = std::min(kv + layout.kv_heads_at_once, kv_heads);
-    clear_bitmaps(layout, end - kv, stream);
-    const int heads = (end - kv) * layout.heads_per_kv;
-    if (count(layout.unpooled, kv * layout.heads_per_kv, end * layout.heads_per_kv) < heads)
-      run_identify<element, head_dim, false>(params, layout, kv, end, stream);
-    run_row_scores<element, head_dim>(params, layout, lse, kv, end, stream);
-    run_antidiagonal(params, layout, kv, end, stream);
-    run_count(params, layout, kv, end, stream);
-    run_windows(params, layout, kv, end, stream);
-    run_compact(params, layout, kv, end, beside && end == kv_heads ? stripes : nullptr, stream);
-  }
-  if (stripes && !beside)
-    run_schedule(params.shape, anchor_stripes(params), *stripes, /*skip_empty=*/true, stream);
-}
-
-inline void record(CUevent_st* event, CUstream_st* stream) {
-  if (event) check(cudaEventRecord(event, stream), "cudaEventRecord");
-}
-
-/// Every row's largest score in its region.
-template <Element element, int head_dim>
-void region_maxima(const AnchorParams& params, const AnchorLayout& layout, CUstream_st* stream) {
-  SparseFwdParams rows;
-  rows.shape = params.shape;
-  rows.plan = anchor_region(params);
-  rows.q = params.q;
-  rows.k = rows.v = params.k;
-  rows.lse = layout.row_anchors;
-  rows.stride_q_head = params.stride_q_head;
-  rows.stride_q_token = params.stride_q_token;
-  rows.stride_kv_head = params.stride_kv_head;
-  rows.stride_kv_token = params.stride_kv_token;
-  const Schedule schedule(rows.shape, rows.plan, layout.schedule);
-  run_anchor_region(params, layout, &schedule, stream);
-  run_forward<element, head_dim, Mode::row_max, RowMaxConsumer<element, head_dim>>(rows, schedule, {},
-                                                                                   stream);
-}
-
-/// Every row's log-sum-exp over its region, for stripes.
-template <Element element, int head_dim>
-void region_lse(const AnchorParams& params, const AnchorLayout& layout, CUstream_st* stream) {
-  run_anchor_region(params, layout, nullptr, stream);
-  row_stats<element, head_dim>(region_stats(params, layout), stream);
-}
-
-template <Element element, int head_dim>
-void anchor_plan(const AnchorParams& params, void* workspace, CUstream_st* stream) {
-  AnchorLayout layout(params, workspace);
-  if (params.row_anchors) layout.row_anchors = params.row_anchors;
-  if (layout.stripes)
-    region_lse<element, head_dim>(params, layout, stream);
-  else
-    region_maxima<element, head_dim>(params, layout, stream);
-  record(params.anchors_done, stream);
-  run_pool(params, layout, stream);
-  if (params.critical)
-    run_identify<element, head_dim, true>(params, layout, 0, params.shape.kv_heads, stream);
-  else
-    select_columns<element, head_dim>(params, layout, layout.row_anchors, nullptr, stream);
-}
-
-template <Element element, int head_dim>
-void anchor_forward(const AnchorParams& params, const SparseFwdParams& attention, void* workspace,
-                    CUstream_st* stream) {
-  const AnchorLayout layout(params, workspace);
-  SparseFwdParams pass = attention;
-  pass.plan = anchor_region(params);
-  pass.plan.columns = layout.sinks;
-  const Schedule region(pass.shape, pass.plan, layout.schedule);
-  run_anchor_region(params, layout, &region, stream);
-  run_forward<element, head_dim, Mode::region, AttentionConsumer<element, head_dim, Mode::region>>(
-      pass, region, {layout}, stream);
-  record(params.anchors_done, stream);
-  pass.plan = anchor_stripes(params);
-  Schedule stripes(pass.shape, pass.plan, layout.schedule);
-  stripes.leading = std::max(params.sink, 0);
-  stripes.means = layout.means;
-  if (params.mean_correction) run_means(params, attention.v, layout, stream);
-  select_columns<element, head_dim>(params, layout, attention.lse, &stripes, stream);
-  record(params.columns_done, stream);
-  if (params.mean_correction)
-    run_forward<element, head_dim, Mode::corrected, AttentionConsumer<element, head_dim, Mode::corrected>>(
-        pass, stripes, {}, stream);
-  else
-    run_forward<element, head_dim, Mode::stripes, AttentionConsumer<element, head_dim, Mode::stripes>>(
-        pass, stripes, {}, stream);
+         params, groups, layout, range);
 }
 
 }  // namespace anchor::kernels::sm90

@@ -4,8 +4,8 @@
 
 #include <algorithm>
 
-#include "anchor_layout.hpp"
 #include "check.hpp"
+#include "common/anchor/layout.hpp"
 #include "sm90/mass/stream.cuh"
 
 // The rows score of stripes: a key's mean weight over the rows of a group, relative to their regions. Keys
@@ -17,14 +17,15 @@ constexpr int score_rows = 128;  ///< of a group
 /// The heads of a launch, and how their work is cut: each CTA takes `keys` keys of a head and `groups`
 /// groups.
 struct RowScoreRange {
-  RowScoreRange(const AnchorParams& p, const AnchorLayout& layout, int kv_begin, int kv_end, int keys)
+  RowScoreRange(const StripesParams& p, const AnchorGroups& all_groups, const AnchorLayout& layout,
+                int kv_begin, int kv_end, int keys)
       : first_head(kv_begin * layout.heads_per_kv),
         keys(keys),
         heads(count(p.row_scored, first_head, kv_end * layout.heads_per_kv)) {
     if (heads == 0) return;
     key_tiles = static_cast<int>((p.shape.kv_len + keys - 1) / keys);
     constexpr int wanted_ctas = 2048;
-    const int all = static_cast<int>(AnchorGroups(p).count),
+    const int all = static_cast<int>(all_groups.count),
               wanted = std::max(1, wanted_ctas / (heads * key_tiles));
     groups = (all + wanted - 1) / wanted;
     spans = (all + groups - 1) / groups;
@@ -41,7 +42,7 @@ struct RowScoreItem {
   int first, end;  // groups
   float limit;     // a mean that reaches it is kept; NaN: none is
 
-  __device__ RowScoreItem(const AnchorParams& p, const AnchorGroups& all, const AnchorLayout& layout,
+  __device__ RowScoreItem(const StripesParams& p, const AnchorGroups& all, const AnchorLayout& layout,
                           const RowScoreRange& range, int index) {
     const int per_head = range.key_tiles * range.spans, in_head = index % per_head,
               span = in_head % range.spans;
@@ -56,7 +57,7 @@ struct RowScoreItem {
   }
 
   /// The least sum over a group's rows that is kept.
-  __device__ __forceinline__ float least(const AnchorParams& p, int group) const {
+  __device__ __forceinline__ float least(const StripesParams& p, int group) const {
     return limit * static_cast<float>(min(score_rows, static_cast<int>(p.shape.q_len) - group * score_rows));
   }
   /// Writes the bits of the keys [key, key + 16); the initial ones are listed anyway.
@@ -82,7 +83,7 @@ __device__ __forceinline__ unsigned kept_bits(float sum, float sum_8, float leas
 
 template <Element element, int head_dim>
 __global__ void __launch_bounds__(stream_threads, 1)
-    row_scores_kernel(const __grid_constant__ AnchorParams p, const __grid_constant__ AnchorGroups groups,
+    row_scores_kernel(const __grid_constant__ StripesParams p, const __grid_constant__ AnchorGroups groups,
                       const __grid_constant__ AnchorLayout layout,
                       const __grid_constant__ RowScoreRange range, const float* lse) {
   static_assert(stream_rows == score_rows, "a tile is a group");
@@ -147,15 +148,15 @@ __global__ void __launch_bounds__(stream_threads, 1)
 /// Sets the bits of the candidates of those query heads of KV heads [kv_begin, kv_end) whose rows are scored.
 /// `lse` of every row's region [q_heads, q_len].
 template <Element element, int head_dim>
-void run_row_scores(const AnchorParams& p, const AnchorLayout& layout, const float* lse, int kv_begin,
-                    int kv_end, CUstream_st* stream) {
-  const RowScoreRange range(p, layout, kv_begin, kv_end, resident_rows);
+void run_row_scores(const StripesParams& p, const AnchorGroups& groups, const AnchorLayout& layout,
+                    const float* lse, int kv_begin, int kv_end, CUstream_st* stream) {
+  const RowScoreRange range(p, groups, layout, kv_begin, kv_end, resident_rows);
   if (range.ctas() == 0) return;
   constexpr int shared_bytes = sizeof(StreamShared<head_dim>);
   const auto kernel = row_scores_kernel<element, head_dim>;
   check(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, shared_bytes),
         "cudaFuncSetAttribute");
-  kernel<<<range.ctas(), stream_threads, shared_bytes, stream>>>(p, AnchorGroups(p), layout, range, lse);
+  kernel<<<range.ctas(), stream_threads, shared_bytes, stream>>>(p, groups, layout, range, lse);
   check_launch("row_scores_kernel");
 }
 

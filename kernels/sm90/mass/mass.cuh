@@ -3,7 +3,7 @@
 #include <cuda_runtime.h>
 
 #include "check.hpp"
-#include "device/mass.cuh"
+#include "common/mass/walks.cuh"
 #include "dispatch.hpp"
 #include "sm90/mass/stream.cuh"
 
@@ -54,7 +54,7 @@ __global__ void __launch_bounds__(stream_threads, 1)
     const int lane = threadIdx.x % 32;
     const int warp_key = key_begin + (threadIdx.x / 32 - 4) * 16, key = warp_key + lane / 4;  // and key + 8
     unsigned k[1][head_dim / 16][4];
-    load_operand(k, static_cast<const unsigned short*>(p.k) + kv_head * p.stride_k_head, p.stride_k_token,
+    load_operand(k, static_cast<const unsigned short*>(p.k) + kv_head * p.stride_kv_head, p.stride_kv_token,
                  warp_key, kv_len);
     const float scale = p.shape.softmax_scale * log2e;
     RowWalk walk(p, group_begin, group_end, key_begin, stream_rows);

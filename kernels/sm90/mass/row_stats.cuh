@@ -3,7 +3,7 @@
 #include <cuda_runtime.h>
 
 #include "check.hpp"
-#include "device/mass.cuh"
+#include "common/mass/walks.cuh"
 #include "dispatch.hpp"
 #include "sm90/mass/stream.cuh"
 
@@ -27,10 +27,10 @@ __global__ void __launch_bounds__(stream_threads, 1)
   if (row_begin >= row_end) return;
   const int last = min(q_start + row_end, static_cast<int>(p.shape.kv_len)) - 1;
   const KeyRuns runs(p, q_start + group * group_rows, last, stream_rows);
-  const auto* const keys = static_cast<const unsigned short*>(p.k) + kv_head * p.stride_k_head;
+  const auto* const keys = static_cast<const unsigned short*>(p.k) + kv_head * p.stride_kv_head;
 
   const auto produce = [&] {
-    const StreamCopy<head_dim> copy(keys, p.stride_k_token);
+    const StreamCopy<head_dim> copy(keys, p.stride_kv_token);
     StreamSlot slot;
     slot.parity = 1;  // the first wait on an empty stage passes at once
     for (int run = 0; run < 3; ++run) {

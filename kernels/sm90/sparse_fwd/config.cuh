@@ -3,8 +3,8 @@
 #include <type_traits>
 
 #include "anchor/kernels/params.hpp"
+#include "common/schedule/join.hpp"
 #include "device/element.cuh"
-#include "join.hpp"
 
 // Shapes and shared memory of the Hopper forward kernels. kernels/README.md says what was tried.
 namespace anchor::kernels::sm90 {

@@ -37,7 +37,7 @@ class Consumer {
       others = steps_of(tile.own[1 - half]);
       steps = set += steps_of(tile.own[half]);
     } else {
-      steps = set + steps_of(tile.dups);
+      steps = set + steps_of(tile.trailing);
     }
 #pragma unroll
     for (int k = 0; k < query_steps; ++k)
@@ -51,15 +51,21 @@ class Consumer {
     if (lane == 0) barrier_arrive(shared_address(&s.query_empty));
   }
 
-  // The tile's steps: the common ones, then the first and the second warpgroup take turns as long as both
-  // have own ones left, then the rest.
-  /// Lies a step of the other warpgroup before this one's `step`? In joined tiles only, as below.
+  // The steps of a joined tile: first those of keys that both warpgroups take, then the warpgroups take
+  // turns, the first one first, as long as both have own steps left, then the rest. With two common steps c,
+  // three of the first warpgroup, a, and one of the second, b, the producers make c c a b a a. The first
+  // warpgroup counts c c a a a as its steps 0 to 4, and the other one's b lies before its step 3; the second
+  // counts c c b, an a lies before its step 2, and two more come after its last.
+  /// Which of the other warpgroup's own steps lies right before this one's `step`, if it exists.
+  __device__ __forceinline__ int turn_before(int step) const { return step - common - 1 + half; }
+  /// Does it exist?
   __device__ __forceinline__ bool other_before(int step) const {
-    return joined && static_cast<unsigned>(step - common - 1 + half) < static_cast<unsigned>(others);
+    // 0 <= turn < others in one comparison: a negative turn becomes a large number.
+    return joined && static_cast<unsigned>(turn_before(step)) < static_cast<unsigned>(others);
   }
   /// Steps of the other warpgroup after this one's last.
   __device__ __forceinline__ int others_left() const {
-    return joined ? others - min(max(steps - common - 1 + half, 0), others) : 0;
+    return joined ? others - min(max(turn_before(steps), 0), others) : 0;
   }
   __device__ __forceinline__ void pass_keys(unsigned count) {
     if (!joined) return;

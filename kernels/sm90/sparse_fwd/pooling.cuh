@@ -1,7 +1,7 @@
 #pragma once
 
-#include "anchor_layout.hpp"
-#include "device/anchor_pool.cuh"
+#include "common/anchor/layout.hpp"
+#include "common/anchor/pool.cuh"
 #include "device/mma.cuh"
 #include "device/ptx.cuh"
 #include "sm90/sparse_fwd/config.cuh"
@@ -9,7 +9,7 @@
 namespace anchor::kernels::sm90 {
 
 /// What AnchorAttention's first pass leaves for the identification: a tile is a pooled block there, and its
-/// record says in place of duplicates which pooled row it is.
+/// record says which pooled row it is.
 struct Pooling {
   AnchorLayout layout;
 
@@ -40,7 +40,7 @@ struct Pooling {
         multiply<element>(sum[i % (columns / 8)], ones, part[2 * i], part[2 * i + 1]);
     }
     if (lane >= 4) return;
-    const PooledRow place(tile.dup_begin);
+    const PooledRow place(tile.pooled_row);
 #pragma unroll
     for (int i = 0; i < columns / 8; ++i)
       place.store_pair<element>(layout, head_dim, column + 8 * i + 2 * lane,
@@ -53,7 +53,7 @@ struct Pooling {
     const int lane = threadIdx.x % 32, warp = threadIdx.x / 32 - kProducers / 32;
 #pragma unroll
     for (int step_lanes = 4; step_lanes < 32; step_lanes *= 2) sum += __shfl_xor_sync(~0u, sum, step_lanes);
-    if (lane == 0) PooledRow(tile.dup_begin).store_anchor(layout, warp, sum / static_cast<float>(tile.rows));
+    if (lane == 0) PooledRow(tile.pooled_row).store_anchor(layout, warp, sum / static_cast<float>(tile.rows));
   }
 };
 

@@ -126,8 +126,8 @@ class Producer {
   /// How many keys this thread's mean stands for, in that step of means.
   __device__ __forceinline__ Key load_mean(const Tile& tile, int step) const {
     const int mean = step * kKeys + thread;
-    const std::uint8_t* unlisted = schedule.means.unlisted + tile.dup_begin * schedule.means.count;
-    return {mean < tile.dups ? unlisted[mean] : 0, 0};
+    const std::uint8_t* unlisted = schedule.means.unlisted + tile.means_row * schedule.means.count;
+    return {mean < tile.trailing ? unlisted[mean] : 0, 0};
   }
   /// Publishes the next step of means: what their scores gain, in units of a product.
   __device__ __forceinline__ void store_mean(int unlisted) {
@@ -238,7 +238,7 @@ class Producer {
     if constexpr (joined)
       steps += steps_of(tile.own[0]) + steps_of(tile.own[1]);
     else
-      steps += steps_of(tile.dups);
+      steps += steps_of(tile.trailing);
     const int kv_head = tile.head / (p.shape.q_heads / p.shape.kv_heads);
     const std::int64_t head = kv_head * p.stride_kv_head;
     const char* keys = static_cast<const char*>(p.k) + 2 * head + source_offset;
@@ -271,7 +271,7 @@ class Producer {
       } else if constexpr (corrected) {
         if (step >= set) return load_mean(tile, step - set);
       } else {
-        if (left == 0) walk = {nullptr, p.plan.dup + tile.dup_begin, thread, 0, tile.dups, 0};
+        if (left == 0) walk = {nullptr, p.plan.dup + tile.dup_begin, thread, 0, tile.trailing, 0};
       }
       return load_key(walk);
     };

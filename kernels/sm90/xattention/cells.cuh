@@ -2,9 +2,9 @@
 
 #include "anchor/kernels/planners.hpp"
 #include "check.hpp"
+#include "common/planners/xattention.hpp"
 #include "device/fragments.cuh"
 #include "device/wgmma.cuh"
-#include "planners/xattention.hpp"
 
 // XAttention's product of cells on Hopper: 128 row cells x 256 column cells a block of threads, a product
 // `stride * head_dim` deep that streams through shared memory 64 elements at a time. One warpgroup copies,
@@ -86,7 +86,7 @@ __device__ __forceinline__ void store_cells(const XAttentionCells& cells, const 
 
 template <Element element, int octets>
 __global__ void __launch_bounds__(384, 1)
-    cells_kernel(const __grid_constant__ PlannerInputs in, const __grid_constant__ XAttentionCells cells) {
+    cells_kernel(const __grid_constant__ Tensors in, const __grid_constant__ XAttentionCells cells) {
   extern __shared__ __align__(1024) unsigned char memory[];
   auto& s = *reinterpret_cast<CellsShared*>(memory);
   // Row tiles in pairs share their column tiles: 2 p + 2 tiles' columns are p + 1 tiles of 256.
@@ -171,7 +171,7 @@ __global__ void __launch_bounds__(384, 1)
 }
 
 template <Element element, int octets>
-void launch_cells(const PlannerInputs& in, const XAttentionCells& cells, int heads, CUstream_st* stream) {
+void launch_cells(const Tensors& in, const XAttentionCells& cells, int heads, CUstream_st* stream) {
   const auto kernel = cells_kernel<element, octets>;
   constexpr int shared_bytes = sizeof(CellsShared);
   check(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, shared_bytes),
@@ -182,7 +182,7 @@ void launch_cells(const PlannerInputs& in, const XAttentionCells& cells, int hea
 }
 
 template <Element element>
-void xattention_cells(const PlannerInputs& in, const XAttentionCells& cells, int heads, CUstream_st* stream) {
+void xattention_cells(const Tensors& in, const XAttentionCells& cells, int heads, CUstream_st* stream) {
   if (cells.per_block == 8) return launch_cells<element, 1>(in, cells, heads, stream);
   if (cells.per_block == 16) return launch_cells<element, 2>(in, cells, heads, stream);
   launch_cells<element, 4>(in, cells, heads, stream);

@@ -1,5 +1,5 @@
 #include "sm90/xattention/cells.cuh"
 
-template void anchor::kernels::sm90::xattention_cells<anchor::kernels::Element::f16>(const PlannerInputs&,
+template void anchor::kernels::sm90::xattention_cells<anchor::kernels::Element::f16>(const Tensors&,
                                                                                      const XAttentionCells&,
                                                                                      int, CUstream_st*);

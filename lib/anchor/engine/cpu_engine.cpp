@@ -131,6 +131,15 @@ class CpuEngine final : public Engine {
     return std::make_unique<CpuPlan>(method.plan_cpu(cpu(inputs).view().rows(begin, end), request), begin);
   }
 
+  std::vector<PlanStats> stats(const DevicePlan& handle) override {
+    const SparsePlan& plan = dynamic_cast<const CpuPlan&>(handle).plan;
+    std::vector<PlanStats> heads(static_cast<std::size_t>(plan.geometry.q_heads));
+    parallel_for(plan.geometry.q_heads, [&](std::int64_t head) {
+      heads[static_cast<std::size_t>(head)] = plan_stats(plan, static_cast<int>(head));
+    });
+    return heads;
+  }
+
   AttentionResult execute(const Inputs& inputs, const DevicePlan& handle) override {
     const auto& made = dynamic_cast<const CpuPlan&>(handle);
     const AttentionInputs rows = cpu(inputs).view().rows(made.first, made.first + made.plan.geometry.q_len);

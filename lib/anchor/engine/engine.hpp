@@ -12,6 +12,7 @@
 #include "anchor/engine/pipeline.hpp"
 #include "anchor/mass/curve.hpp"
 #include "anchor/method/method.hpp"
+#include "anchor/plan/plan_stats.hpp"
 
 namespace anchor {
 
@@ -22,7 +23,8 @@ class Inputs {
   virtual const Geometry& geometry() const = 0;
 };
 
-/// A plan on an engine's device. Move-only and opaque; to_host() is its only trip.
+/// A plan on an engine's device. Move-only and opaque; to_host() is its only trip (Engine::stats() counts it
+/// where it is).
 class DevicePlan {
  public:
   virtual ~DevicePlan() = default;
@@ -59,6 +61,10 @@ class Engine {
   /// range is planned like a chunk of prefill that starts at position q_start + begin.
   virtual PlanHandle plan(const Method& method, const PlanRequest& request, const Inputs& inputs,
                           std::int64_t begin, std::int64_t end) = 0;
+
+  /// What a plan keeps and costs, for every query head: plan_stats() of the plan, to the last pair, counted
+  /// where the plan is.
+  virtual std::vector<PlanStats> stats(const DevicePlan& plan) = 0;
 
   /// Runs a plan; the result covers the plan's own query rows.
   virtual AttentionResult execute(const Inputs& inputs, const DevicePlan& plan) = 0;

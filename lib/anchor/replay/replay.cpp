@@ -20,10 +20,10 @@ Replay replay(Engine& engine, const Inputs& inputs, const Method& method, const 
     const std::int64_t end = std::min(begin + chunk, geometry.q_len);
     const PlanHandle plan = engine.plan(method, request, inputs, begin, end);
     result.plan_path = plan->plan_path();
-    const SparsePlan host = plan->to_host();
+    const std::vector<PlanStats> stats = engine.stats(*plan);
     const std::vector<HeadComparison> compared = dense.compare_heads(*plan, begin);
     for (std::size_t head = 0; head < heads; ++head) {
-      result.heads[head].stats += plan_stats(host, static_cast<int>(head));
+      result.heads[head].stats += stats[head];
       result.heads[head].difference.add(compared[head].difference);
       const std::vector<double>& shares = compared[head].row_recall;
       recall[head].insert(recall[head].end(), shares.begin(), shares.end());

@@ -62,14 +62,20 @@ bool selects_stripes(const Method& method, const Params& params, const Geometry&
   return method.critical_cpu && method.granularity(params, geometry).block_keys == 0;
 }
 
+namespace {
+PlanStats sum_of(const std::vector<PlanStats>& heads) {
+  PlanStats sum;
+  for (const PlanStats& head : heads) sum += head;
+  return sum;
+}
+}  // namespace
+
 PlanStats layer_stats(const SparsePlan& plan) {
   std::vector<PlanStats> heads(static_cast<std::size_t>(plan.geometry.q_heads));
   parallel_for(plan.geometry.q_heads, [&](std::int64_t head) {
     heads[static_cast<std::size_t>(head)] = plan_stats(plan, static_cast<int>(head));
   });
-  PlanStats sum;
-  for (const PlanStats& head : heads) sum += head;
-  return sum;
+  return sum_of(heads);
 }
 
 FoundKnob knob_for_stripe_density(Engine& engine, const Inputs& inputs, const KvGroup& layer,
@@ -84,7 +90,7 @@ FoundKnob knob_for_stripe_density(Engine& engine, const Inputs& inputs, const Kv
     const double knob = curve.knob_at(wanted);
     request.params.set(method.knob, knob);
     const PlanHandle plan = engine.plan(method, request, inputs, 0, layer.geometry.q_len);
-    const double density = layer_stats(plan->to_host()).stripe_density();
+    const double density = sum_of(engine.stats(*plan)).stripe_density();
     if (std::abs(density - target) < std::abs(best.stripe_density - target)) best = {knob, density};
     if (std::abs(density - target) <= tolerance * target) break;
     wanted = density > 0 ? wanted * target / density : wanted * 2;

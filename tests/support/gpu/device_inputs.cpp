@@ -86,6 +86,17 @@ DeviceInputs::DeviceInputs(const AttentionInputs& inputs, DType dtype, const ker
   v = padded(dtype, inputs.v, g.kv_len * g.head_dim, g.kv_heads, g.kv_len, g.head_dim, keep, stream);
 }
 
+kernels::Tensors DeviceInputs::tensors() const {
+  return {.shape = shape,
+          .q = q.data(),
+          .k = k.data(),
+          .v = v.data(),
+          .stride_q_head = stride_q_head,
+          .stride_q_token = shape.head_dim,
+          .stride_kv_head = stride_kv_head,
+          .stride_kv_token = shape.head_dim};
+}
+
 DevicePlanLists::DevicePlanLists(const SparsePlan& plan, const kernels::Stream& stream)
     : block_offsets(to_device(plan.blocks.offsets, stream)),
       blocks(to_device(plan.blocks.items, stream)),
@@ -136,19 +147,13 @@ AttentionResult device_attention(const AttentionInputs& inputs, const SparsePlan
   out.fill(poison, stream);
   lse.fill(poison, stream);
 
-  kernels::SparseFwdParams params;
-  params.shape = device.shape;
+  kernels::SparseFwdParams params{device.tensors()};
   params.plan = lists.params;
-  params.q = device.q.data();
-  params.k = device.k.data();
-  params.v = device.v.data();
   params.out = out.data();
   params.lse = lse.data<float>();
   params.out_f32 = out_f32;
-  params.stride_q_head = device.stride_q_head;
-  params.stride_kv_head = device.stride_kv_head;
   params.stride_out_head = out_rows * g.head_dim;
-  params.stride_q_token = params.stride_kv_token = params.stride_out_token = g.head_dim;
+  params.stride_out_token = g.head_dim;
   kernels::DeviceBuffer workspace(kernels::workspace_bytes(params));
   workspace.fill(poison, stream);
   kernels::sparse_fwd(params, workspace.data(), stream, path);

@@ -20,6 +20,9 @@ struct DeviceInputs {
   DeviceInputs(const AttentionInputs& inputs, DType dtype, const kernels::Stream& stream,
                const SparsePlan* plan = nullptr);
 
+  /// What launches take; it points to the memory below.
+  kernels::Tensors tensors() const;
+
   kernels::Shape shape;
   kernels::DeviceBuffer q, k, v;
   std::int64_t stride_q_head, stride_kv_head;

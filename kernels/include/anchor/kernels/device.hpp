@@ -41,43 +41,64 @@ int current_device();
 /// Free device memory in bytes.
 std::size_t free_memory();
 
+/// The one owner of a CUDA object; empty after a move.
+template <class Handle, void (*destroy)(Handle)>
+class Owned {
+ public:
+  Owned() = default;
+  explicit Owned(Handle handle) : handle_(handle) {}
+  ~Owned() {
+    if (handle_) destroy(handle_);
+  }
+  Owned(Owned&& other) noexcept : handle_(std::exchange(other.handle_, Handle{})) {}
+  Owned& operator=(Owned&& other) noexcept {
+    std::swap(handle_, other.handle_);
+    return *this;
+  }
+
+  const Handle& get() const { return handle_; }
+
+ private:
+  Handle handle_{};
+};
+
+/// Memory that one call took.
+struct Allocation {
+  void* data = nullptr;
+  std::size_t bytes = 0;
+  explicit operator bool() const { return data != nullptr; }
+};
+
+void destroy_stream(CUstream_st* stream);
+void destroy_event(CUevent_st* event);
+void free_device_memory(Allocation memory);
+void free_pinned_memory(Allocation memory);
+
 /// A stream of the current device. Default-constructed streams do not synchronise with the legacy stream.
 class Stream {
  public:
   Stream();
-  ~Stream();
-  Stream(Stream&& other) noexcept : stream_(std::exchange(other.stream_, nullptr)) {}
-  Stream& operator=(Stream&& other) noexcept {
-    std::swap(stream_, other.stream_);
-    return *this;
-  }
 
-  CUstream_st* handle() const { return stream_; }
+  CUstream_st* handle() const { return stream_.get(); }
   void synchronize() const;
 
  private:
-  CUstream_st* stream_ = nullptr;
+  Owned<CUstream_st*, destroy_stream> stream_;
 };
 
 /// A timing event.
 class Event {
  public:
   Event();
-  ~Event();
-  Event(Event&& other) noexcept : event_(std::exchange(other.event_, nullptr)) {}
-  Event& operator=(Event&& other) noexcept {
-    std::swap(event_, other.event_);
-    return *this;
-  }
 
-  CUevent_st* handle() const { return event_; }
+  CUevent_st* handle() const { return event_.get(); }
   void record(const Stream& stream);
   void synchronize() const;
   /// Milliseconds from `start` to this event; waits for this event.
   double milliseconds_since(const Event& start) const;
 
  private:
-  CUevent_st* event_ = nullptr;
+  Owned<CUevent_st*, destroy_event> event_;
 };
 
 /// Device memory, uninitialised. Grows only by making a new one.
@@ -85,19 +106,11 @@ class DeviceBuffer {
  public:
   DeviceBuffer() = default;
   explicit DeviceBuffer(std::size_t bytes);
-  ~DeviceBuffer();
-  DeviceBuffer(DeviceBuffer&& other) noexcept
-      : data_(std::exchange(other.data_, nullptr)), bytes_(std::exchange(other.bytes_, 0)) {}
-  DeviceBuffer& operator=(DeviceBuffer&& other) noexcept {
-    std::swap(data_, other.data_);
-    std::swap(bytes_, other.bytes_);
-    return *this;
-  }
 
-  std::size_t bytes() const { return bytes_; }
+  std::size_t bytes() const { return memory_.get().bytes; }
   template <class T = void>
   T* data() const {
-    return static_cast<T*>(data_);
+    return static_cast<T*>(memory_.get().data);
   }
 
   /// Copies from host memory; returns when the host memory may be reused.
@@ -108,8 +121,7 @@ class DeviceBuffer {
   void fill(std::uint8_t byte, const Stream& stream);
 
  private:
-  void* data_ = nullptr;
-  std::size_t bytes_ = 0;
+  Owned<Allocation, free_device_memory> memory_;
 };
 
 /// Copies host memory to device memory that somebody else owns; returns when the host memory may be reused.
@@ -122,24 +134,15 @@ class PinnedBuffer {
  public:
   PinnedBuffer() = default;
   explicit PinnedBuffer(std::size_t bytes);
-  ~PinnedBuffer();
-  PinnedBuffer(PinnedBuffer&& other) noexcept
-      : data_(std::exchange(other.data_, nullptr)), bytes_(std::exchange(other.bytes_, 0)) {}
-  PinnedBuffer& operator=(PinnedBuffer&& other) noexcept {
-    std::swap(data_, other.data_);
-    std::swap(bytes_, other.bytes_);
-    return *this;
-  }
 
-  std::size_t bytes() const { return bytes_; }
+  std::size_t bytes() const { return memory_.get().bytes; }
   template <class T = void>
   T* data() const {
-    return static_cast<T*>(data_);
+    return static_cast<T*>(memory_.get().data);
   }
 
  private:
-  void* data_ = nullptr;
-  std::size_t bytes_ = 0;
+  Owned<Allocation, free_pinned_memory> memory_;
 };
 
 }  // namespace anchor::kernels

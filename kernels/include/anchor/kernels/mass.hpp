@@ -10,12 +10,7 @@ namespace anchor::kernels {
 
 /// Pass 1: the dense normaliser of every row, and the same over its anchor region alone, from one walk over
 /// the keys.
-struct RowStatsParams {
-  Shape shape;
-  const void* q = nullptr;  ///< [q_heads, q_len, head_dim]
-  const void* k = nullptr;  ///< [kv_heads, kv_len, head_dim]
-  std::int64_t stride_q_head = 0, stride_q_token = 0;
-  std::int64_t stride_k_head = 0, stride_k_token = 0;
+struct RowStatsParams : Tensors {
   float* lse = nullptr;  ///< [q_heads, q_len], natural log; may be nullptr
   float* max = nullptr;  ///< [q_heads, q_len], highest scaled score; may be nullptr. Without both, only the
                          ///< anchor region is walked
@@ -31,12 +26,7 @@ struct RowStatsParams {
 
 /// Pass 2: p = exp(score - lse) added up per (group of query rows, key) and per (tile of query rows, block of
 /// keys).
-struct MassParams {
-  Shape shape;
-  const void* q = nullptr;
-  const void* k = nullptr;
-  std::int64_t stride_q_head = 0, stride_q_token = 0;
-  std::int64_t stride_k_head = 0, stride_k_token = 0;
+struct MassParams : Tensors {
   const float* lse = nullptr;  ///< [q_heads, q_len] of pass 1
 
   std::int64_t group_rows = 0;   ///< query rows per group

@@ -9,15 +9,6 @@
 // lists.
 namespace anchor::kernels {
 
-/// What planners read.
-struct PlannerInputs {
-  Shape shape;
-  const void* q = nullptr;  ///< as in SparseFwdParams
-  const void* k = nullptr;
-  std::int64_t stride_q_head = 0, stride_q_token = 0;
-  std::int64_t stride_kv_head = 0, stride_kv_token = 0;
-};
-
 /// Tiles of query rows and blocks of keys of every head, one bit for each pair: bit c % 32 of word
 /// [head, tile, c / 32] says that the tile keeps block c.
 struct BlockGrid {
@@ -66,21 +57,21 @@ struct VerticalSlashParams {
   std::int64_t slash = 0;            ///< distances, at least 100
   BlockListsParams blocks, columns;
 };
-std::size_t workspace_bytes(const PlannerInputs& inputs, const VerticalSlashParams& params);
-void vertical_slash(const PlannerInputs& inputs, const VerticalSlashParams& params, void* workspace,
+std::size_t workspace_bytes(const Tensors& inputs, const VerticalSlashParams& params);
+void vertical_slash(const Tensors& inputs, const VerticalSlashParams& params, void* workspace,
                     const Stream& stream);
 
 /// FlexPrefill, its fixed budgets on blocks, and SharePrefill without clusters.
-struct FlexParams {
+struct FlexPrefillParams {
   int block = 128;               ///< tile, block and rows of the probe, at most 128
   const double* knob = nullptr;  ///< gamma, or tokens in the best columns of blocks if `slash_blocks` > 0
   int slash_blocks = 0;          ///< > 0: fixed budgets, and no head is query-aware
   double tau = 0.1;
   int least_blocks = 1, most_blocks = 1;
 };
-std::size_t workspace_bytes(const PlannerInputs& inputs, const FlexParams& params);
-void flex_select(const PlannerInputs& inputs, const FlexParams& params, std::uint32_t* bits, void* workspace,
-                 const Stream& stream);
+std::size_t workspace_bytes(const Tensors& inputs, const FlexPrefillParams& params);
+void flexprefill_select(const Tensors& inputs, const FlexPrefillParams& params, std::uint32_t* bits,
+                        void* workspace, const Stream& stream);
 
 /// MInference's block-sparse head.
 struct BlockSparseParams {
@@ -88,8 +79,8 @@ struct BlockSparseParams {
   bool zero_padded = false;      ///< the last block's means count its padding
   const double* knob = nullptr;  ///< blocks per tile
 };
-std::size_t workspace_bytes(const PlannerInputs& inputs, const BlockSparseParams& params);
-void block_sparse_select(const PlannerInputs& inputs, const BlockSparseParams& params, std::uint32_t* bits,
+std::size_t workspace_bytes(const Tensors& inputs, const BlockSparseParams& params);
+void block_sparse_select(const Tensors& inputs, const BlockSparseParams& params, std::uint32_t* bits,
                          void* workspace, const Stream& stream);
 
 /// XAttention. block / stride is 8, 16 or 32.
@@ -97,21 +88,21 @@ struct XAttentionParams {
   int block = 128, stride = 16;
   const double* knob = nullptr;  ///< tau
 };
-const char* unsupported(const PlannerInputs& inputs, const XAttentionParams& params);
-std::size_t workspace_bytes(const PlannerInputs& inputs, const XAttentionParams& params);
-void xattention_select(const PlannerInputs& inputs, const XAttentionParams& params, std::uint32_t* bits,
+const char* unsupported(const Tensors& inputs, const XAttentionParams& params);
+std::size_t workspace_bytes(const Tensors& inputs, const XAttentionParams& params);
+void xattention_select(const Tensors& inputs, const XAttentionParams& params, std::uint32_t* bits,
                        void* workspace, const Stream& stream);
 
 /// SpargeAttn: tiles of 128 rows, blocks of 64 keys.
-struct SpargeParams {
+struct SpargeAttnParams {
   bool topk = false;  ///< the knob is a share of all blocks, else of pooled attention
   bool smooth_k = true;
   double similarity = 0.6;
   const double* knob = nullptr;
 };
-std::size_t workspace_bytes(const PlannerInputs& inputs, const SpargeParams& params);
-void sparge_select(const PlannerInputs& inputs, const SpargeParams& params, std::uint32_t* bits,
-                   void* workspace, const Stream& stream);
+std::size_t workspace_bytes(const Tensors& inputs, const SpargeAttnParams& params);
+void spargeattn_select(const Tensors& inputs, const SpargeAttnParams& params, std::uint32_t* bits,
+                       void* workspace, const Stream& stream);
 
 /// FlashPrefill. The grid has one head per pack of `packed_heads` query heads and tiles of block /
 /// packed_heads positions.
@@ -121,9 +112,9 @@ struct FlashPrefillParams {
   bool exact = true;             ///< score every query row; else the tile's mean query
   const double* knob = nullptr;  ///< alpha
 };
-const char* unsupported(const PlannerInputs& inputs, const FlashPrefillParams& params);
-std::size_t workspace_bytes(const PlannerInputs& inputs, const FlashPrefillParams& params);
-void flashprefill_select(const PlannerInputs& inputs, const FlashPrefillParams& params, std::uint32_t* bits,
+const char* unsupported(const Tensors& inputs, const FlashPrefillParams& params);
+std::size_t workspace_bytes(const Tensors& inputs, const FlashPrefillParams& params);
+void flashprefill_select(const Tensors& inputs, const FlashPrefillParams& params, std::uint32_t* bits,
                          void* workspace, const Stream& stream);
 
 /// SALE: tiles of 64 rows, blocks of 32 keys.
@@ -132,9 +123,9 @@ struct SaleParams {
   bool per_token = false;        ///< int4 scales per token, else per thread group
   const double* knob = nullptr;  ///< theta_h
 };
-const char* unsupported(const PlannerInputs& inputs, const SaleParams& params);
-std::size_t workspace_bytes(const PlannerInputs& inputs, const SaleParams& params);
-void sale_select(const PlannerInputs& inputs, const SaleParams& params, std::uint32_t* bits, void* workspace,
+const char* unsupported(const Tensors& inputs, const SaleParams& params);
+std::size_t workspace_bytes(const Tensors& inputs, const SaleParams& params);
+void sale_select(const Tensors& inputs, const SaleParams& params, std::uint32_t* bits, void* workspace,
                  const Stream& stream);
 
 /// The block oracle.
@@ -143,9 +134,9 @@ struct BlockOracleParams {
   bool force_diagonal = true;
   const double* knob = nullptr;  ///< share of every tile's mass
 };
-const char* unsupported(const PlannerInputs& inputs, const BlockOracleParams& params);
-std::size_t workspace_bytes(const PlannerInputs& inputs, const BlockOracleParams& params);
-void block_oracle_select(const PlannerInputs& inputs, const BlockOracleParams& params, std::uint32_t* bits,
+const char* unsupported(const Tensors& inputs, const BlockOracleParams& params);
+std::size_t workspace_bytes(const Tensors& inputs, const BlockOracleParams& params);
+void block_oracle_select(const Tensors& inputs, const BlockOracleParams& params, std::uint32_t* bits,
                          void* workspace, const Stream& stream);
 
 }  // namespace anchor::kernels

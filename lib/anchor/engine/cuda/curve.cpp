@@ -10,13 +10,14 @@ namespace {
 
 constexpr double infinity = std::numeric_limits<double>::infinity();
 
-/// The float next to x that lies on its other side of nothing: at or below it (above for descending curves).
-float inward(double x, bool descending) {
+/// The knob x as the nearest float that selects no entry which x itself does not: critical values are floats,
+/// an entry is selected where its value is at most x (at least x on descending curves), and rounding x must
+/// not carry it past a value. So x is rounded down (up on descending curves).
+float round_back(double x, bool descending) {
   const auto rounded = static_cast<float>(x);
-  if (!descending && static_cast<double>(rounded) > x)
-    return std::nextafter(rounded, -std::numeric_limits<float>::infinity());
-  if (descending && static_cast<double>(rounded) < x)
-    return std::nextafter(rounded, std::numeric_limits<float>::infinity());
+  constexpr float end = std::numeric_limits<float>::infinity();
+  if (!descending && static_cast<double>(rounded) > x) return std::nextafter(rounded, -end);
+  if (descending && static_cast<double>(rounded) < x) return std::nextafter(rounded, end);
   return rounded;
 }
 
@@ -78,7 +79,7 @@ std::optional<CurvePoint> CudaCurve::least(double target_recall) const {
 CurvePoint CudaCurve::densest() const { return point_at(scale_.count - 1); }
 
 CurvePoint CudaCurve::at(double knob) const {
-  const std::uint32_t bits = ordered_bits(inward(knob, descending_));
+  const std::uint32_t bits = ordered_bits(round_back(knob, descending_));
   return point_at(find({.recall = std::nan(""), .key = descending_ ? ~bits : bits}));
 }
 
@@ -113,22 +114,6 @@ Curve CudaCurve::pick(const kernels::CurveChoice& choice) const {
   kernels::download(mass.data(), picked.mass, size * sizeof mass[0], stream_);
   for (std::size_t n = 0; n < size; ++n) curve.push(point(key[n], pairs[n], mass[n]));
   return curve;
-}
-
-using CurvesOfMethod = bool(const Params& params, const CudaInputs& inputs, std::span<const int> heads,
-                            DeviceArena& arena, const UseCurve& use);
-CurvesOfMethod anchor_curves;
-
-bool cuda_curves(const Method& method, const Params& params, const CudaInputs& inputs,
-                 std::span<const int> heads, DeviceArena& arena, const UseCurve& use) {
-  struct Row {
-    const char* method;
-    CurvesOfMethod* curves;
-  };
-  constexpr Row known[] = {{"anchor", anchor_curves}};
-  for (const Row& row : known)
-    if (method.name == row.method) return row.curves(params, inputs, heads, arena, use);
-  return false;
 }
 
 }  // namespace anchor

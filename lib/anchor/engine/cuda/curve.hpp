@@ -37,10 +37,4 @@ class CudaCurve final : public HeadCurve {
   kernels::CurveSums sums_;
 };
 
-/// Hands a method's exact curves for these heads to `use`, one after the other. False if the method, or these
-/// parameters of it, have no critical values on the device: then nothing was done. One row of a table, as in
-/// planners/table.cpp.
-bool cuda_curves(const Method& method, const Params& params, const CudaInputs& inputs,
-                 std::span<const int> heads, DeviceArena& arena, const UseCurve& use);
-
 }  // namespace anchor

@@ -77,7 +77,8 @@ class CudaReference final : public DenseReference {
                  rows = static_cast<std::size_t>(plan.geometry.q_len),
                  all = static_cast<std::size_t>(inputs_.geometry().q_len);
       const std::vector<kernels::CompareSums> sums = compared(plan);
-      const std::vector<double> sparse = lse_of(sparse_, heads * rows), dense = lse_of(dense_, heads * all);
+      if (dense_lse_.empty()) dense_lse_ = lse_of(dense_, heads * all);
+      const std::vector<double> sparse = lse_of(sparse_, heads * rows);
       std::vector<HeadComparison> made(heads);
       for (std::size_t head = 0; head < heads; ++head) {
         const kernels::CompareSums& sum = sums[head];
@@ -88,9 +89,9 @@ class CudaReference final : public DenseReference {
                                    .max_abs = sum.max_abs,
                                    .squares = sum.squares,
                                    .dense_squares = sum.dense_squares});
-        made[head].row_recall =
-            row_mass_recall(std::span(sparse).subspan(head * rows, rows),
-                            std::span(dense).subspan(head * all + static_cast<std::size_t>(first), rows));
+        made[head].row_recall = row_mass_recall(
+            std::span(sparse).subspan(head * rows, rows),
+            std::span(dense_lse_).subspan(head * all + static_cast<std::size_t>(first), rows));
       }
       return made;
     });
@@ -137,6 +138,7 @@ class CudaReference final : public DenseReference {
 
   const CudaInputs& inputs_;
   Attended dense_, sparse_;
+  std::vector<double> dense_lse_;  // on the host, from the first comparison head by head on
 };
 
 class CudaEngine final : public Engine {
@@ -163,13 +165,20 @@ class CudaEngine final : public Engine {
       made->geometry = inputs.geometry().rows(begin, end);
       made->first = begin;
       made->stream = &stream_;
-      made->planner = make_cuda_planner(method, request, cuda(inputs), begin, end);
+      made->planner = make_cuda_planner({method, request, cuda(inputs), begin, end});
       if (!made->planner) {
         const AttentionInputs view = method.plan_is_static ? AttentionInputs{made->geometry}
                                                            : cuda(inputs).host().view().rows(begin, end);
         made->lists = std::make_unique<CudaLists>(method.plan_cpu(view, request), stream_);
       }
       return made;
+    });
+  }
+
+  std::vector<PlanStats> stats(const DevicePlan& handle) override {
+    return guarded([&] {
+      const auto& made = dynamic_cast<const CudaPlan&>(handle);
+      return cuda_plan_stats(made.params(), made.geometry, stream_);
     });
   }
 

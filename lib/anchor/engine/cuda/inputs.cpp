@@ -54,30 +54,40 @@ CudaInputs::CudaInputs(const Geometry& geometry, DType dtype, const kernels::Str
   v_ = buffer(geometry.kv_heads, geometry.kv_len);
 }
 
-kernels::Shape CudaInputs::shape(std::int64_t begin, std::int64_t end) const {
-  return {.element = element_of(dtype_),
-          .q_heads = geometry_.q_heads,
-          .kv_heads = geometry_.kv_heads,
-          .head_dim = geometry_.head_dim,
-          .q_len = end - begin,
-          .kv_len = geometry_.kv_len,
-          .q_start = geometry_.q_start + begin,
-          .softmax_scale = static_cast<float>(geometry_.softmax_scale)};
+namespace {
+const void* moved(const kernels::DeviceBuffer& buffer, std::int64_t elements, DType dtype) {
+  return buffer.data<char>() + elements * static_cast<std::int64_t>(size_of(dtype));
+}
+}  // namespace
+
+kernels::Tensors CudaInputs::tensors(std::int64_t begin, std::int64_t end) const {
+  const Geometry& g = geometry_;
+  return {.shape = {.element = element_of(dtype_),
+                    .q_heads = g.q_heads,
+                    .kv_heads = g.kv_heads,
+                    .head_dim = g.head_dim,
+                    .q_len = end - begin,
+                    .kv_len = g.kv_len,
+                    .q_start = g.q_start + begin,
+                    .softmax_scale = static_cast<float>(g.softmax_scale)},
+          .q = moved(q_, begin * g.head_dim, dtype_),
+          .k = k_.data(),
+          .v = v_.data(),
+          .stride_q_head = g.q_len * g.head_dim,
+          .stride_q_token = g.head_dim,
+          .stride_kv_head = g.kv_len * g.head_dim,
+          .stride_kv_token = g.head_dim};
 }
 
-kernels::Shape CudaInputs::head_shape() const {
-  kernels::Shape one = shape(0, geometry_.q_len);
-  one.q_heads = one.kv_heads = 1;
-  return one;
-}
-
-const void* CudaInputs::q(int head, std::int64_t row) const {
-  const std::int64_t elements = head * stride_q_head() + row * geometry_.head_dim;
-  return q_.data<char>() + elements * static_cast<std::int64_t>(size_of(dtype_));
-}
-
-const void* CudaInputs::k(int kv_head) const {
-  return k_.data<char>() + kv_head * stride_kv_head() * static_cast<std::int64_t>(size_of(dtype_));
+kernels::Tensors CudaInputs::head_tensors(int first, int count) const {
+  kernels::Tensors some = tensors(0, geometry_.q_len);
+  const int kv_head = geometry_.kv_head(first);
+  some.shape.q_heads = count;
+  some.shape.kv_heads = 1;
+  some.q = moved(q_, first * some.stride_q_head, dtype_);
+  some.k = moved(k_, kv_head * some.stride_kv_head, dtype_);
+  some.v = moved(v_, kv_head * some.stride_kv_head, dtype_);
+  return some;
 }
 
 const FloatGroup& CudaInputs::host() const {

@@ -23,14 +23,10 @@ class CudaInputs final : public Inputs {
   DType dtype() const { return dtype_; }
   const kernels::Stream& stream() const { return stream_; }
 
-  /// What launches take, for query rows [begin, end) of every head.
-  kernels::Shape shape(std::int64_t begin, std::int64_t end) const;
-  kernels::Shape head_shape() const;  ///< one head alone, all rows
-  std::int64_t stride_q_head() const { return geometry_.q_len * geometry_.head_dim; }
-  std::int64_t stride_kv_head() const { return geometry_.kv_len * geometry_.head_dim; }
-  const void* q(int head = 0, std::int64_t row = 0) const;
-  const void* k(int kv_head = 0) const;
-  const void* v() const { return v_.data(); }
+  /// What launches take: query rows [begin, end) of every head.
+  kernels::Tensors tensors(std::int64_t begin, std::int64_t end) const;
+  /// All rows of the query heads [first, first + count) of one KV head.
+  kernels::Tensors head_tensors(int first, int count) const;
 
   void* q_data() { return q_.data(); }
   void* k_data() { return k_.data(); }

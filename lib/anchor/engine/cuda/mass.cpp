@@ -16,35 +16,16 @@ void check_mass(const Params& params) {
 
 kernels::MassParams mass_params(const CudaInputs& inputs, int first, int count,
                                 const MassGranularity& granularity) {
-  const Geometry& g = inputs.geometry();
-  kernels::Shape shape = inputs.head_shape();
-  shape.q_heads = count;
-  return {.shape = shape,
-          .q = inputs.q(first),
-          .k = inputs.k(g.kv_head(first)),
-          .stride_q_head = inputs.stride_q_head(),
-          .stride_q_token = g.head_dim,
-          .stride_k_head = inputs.stride_kv_head(),
-          .stride_k_token = g.head_dim,
-          .group_rows = granularity.group_rows,
-          .tile_rows = granularity.tile_rows,
-          .block_keys = granularity.block_keys};
+  kernels::MassParams params{inputs.head_tensors(first, count)};
+  params.group_rows = granularity.group_rows;
+  params.tile_rows = granularity.tile_rows;
+  params.block_keys = granularity.block_keys;
+  return params;
 }
 
 /// Device memory for the values, or none if there are none.
 kernels::DeviceBuffer buffer_for(const std::vector<float>& values) {
   return kernels::DeviceBuffer(values.size() * sizeof(float));
-}
-
-/// The same inputs for the pass over the rows.
-kernels::RowStatsParams row_params(const kernels::MassParams& same) {
-  return {.shape = same.shape,
-          .q = same.q,
-          .k = same.k,
-          .stride_q_head = same.stride_q_head,
-          .stride_q_token = same.stride_q_token,
-          .stride_k_head = same.stride_k_head,
-          .stride_k_token = same.stride_k_token};
 }
 
 }  // namespace
@@ -55,7 +36,7 @@ void launch_mass(const CudaInputs& inputs, int first, int count, const MassGranu
   sums.lse = lse;
   sums.column_mass = column_mass;
   sums.block_mass = block_mass;
-  kernels::RowStatsParams rows = row_params(sums);
+  kernels::RowStatsParams rows{sums};
   rows.lse = lse;
   check_mass(rows);
   check_mass(sums);
@@ -84,12 +65,12 @@ MassMap cuda_mass_map(const CudaInputs& inputs, int head, const MassGranularity&
 }
 
 RowMaxima cuda_row_maxima(const CudaInputs& inputs, int head, std::int64_t block, std::int64_t group) {
-  const kernels::MassParams same = mass_params(inputs, head, 1, {.group_rows = group});
+  const kernels::Tensors tensors = inputs.head_tensors(head, 1);
   RowMaxima maxima;
   const auto run = [&](std::int64_t initial, std::vector<float>* all, std::vector<float>& region) {
     region.resize(static_cast<std::size_t>(inputs.geometry().q_len));
     const kernels::DeviceBuffer max = buffer_for(region), anchor_max = buffer_for(region);
-    kernels::RowStatsParams rows = row_params(same);
+    kernels::RowStatsParams rows{tensors};
     rows.max = all ? max.data<float>() : nullptr;
     rows.anchor_group = group;
     rows.anchor_init = initial;

@@ -16,7 +16,7 @@ class CudaPipeline : public Pipeline {
  public:
   explicit CudaPipeline(const CudaInputs& inputs) : inputs_(inputs), stream_(inputs.stream()) {
     const Geometry& g = inputs.geometry();
-    out_ = kernels::DeviceBuffer(static_cast<std::size_t>(g.q_heads * inputs.stride_q_head()) *
+    out_ = kernels::DeviceBuffer(static_cast<std::size_t>(g.q_heads * g.q_len * g.head_dim) *
                                  size_of(inputs.dtype()));
     lse_ = kernels::DeviceBuffer(static_cast<std::size_t>(g.q_heads * g.q_len) * sizeof(float));
     out_.fill(0xff, stream_);  // NaN: an output that nobody writes is seen
@@ -98,7 +98,7 @@ class MethodPipeline final : public CudaPipeline {
   MethodPipeline(const Method& method, PlanRequest request, const CudaInputs& inputs)
       : CudaPipeline(inputs), method_(method), request_(std::move(request)) {
     const Geometry& g = inputs.geometry();
-    planner_ = make_cuda_planner(method, request_, inputs, 0, g.q_len);
+    planner_ = make_cuda_planner({method, request_, inputs, 0, g.q_len});
     if (!planner_) {
       plan_on_host();
       if (!method.plan_is_static) inputs.host();
@@ -174,6 +174,7 @@ class CudnnPipeline final : public CudaPipeline {
  private:
   static CudnnProblem problem(const CudaInputs& inputs, void* out, float* lse) {
     const Geometry& g = inputs.geometry();
+    const kernels::Tensors tensors = inputs.tensors(0, g.q_len);
     return {.bf16 = inputs.dtype() == DType::bf16,
             .q_heads = g.q_heads,
             .kv_heads = g.kv_heads,
@@ -182,9 +183,9 @@ class CudnnPipeline final : public CudaPipeline {
             .kv_len = g.kv_len,
             .q_start = g.q_start,
             .softmax_scale = static_cast<float>(g.softmax_scale),
-            .q = inputs.q(),
-            .k = inputs.k(),
-            .v = inputs.v(),
+            .q = tensors.q,
+            .k = tensors.k,
+            .v = tensors.v,
             .out = out,
             .lse = lse};
   }

@@ -1,6 +1,7 @@
 #include "anchor/engine/cuda/plan.hpp"
 
 #include "anchor/base/error.hpp"
+#include "anchor/kernels/stats.hpp"
 
 namespace anchor {
 
@@ -81,24 +82,38 @@ SparsePlan download_plan(const kernels::PlanParams& params, const Geometry& geom
   return plan;
 }
 
+std::vector<PlanStats> cuda_plan_stats(const kernels::PlanParams& params, const Geometry& geometry,
+                                       const kernels::Stream& stream) {
+  const kernels::Shape shape{.q_heads = geometry.q_heads,
+                             .kv_heads = geometry.kv_heads,
+                             .q_len = geometry.q_len,
+                             .kv_len = geometry.kv_len,
+                             .q_start = geometry.q_start};
+  std::vector<kernels::PairCounts> counts(static_cast<std::size_t>(geometry.q_heads));
+  kernels::DeviceBuffer buffer(counts.size() * sizeof counts[0]);
+  kernels::count_pairs(shape, params, buffer.data<kernels::PairCounts>(), stream);
+  buffer.download(counts.data(), buffer.bytes(), stream);
+  std::vector<PlanStats> heads;
+  for (const kernels::PairCounts& pairs : counts)
+    heads.push_back({.causal_pairs = geometry.causal_pairs(),
+                     .visible_pairs = pairs.visible,
+                     .work_pairs = pairs.work,
+                     .stripe_pairs = pairs.stripe});
+  return heads;
+}
+
 kernels::SparseFwdParams forward_params(const CudaInputs& inputs, std::int64_t begin, std::int64_t end,
                                         const kernels::PlanParams& plan, void* out, float* lse,
                                         bool out_f32) {
   const std::int64_t dim = inputs.geometry().head_dim;
-  return {.shape = inputs.shape(begin, end),
-          .plan = plan,
-          .q = inputs.q(0, begin),
-          .k = inputs.k(),
-          .v = inputs.v(),
-          .out = out,
-          .lse = lse,
-          .out_f32 = out_f32,
-          .stride_q_head = inputs.stride_q_head(),
-          .stride_q_token = dim,
-          .stride_kv_head = inputs.stride_kv_head(),
-          .stride_kv_token = dim,
-          .stride_out_head = (end - begin) * dim,
-          .stride_out_token = dim};
+  kernels::SparseFwdParams params{inputs.tensors(begin, end)};
+  params.plan = plan;
+  params.out = out;
+  params.lse = lse;
+  params.out_f32 = out_f32;
+  params.stride_out_head = (end - begin) * dim;
+  params.stride_out_token = dim;
+  return params;
 }
 
 void check_supported(const kernels::SparseFwdParams& params) {

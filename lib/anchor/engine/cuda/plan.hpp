@@ -26,6 +26,10 @@ void check_pv_skip(std::optional<double> pv_skip);
 SparsePlan download_plan(const kernels::PlanParams& params, const Geometry& geometry,
                          const kernels::Stream& stream);
 
+/// What that plan keeps and costs, head by head, counted on the device.
+std::vector<PlanStats> cuda_plan_stats(const kernels::PlanParams& params, const Geometry& geometry,
+                                       const kernels::Stream& stream);
+
 /// Attention of query rows [begin, begin + q_len of the plan's geometry) under a plan.
 kernels::SparseFwdParams forward_params(const CudaInputs& inputs, std::int64_t begin, std::int64_t end,
                                         const kernels::PlanParams& plan, void* out, float* lse, bool out_f32);

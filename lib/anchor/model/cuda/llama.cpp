@@ -146,7 +146,7 @@ class CudaLlama final : public DeviceLlama {
       const PlanRequest request = sparse ? sparse->request(layer) : PlanRequest{default_params(dense), {}};
       const std::int64_t chunk = method.rows_per_plan == 0 ? n_ : method.rows_per_plan;
       for_chunks(n_, chunk, [&](std::int64_t begin, std::int64_t rows) {
-        const auto planner = make_cuda_planner(method, request, inputs_, begin, begin + rows);
+        const auto planner = make_cuda_planner({method, request, inputs_, begin, begin + rows});
         std::optional<CudaLists> lists;
         if (!planner) {
           const AttentionInputs view = method.plan_is_static

@@ -15,13 +15,10 @@ class AnchorHeads {
               DeviceArena& arena)
       : anchor_(layer), inputs_(inputs), arena_(arena) {
     const Geometry& g = inputs.geometry();
-    anchor_.shape.q_heads = count;
-    anchor_.shape.kv_heads = 1;
-    anchor_.q = inputs.q(first);
-    anchor_.k = inputs.k(g.kv_head(first));
-    const auto rows = static_cast<std::size_t>(count * kernels::anchor_groups(anchor_));
+    static_cast<kernels::Tensors&>(anchor_) = inputs.head_tensors(first, count);
+    const auto rows = static_cast<std::size_t>(count * kernels::plan_groups(anchor_));
     anchor_.block_offsets = arena.take<std::int64_t>(rows + 1);
-    anchor_.blocks = arena.take<std::int32_t>(static_cast<std::size_t>(kernels::anchor_block_count(anchor_)));
+    anchor_.blocks = arena.take<std::int32_t>(static_cast<std::size_t>(kernels::block_count(anchor_)));
     anchor_.critical = arena.take<float>(rows * static_cast<std::size_t>(g.kv_len));
     mass_ = arena.take<float>(rows * static_cast<std::size_t>(g.kv_len));
 
@@ -42,7 +39,7 @@ class AnchorHeads {
     auto* const offsets = arena_.take<std::int64_t>(counts.offsets.size());
     kernels::upload(offsets, counts.offsets.data(), offset_bytes, inputs_.stream());
 
-    const std::int64_t map = n * kernels::anchor_groups(anchor_) * g.kv_len;
+    const std::int64_t map = n * kernels::plan_groups(anchor_) * g.kv_len;
     kernels::AnchorItemsParams params{.anchor = anchor_,
                                       .critical = anchor_.critical + map,
                                       .column_mass = mass_ + map,
@@ -90,7 +87,7 @@ bool anchor_curves(const Params& given, const CudaInputs& inputs, std::span<cons
   // As many heads of a KV head together as fit in an eighth of the memory: long launches fill the device
   // best.
   const auto map_bytes =
-      static_cast<std::size_t>(kernels::anchor_groups(*anchor) * g.kv_len) * 2 * sizeof(float);
+      static_cast<std::size_t>(kernels::plan_groups(*anchor) * g.kv_len) * 2 * sizeof(float);
   const auto together =
       std::max<std::size_t>(device.memory_bytes / 8 / std::max<std::size_t>(map_bytes, 1), 1);
   for (std::size_t begin = 0; begin < heads.size();) {

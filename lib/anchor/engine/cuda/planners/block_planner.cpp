@@ -7,68 +7,26 @@
 
 namespace anchor {
 
-kernels::PlannerInputs planner_inputs(std::string_view method, const CudaInputs& inputs, std::int64_t begin,
-                                      std::int64_t end) {
-  require_square(method, inputs.geometry().rows(begin, end));
-  kernels::PlannerInputs made;
-  made.shape = inputs.shape(begin, end);
-  made.q = inputs.q();
-  made.k = inputs.k();
-  made.stride_q_head = inputs.stride_q_head();
-  made.stride_kv_head = inputs.stride_kv_head();
-  made.stride_q_token = made.stride_kv_token = inputs.geometry().head_dim;
-  return made;
+kernels::Tensors whole_prefill(const PlanTask& task) {
+  require_square(task.method.name, task.inputs.geometry().rows(task.begin, task.end));
+  return task.inputs.tensors(task.begin, task.end);
 }
 
-bool planners_support(const kernels::PlannerInputs& inputs) {
-  kernels::RowStatsParams rows{.shape = inputs.shape, .q = inputs.q, .k = inputs.k};
-  rows.stride_q_head = inputs.stride_q_head;
-  rows.stride_q_token = inputs.stride_q_token;
-  rows.stride_k_head = inputs.stride_kv_head;
-  rows.stride_k_token = inputs.stride_kv_token;
+bool planners_support(const kernels::Tensors& inputs) {
+  kernels::RowStatsParams rows{inputs};
   rows.anchor_group = 1;
   return kernels::unsupported(rows, kernels::device_info(kernels::current_device())) == nullptr;
 }
 
-kernels::DeviceBuffer device_knobs(const PlanRequest& request, const std::string& knob,
-                                   const CudaInputs& inputs) {
+kernels::DeviceBuffer device_knobs(const PlanTask& task) { return device_knobs(task, task.method.knob); }
+
+kernels::DeviceBuffer device_knobs(const PlanTask& task, std::string_view parameter) {
   std::vector<double> values;
-  for (int head = 0; head < inputs.geometry().q_heads; ++head) values.push_back(request.knob(knob, head));
+  for (int head = 0; head < task.inputs.geometry().q_heads; ++head)
+    values.push_back(task.request.knob(parameter, head));
   kernels::DeviceBuffer buffer(values.size() * sizeof(double));
-  buffer.upload(values.data(), buffer.bytes(), inputs.stream());
+  buffer.upload(values.data(), buffer.bytes(), task.inputs.stream());
   return buffer;
-}
-
-DeviceLists::DeviceLists(std::int64_t plan_rows, std::int64_t capacity)
-    : rows(plan_rows),
-      offsets(static_cast<std::size_t>(plan_rows + 1) * sizeof(std::int64_t)),
-      items(static_cast<std::size_t>(capacity) * sizeof(std::int32_t)) {}
-
-kernels::BlockListsParams DeviceLists::params(int head_copies) const {
-  return {offsets.data<std::int64_t>(), items.data<std::int32_t>(),
-          static_cast<std::int64_t>(items.bytes() / sizeof(std::int32_t)), head_copies};
-}
-
-bool DeviceLists::grow(const kernels::Stream& stream) {
-  std::int64_t needed = 0;
-  offsets.download(&needed, sizeof needed, stream, static_cast<std::size_t>(rows) * sizeof needed);
-  if (needed <= params().capacity) return false;
-  items = {};  // the old list goes first: both may not fit
-  items = kernels::DeviceBuffer(static_cast<std::size_t>(needed) * sizeof(std::int32_t));
-  return true;
-}
-
-kernels::PlanParams plan_of(const DeviceLists& blocks, const DeviceLists& columns, int q_tile, int kv_tile,
-                            std::int64_t groups) {
-  return {.q_tile = q_tile,
-          .kv_tile = kv_tile,
-          .groups = groups,
-          .block_offsets = blocks.offsets.data<std::int64_t>(),
-          .blocks = blocks.items.data<std::int32_t>(),
-          .column_offsets = columns.offsets.data<std::int64_t>(),
-          .columns = columns.items.data<std::int32_t>(),
-          .block_capacity = blocks.params().capacity,
-          .column_capacity = columns.params().capacity};
 }
 
 namespace {
@@ -88,9 +46,12 @@ class BlockPlanner final : public CudaPlanner {
     run(nullptr);
     if (lists_.grow(stream_)) run(nullptr);
     const kernels::BlockGrid& grid = selection_.grid;
-    plan_ = plan_of(lists_, no_columns_, grid.q_tile, grid.kv_tile, grid.tiles);
-    plan_.mean_correction = selection_.mean_correction;
-    plan_.packed_heads = selection_.head_copies;
+    plan_ = plan_over({.q_tile = grid.q_tile,
+                       .kv_tile = grid.kv_tile,
+                       .groups = grid.tiles,
+                       .packed_heads = selection_.head_copies,
+                       .mean_correction = selection_.mean_correction},
+                      lists_, no_columns_);
   }
 
   void run(StageEvents* stages) override {
@@ -100,7 +61,6 @@ class BlockPlanner final : public CudaPlanner {
     if (stages) stages->add("plan").record(stream_);
   }
   const kernels::PlanParams& plan() const override { return plan_; }
-  double rounding() const override { return 0; }
 
  private:
   const kernels::Stream& stream_;

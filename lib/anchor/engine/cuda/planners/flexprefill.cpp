@@ -8,24 +8,17 @@ namespace {
 
 constexpr int most_probe_rows = 128;
 
-std::unique_ptr<CudaPlanner> flex_planner(std::string_view method, const std::string& knob,
-                                          const PlanRequest& request, const CudaInputs& inputs,
-                                          kernels::FlexParams params, std::int64_t begin, std::int64_t end) {
-  const kernels::PlannerInputs in = planner_inputs(method, inputs, begin, end);
-  if (official_rounding(request.params) || !planners_support(in) || params.block > most_probe_rows)
+std::unique_ptr<CudaPlanner> make_flexprefill_planner(const PlanTask& task,
+                                                      const kernels::FlexPrefillParams& params) {
+  const kernels::Tensors in = whole_prefill(task);
+  if (official_rounding(task.request.params) || !planners_support(in) || params.block > most_probe_rows)
     return nullptr;
-  kernels::DeviceBuffer knobs = device_knobs(request, knob, inputs);
-  params.knob = knobs.data<double>();
-  return make_block_planner(inputs, {.grid = {in.shape.q_heads, in.shape.q_len, params.block, params.block},
-                                     .knobs = std::move(knobs),
-                                     .workspace_bytes = kernels::workspace_bytes(in, params),
-                                     .select = [in, params](auto* bits, void* workspace, const auto& stream) {
-                                       kernels::flex_select(in, params, bits, workspace, stream);
-                                     }});
+  return make_block_planner(task.inputs, in, params, device_knobs(task), kernels::flexprefill_select,
+                            {.grid = {in.shape.q_heads, in.shape.q_len, params.block, params.block}});
 }
 
-kernels::FlexParams budgets(const FlexRule& rule) {
-  kernels::FlexParams params;
+kernels::FlexPrefillParams budgets(const FlexRule& rule) {
+  kernels::FlexPrefillParams params;
   params.block = static_cast<int>(rule.block);
   params.tau = rule.tau;
   params.least_blocks = static_cast<int>(rule.least_blocks);
@@ -33,32 +26,33 @@ kernels::FlexParams budgets(const FlexRule& rule) {
   return params;
 }
 
-}  // namespace
-
 /// FlexPrefill (rule: method/flexprefill.cpp).
-std::unique_ptr<CudaPlanner> make_flexprefill_planner(const PlanRequest& request, const CudaInputs& inputs,
-                                                      std::int64_t begin, std::int64_t end) {
-  const FlexRule rule = flex_rule(request.params, inputs.geometry().kv_len);
-  return flex_planner("flexprefill", "gamma", request, inputs, budgets(rule), begin, end);
+std::unique_ptr<CudaPlanner> flexprefill(const PlanTask& task) {
+  return make_flexprefill_planner(task,
+                                  budgets(flex_rule(task.request.params, task.inputs.geometry().kv_len)));
 }
 
 /// SharePrefill where nothing is shared; with clusters, heads depend on each other and are planned on the
 /// CPU.
-std::unique_ptr<CudaPlanner> make_shareprefill_planner(const PlanRequest& request, const CudaInputs& inputs,
-                                                       std::int64_t begin, std::int64_t end) {
-  if (!request.params.text("clusters").empty()) return nullptr;
-  const FlexRule rule = share_rule(request.params, inputs.geometry().kv_len);
-  return flex_planner("shareprefill", "gamma", request, inputs, budgets(rule), begin, end);
+std::unique_ptr<CudaPlanner> shareprefill(const PlanTask& task) {
+  if (!task.request.params.text("clusters").empty()) return nullptr;
+  return make_flexprefill_planner(task,
+                                  budgets(share_rule(task.request.params, task.inputs.geometry().kv_len)));
 }
 
 /// FlexPrefill's fixed vertical-slash baseline (rule: method/vertical_slash.cpp).
-std::unique_ptr<CudaPlanner> make_vertical_slash_blocks_planner(const PlanRequest& request,
-                                                                const CudaInputs& inputs, std::int64_t begin,
-                                                                std::int64_t end) {
-  kernels::FlexParams params;
-  params.block = static_cast<int>(request.params.integer("block"));
-  params.slash_blocks = static_cast<int>((request.params.integer("slash") + params.block - 1) / params.block);
-  return flex_planner("vertical-slash-blocks", "vertical", request, inputs, params, begin, end);
+std::unique_ptr<CudaPlanner> vertical_slash_blocks(const PlanTask& task) {
+  kernels::FlexPrefillParams params;
+  params.block = static_cast<int>(task.request.params.integer("block"));
+  params.slash_blocks =
+      static_cast<int>((task.request.params.integer("slash") + params.block - 1) / params.block);
+  return make_flexprefill_planner(task, params);
 }
+
+}  // namespace
+
+extern const CudaMethod flexprefill_on_cuda{"flexprefill", flexprefill};
+extern const CudaMethod shareprefill_on_cuda{"shareprefill", shareprefill};
+extern const CudaMethod vertical_slash_blocks_on_cuda{"vertical-slash-blocks", vertical_slash_blocks};
 
 }  // namespace anchor

@@ -5,25 +5,25 @@
 #include "anchor/method/param_specs.hpp"
 
 namespace anchor {
+namespace {
 
-/// SpargeAttn's selection (rule: method/spargeattn.cpp).
-std::unique_ptr<CudaPlanner> make_spargeattn_planner(const PlanRequest& request, const CudaInputs& inputs,
-                                                     std::int64_t begin, std::int64_t end) {
-  const kernels::PlannerInputs in = planner_inputs("spargeattn", inputs, begin, end);
-  check_pv_skip(request.params.real("pv"));
-  if (official_rounding(request.params) || !planners_support(in)) return nullptr;
-  kernels::SpargeParams params;
-  params.topk = request.params.choice("mode") == "topk";
-  params.smooth_k = request.params.integer("smooth_k") != 0;
-  params.similarity = sparge_similarity(request.params);
-  kernels::DeviceBuffer knobs = device_knobs(request, request.params.choice("mode"), inputs);
-  params.knob = knobs.data<double>();
-  return make_block_planner(inputs, {.grid = {in.shape.q_heads, in.shape.q_len, 128, 64},
-                                     .knobs = std::move(knobs),
-                                     .workspace_bytes = kernels::workspace_bytes(in, params),
-                                     .select = [in, params](auto* bits, void* workspace, const auto& stream) {
-                                       kernels::sparge_select(in, params, bits, workspace, stream);
-                                     }});
+/// SpargeAttn's selection (rule: method/spargeattn.cpp). Its mode names the parameter that is the budget.
+std::unique_ptr<CudaPlanner> make_planner(const PlanTask& task) {
+  const kernels::Tensors in = whole_prefill(task);
+  const Params& given = task.request.params;
+  check_pv_skip(given.real("pv"));
+  if (official_rounding(given) || !planners_support(in)) return nullptr;
+  const std::string& mode = given.choice("mode");
+  kernels::SpargeAttnParams params;
+  params.topk = mode == "topk";
+  params.smooth_k = given.integer("smooth_k") != 0;
+  params.similarity = sparge_similarity(given);
+  return make_block_planner(task.inputs, in, params, device_knobs(task, mode), kernels::spargeattn_select,
+                            {.grid = {in.shape.q_heads, in.shape.q_len, 128, 64}});
 }
+
+}  // namespace
+
+extern const CudaMethod spargeattn_on_cuda{"spargeattn", make_planner};
 
 }  // namespace anchor

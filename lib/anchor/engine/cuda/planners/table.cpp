@@ -2,38 +2,40 @@
 
 namespace anchor {
 
-using MakePlanner = std::unique_ptr<CudaPlanner>(const PlanRequest& request, const CudaInputs& inputs,
-                                                 std::int64_t begin, std::int64_t end);
-MakePlanner make_streaming_planner, make_tri_shape_planner, make_anchor_planner, make_vertical_slash_planner,
-    make_vertical_slash_blocks_planner, make_block_sparse_planner, make_flexprefill_planner,
-    make_shareprefill_planner, make_xattention_planner, make_spargeattn_planner, make_sale_planner,
-    make_flashprefill_planner, make_block_oracle_planner, make_stripes_planner;
+extern const CudaMethod a_shape_on_cuda, anchor_on_cuda, block_oracle_on_cuda, block_sparse_on_cuda,
+    flashprefill_on_cuda, flexprefill_on_cuda, sale_on_cuda, shareprefill_on_cuda, spargeattn_on_cuda,
+    streaming_on_cuda, stripes_on_cuda, tri_shape_on_cuda, vertical_slash_on_cuda,
+    vertical_slash_blocks_on_cuda, xattention_on_cuda;
 
-std::unique_ptr<CudaPlanner> make_cuda_planner(const Method& method, const PlanRequest& request,
-                                               const CudaInputs& inputs, std::int64_t begin,
-                                               std::int64_t end) {
-  struct Row {
-    const char* method;
-    MakePlanner* make;
-  };
-  constexpr Row planners[] = {{"streaming", make_streaming_planner},
-                              {"a-shape", make_streaming_planner},
-                              {"tri-shape", make_tri_shape_planner},
-                              {"anchor", make_anchor_planner},
-                              {"stripes", make_stripes_planner},
-                              {"vertical-slash", make_vertical_slash_planner},
-                              {"vertical-slash-blocks", make_vertical_slash_blocks_planner},
-                              {"block-sparse", make_block_sparse_planner},
-                              {"flexprefill", make_flexprefill_planner},
-                              {"shareprefill", make_shareprefill_planner},
-                              {"xattention", make_xattention_planner},
-                              {"spargeattn", make_spargeattn_planner},
-                              {"sale", make_sale_planner},
-                              {"flashprefill", make_flashprefill_planner},
-                              {"block-oracle", make_block_oracle_planner}};
-  for (const Row& row : planners)
-    if (method.name == row.method) return row.make(request, inputs, begin, end);
+std::span<const CudaMethod* const> cuda_methods() {
+  static constexpr const CudaMethod* table[] = {&a_shape_on_cuda,        &anchor_on_cuda,
+                                                &block_oracle_on_cuda,   &block_sparse_on_cuda,
+                                                &flashprefill_on_cuda,   &flexprefill_on_cuda,
+                                                &sale_on_cuda,           &shareprefill_on_cuda,
+                                                &spargeattn_on_cuda,     &streaming_on_cuda,
+                                                &stripes_on_cuda,        &tri_shape_on_cuda,
+                                                &vertical_slash_on_cuda, &vertical_slash_blocks_on_cuda,
+                                                &xattention_on_cuda};
+  return table;
+}
+
+namespace {
+const CudaMethod* find(const Method& method) {
+  for (const CudaMethod* row : cuda_methods())
+    if (method.name == row->name) return row;
   return nullptr;
+}
+}  // namespace
+
+std::unique_ptr<CudaPlanner> make_cuda_planner(const PlanTask& task) {
+  const CudaMethod* row = find(task.method);
+  return row ? row->plan(task) : nullptr;
+}
+
+bool cuda_curves(const Method& method, const Params& params, const CudaInputs& inputs,
+                 std::span<const int> heads, DeviceArena& arena, const UseCurve& use) {
+  const CudaMethod* row = find(method);
+  return row && row->curves && row->curves(params, inputs, heads, arena, use);
 }
 
 }  // namespace anchor

@@ -1,11 +1,14 @@
 #pragma once
 
 #include <memory>
+#include <span>
 #include <string>
 #include <utility>
 #include <vector>
 
+#include "anchor/engine/cuda/arena.hpp"
 #include "anchor/engine/cuda/inputs.hpp"
+#include "anchor/mass/curve.hpp"
 
 namespace anchor {
 
@@ -30,14 +33,37 @@ class CudaPlanner {
   /// Where the lists are; their contents are the last run's.
   virtual const kernels::PlanParams& plan() const = 0;
   /// Bound of its scores' error (Pipeline::knob_rounding).
-  virtual double rounding() const = 0;
+  virtual double rounding() const { return 0; }
 };
 
-/// Prepares the planner of a method for query rows [begin, end) of the inputs. nullptr if the method, or
-/// these parameters of it, have none: it is then planned on the CPU. One row of a table, as in
-/// method/registry.cpp.
-std::unique_ptr<CudaPlanner> make_cuda_planner(const Method& method, const PlanRequest& request,
-                                               const CudaInputs& inputs, std::int64_t begin,
-                                               std::int64_t end);
+/// What is to be planned: query rows [begin, end) of the inputs, which outlive the planner.
+struct PlanTask {
+  const Method& method;
+  const PlanRequest& request;
+  const CudaInputs& inputs;
+  std::int64_t begin, end;
+};
+
+/// nullptr if no kernel takes these parameters or shapes: the plan is then made on the CPU.
+using MakePlanner = std::unique_ptr<CudaPlanner>(const PlanTask& task);
+/// Hands the exact curves of these heads to `use`, one after the other. False if no kernel takes these
+/// parameters: then nothing was done.
+using MakeCurves = bool(const Params& params, const CudaInputs& inputs, std::span<const int> heads,
+                        DeviceArena& arena, const UseCurve& use);
+
+/// What a method has on the device: a row of the table. Every planner's file defines its own.
+struct CudaMethod {
+  const char* name;  ///< Method::name
+  MakePlanner* plan;
+  MakeCurves* curves = nullptr;  ///< nullptr = curves are computed on the CPU
+};
+
+/// All rows (table.cpp).
+std::span<const CudaMethod* const> cuda_methods();
+
+/// By the table; nullptr and false also for methods that are not in it.
+std::unique_ptr<CudaPlanner> make_cuda_planner(const PlanTask& task);
+bool cuda_curves(const Method& method, const Params& params, const CudaInputs& inputs,
+                 std::span<const int> heads, DeviceArena& arena, const UseCurve& use);
 
 }  // namespace anchor

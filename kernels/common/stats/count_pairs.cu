@@ -1,0 +1,124 @@
+#include "anchor/kernels/stats.hpp"
+#include "check.hpp"
+
+// What a plan keeps and costs, where its lists are (the same sums as lib/anchor/plan/plan_stats.cpp).
+namespace anchor::kernels {
+namespace {
+
+constexpr int kThreads = 128;
+
+/// The query rows of one plan row: their first and last positions, and what the head's window hides from
+/// them.
+struct Rows {
+  std::int64_t first, last;
+  std::int64_t sink, local, dense_from;
+
+  __device__ Rows(const Shape& shape, const PlanParams& plan, int head, std::int64_t begin, std::int64_t end)
+      : first(shape.q_start + begin), last(shape.q_start + end - 1) {
+    sink = plan.local ? plan.sink : INT64_MAX;  // without a window every key is like one of the sink
+    local = plan.local ? plan.local[head] : 0;
+    dense_from = plan.dense_from;
+  }
+
+  /// Pairs with the keys [start, start + width) under causality alone: the sum over the rows of
+  /// min(max(position
+  /// + 1 - start, 0), width).
+  __device__ std::int64_t causal_pairs(std::int64_t start, std::int64_t width) const {
+    const std::int64_t growing_from = max(first, start);              // rows before see nothing
+    const std::int64_t full_from = max(growing_from, start + width);  // rows from here see all of them
+    std::int64_t pairs = max(std::int64_t{0}, last - full_from + 1) * width;
+    const std::int64_t growing_to = min(last, full_from - 1);
+    if (growing_to >= growing_from) {
+      const std::int64_t a = growing_from - start + 1, b = growing_to - start + 1;
+      pairs += (a + b) * (b - a + 1) / 2;
+    }
+    return pairs;
+  }
+
+  /// Visible pairs with the keys [start, start + width).
+  __device__ std::int64_t visible_pairs(std::int64_t start, std::int64_t width) const {
+    const std::int64_t sink_end = min(max(sink, start), start + width);
+    std::int64_t pairs = sink_end > start ? causal_pairs(start, sink_end - start) : 0;
+    // Key j after the sink keeps the rows [j, j + local - 1] and those from dense_from on.
+    for (std::int64_t j = sink_end; j < start + width; ++j) {
+      const std::int64_t from = max(first, j), near_end = min(last, j + local - 1);
+      pairs += max(std::int64_t{0}, near_end - from + 1);
+      pairs += max(std::int64_t{0}, last - max(max(from, near_end + 1), dense_from) + 1);
+    }
+    return pairs;
+  }
+};
+
+/// Number of entries of the sorted list that lie below `end`.
+__device__ std::int64_t count_before(const std::int32_t* list, std::int64_t size, std::int64_t end) {
+  std::int64_t low = 0, high = size;
+  while (low < high) {
+    const std::int64_t middle = (low + high) / 2;
+    if (list[middle] < end)
+      low = middle + 1;
+    else
+      high = middle;
+  }
+  return low;
+}
+
+__device__ std::int64_t warp_sum(std::int64_t x) {
+  for (int step = 16; step > 0; step /= 2) x += __shfl_xor_sync(~0u, x, step);
+  return x;
+}
+
+__device__ void add(std::int64_t* to, std::int64_t x) {
+  x = warp_sum(x);
+  if (threadIdx.x % 32 == 0 && x != 0)  // integers: the order does not matter
+    atomicAdd(reinterpret_cast<unsigned long long*>(to), static_cast<unsigned long long>(x));
+}
+
+/// A block takes plan rows x, x + gridDim.x, ... of head y.
+__global__ void __launch_bounds__(kThreads) count_kernel(Shape shape, PlanParams plan, PairCounts* counts) {
+  const int head = static_cast<int>(blockIdx.y), thread = static_cast<int>(threadIdx.x);
+  const std::int64_t group_rows = static_cast<std::int64_t>(plan.q_tile) * plan.tiles_per_row;
+  const auto block_width = [&](std::int64_t start) {
+    return min(static_cast<std::int64_t>(plan.kv_tile), shape.kv_len - start);
+  };
+  PairCounts sum;
+  for (std::int64_t group = blockIdx.x; group < plan.groups; group += gridDim.x) {
+    const std::int64_t row = head * plan.groups + group, begin = group * group_rows;
+    const std::int64_t end = min(begin + group_rows, shape.q_len);
+    const Rows rows(shape, plan, head, begin, end);
+    const std::int32_t* const blocks = plan.blocks + plan.block_offsets[row];
+    const std::int32_t* const columns = plan.columns + plan.column_offsets[row];
+    const std::int64_t block_count = plan.block_offsets[row + 1] - plan.block_offsets[row];
+    const std::int64_t column_count = plan.column_offsets[row + 1] - plan.column_offsets[row];
+    for (std::int64_t n = thread; n < block_count; n += kThreads)
+      sum.visible += rows.visible_pairs(blocks[n], block_width(blocks[n]));
+    for (std::int64_t n = thread; n < column_count; n += kThreads)
+      sum.stripe += rows.visible_pairs(columns[n], 1);
+    for (std::int64_t tile = begin + std::int64_t{thread} * plan.q_tile; tile < end;
+         tile += std::int64_t{kThreads} * plan.q_tile) {
+      const std::int64_t tile_rows = min(static_cast<std::int64_t>(plan.q_tile), end - tile);
+      const std::int64_t reach = min(shape.kv_len, shape.q_start + tile + tile_rows);  // hidden from here on
+      const std::int64_t seen = count_before(blocks, block_count, reach);
+      std::int64_t keys = count_before(columns, column_count, reach) + seen * plan.kv_tile;
+      if (seen > 0) keys += block_width(blocks[seen - 1]) - plan.kv_tile;  // only the last is clipped
+      sum.work += tile_rows * keys;
+    }
+  }
+  add(&counts[head].visible, sum.visible + sum.stripe);
+  add(&counts[head].work, sum.work);
+  add(&counts[head].stripe, sum.stripe);
+}
+
+}  // namespace
+
+void count_pairs(const Shape& shape, const PlanParams& plan, PairCounts* counts, const Stream& stream) {
+  check(cudaMemsetAsync(counts, 0, static_cast<std::size_t>(shape.q_heads) * sizeof *counts, stream.handle()),
+        "cudaMemsetAsync");
+  if (plan.groups == 0) return;
+  constexpr std::int64_t most_blocks = 4096;  // of a head
+  const dim3 grid(static_cast<unsigned>(plan.groups < most_blocks ? plan.groups : most_blocks),
+                  static_cast<unsigned>(shape.q_heads));
+  count_kernel<<<grid, kThreads, 0, stream.handle()>>>(shape, plan, counts);
+  check_launch("count_kernel");
+}
+
+}  // namespace anchor::kernels

@@ -1,0 +1,19 @@
+#pragma once
+
+#include "anchor/kernels/launch.hpp"
+
+namespace anchor::kernels {
+
+/// (query row, key) pairs of one head under a plan, as PlanStats counts them
+/// (lib/anchor/plan/plan_stats.hpp).
+struct PairCounts {
+  std::int64_t visible = 0;  ///< that the plan keeps
+  std::int64_t work = 0;     ///< computed tile by tile: whole blocks, listed columns
+  std::int64_t stripe = 0;   ///< visible ones that come from columns
+};
+
+/// Counts what a plan of a causal layer keeps and costs: counts [q_heads] in device memory. Integers, equal
+/// to the host's.
+void count_pairs(const Shape& shape, const PlanParams& plan, PairCounts* counts, const Stream& stream);
+
+}  // namespace anchor::kernels
