@@ -9,9 +9,9 @@ configure_package_config_file(cmake/anchorConfig.cmake.in ${PROJECT_BINARY_DIR}/
 write_basic_package_version_file(${PROJECT_BINARY_DIR}/cmake/anchorConfigVersion.cmake COMPATIBILITY SameMinorVersion)
 install(FILES ${PROJECT_BINARY_DIR}/cmake/anchorConfig.cmake ${PROJECT_BINARY_DIR}/cmake/anchorConfigVersion.cmake DESTINATION ${package_dir})
 
-# Public headers are those of lib/anchor; what folders named cuda hold, and the wrapper of HDF5, is the library's own affair.
+# Public headers are those of lib/anchor; what folders named cuda hold is the library's own affair.
 install(DIRECTORY ${PROJECT_SOURCE_DIR}/lib/anchor TYPE INCLUDE FILES_MATCHING PATTERN "*.hpp"
-        PATTERN "cuda" EXCLUDE PATTERN "html" EXCLUDE PATTERN "data/hdf5.hpp" EXCLUDE PATTERN "html_assets.hpp" EXCLUDE)
+        PATTERN "cuda" EXCLUDE PATTERN "html" EXCLUDE PATTERN "html_assets.hpp" EXCLUDE)
 install(DIRECTORY ${PROJECT_SOURCE_DIR}/configs/methods DESTINATION ${CMAKE_INSTALL_DATADIR}/anchor FILES_MATCHING PATTERN "*.toml")
 install(FILES ${PROJECT_SOURCE_DIR}/LICENSE ${PROJECT_SOURCE_DIR}/README.md TYPE DOC)
 if(ANCHOR_BUILD_APPS)
