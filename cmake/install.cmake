@@ -17,7 +17,6 @@ install(FILES ${PROJECT_SOURCE_DIR}/LICENSE ${PROJECT_SOURCE_DIR}/README.md TYPE
 if(ANCHOR_BUILD_APPS)
   get_property(tools GLOBAL PROPERTY ANCHOR_TOOLS)
   install(TARGETS ${tools} RUNTIME)
-  install(PROGRAMS ${PROJECT_SOURCE_DIR}/data/hf_dump.py ${PROJECT_SOURCE_DIR}/data/anchor_h5.py ${PROJECT_SOURCE_DIR}/data/score_output.py
-          DESTINATION ${CMAKE_INSTALL_DATADIR}/anchor/python)
+  install(DIRECTORY ${PROJECT_SOURCE_DIR}/data/ DESTINATION ${CMAKE_INSTALL_DATADIR}/anchor/python FILES_MATCHING PATTERN "*.py" PATTERN "__pycache__" EXCLUDE)
   install(DIRECTORY ${PROJECT_BINARY_DIR}/share/ TYPE DATA)
 endif()

@@ -13,6 +13,7 @@ int main(int argc, char** argv) try {
 
   const anchor::Method& method = anchor::find_method("anchor");
   anchor::Params params = anchor::default_params(method);
+  anchor::set_param(method, params, "step", "1");  // a list of stripes for every 128 rows
   if (argc > 2) anchor::set_param(method, params, "theta", argv[2]);
 
   const auto dense = engine->dense_reference(*inputs);
