@@ -1,28 +1,34 @@
-# Third-party libraries, all from the distribution's packages (./dev setup installs them), linked statically
-# so that the binaries run on machines that have none of them.
+# Third-party libraries, all from the distribution's packages (./dev setup installs them). Archives are linked into
+# libanchor, so that it runs on machines that have none of them; cmake/install.cmake hides their symbols there.
 find_package(Threads REQUIRED)
-find_package(OpenMP REQUIRED)
-find_library(GOMP_LIBRARY NAMES libgomp.a PATHS ${CMAKE_CXX_IMPLICIT_LINK_DIRECTORIES} REQUIRED)
-add_library(openmp INTERFACE)  # FindOpenMP's target would link the shared library
-target_compile_options(openmp INTERFACE $<$<COMPILE_LANGUAGE:CXX>:${OpenMP_CXX_FLAGS}>)
-target_link_libraries(openmp INTERFACE ${GOMP_LIBRARY} Threads::Threads ${CMAKE_DL_LIBS})
 find_package(Eigen3 3.4 REQUIRED NO_MODULE)
 find_package(fmt REQUIRED)  # used header-only: the distribution ships no static library
-find_package(CLI11 REQUIRED)
 find_package(nlohmann_json REQUIRED)
-find_package(doctest REQUIRED)
+if(ANCHOR_HAVE_CUDA)
+  find_package(CUDAToolkit REQUIRED)
+endif()
+if(ANCHOR_BUILD_APPS)
+  find_package(CLI11 REQUIRED)
+endif()
+if(ANCHOR_BUILD_TESTS)
+  find_package(doctest REQUIRED)
+  find_package(Python3 REQUIRED COMPONENTS Interpreter)
+endif()
+
+# anchor_thirdparty::NAME from an archive and the folder of its header.
+function(anchor_add_archive name archive includes)
+  add_library(anchor_thirdparty::${name} STATIC IMPORTED)
+  set_target_properties(anchor_thirdparty::${name} PROPERTIES IMPORTED_LOCATION ${archive} INTERFACE_INCLUDE_DIRECTORIES ${includes})
+endfunction()
 
 find_path(PCRE2_INCLUDE_DIR pcre2.h REQUIRED)
 find_library(PCRE2_LIBRARY NAMES libpcre2-8.a REQUIRED)
-add_library(pcre2 STATIC IMPORTED)
-set_target_properties(pcre2 PROPERTIES IMPORTED_LOCATION ${PCRE2_LIBRARY}
-  INTERFACE_INCLUDE_DIRECTORIES ${PCRE2_INCLUDE_DIR} INTERFACE_COMPILE_DEFINITIONS PCRE2_STATIC)
+anchor_add_archive(pcre2 ${PCRE2_LIBRARY} ${PCRE2_INCLUDE_DIR})
+target_compile_definitions(anchor_thirdparty::pcre2 INTERFACE PCRE2_STATIC)
 
 find_path(XXHASH_INCLUDE_DIR xxhash.h REQUIRED)
 find_library(XXHASH_LIBRARY NAMES libxxhash.a REQUIRED)
-add_library(xxhash STATIC IMPORTED)
-set_target_properties(xxhash PROPERTIES IMPORTED_LOCATION ${XXHASH_LIBRARY}
-  INTERFACE_INCLUDE_DIRECTORIES ${XXHASH_INCLUDE_DIR})
+anchor_add_archive(xxhash ${XXHASH_LIBRARY} ${XXHASH_INCLUDE_DIR})
 
 # CMake's FindHDF5 mixes the static library with shared companions; name the archive and its needs instead.
 find_path(HDF5_INCLUDE_DIR hdf5.h PATH_SUFFIXES hdf5/serial REQUIRED)
@@ -30,10 +36,8 @@ find_library(HDF5_LIBRARY NAMES libhdf5.a libhdf5_serial.a PATH_SUFFIXES hdf5/se
 find_library(SZ_LIBRARY NAMES libsz.a REQUIRED)
 find_library(AEC_LIBRARY NAMES libaec.a REQUIRED)
 find_library(Z_LIBRARY NAMES libz.a REQUIRED)
-add_library(hdf5 STATIC IMPORTED)
-set_target_properties(hdf5 PROPERTIES IMPORTED_LOCATION ${HDF5_LIBRARY}
-  INTERFACE_INCLUDE_DIRECTORIES ${HDF5_INCLUDE_DIR}
-  INTERFACE_LINK_LIBRARIES "${SZ_LIBRARY};${AEC_LIBRARY};${Z_LIBRARY};Threads::Threads;${CMAKE_DL_LIBS};m")
+anchor_add_archive(hdf5 ${HDF5_LIBRARY} ${HDF5_INCLUDE_DIR})
+target_link_libraries(anchor_thirdparty::hdf5 INTERFACE ${SZ_LIBRARY} ${AEC_LIBRARY} ${Z_LIBRARY} Threads::Threads ${CMAKE_DL_LIBS} m)
 
 # Warnings of the project's own code; third-party headers stay outside (SYSTEM).
 add_library(anchor_warnings INTERFACE)
@@ -55,5 +59,5 @@ if(ANCHOR_SANITIZE)
                       $<$<COMPILE_LANGUAGE:CXX>:-fno-omit-frame-pointer> $<$<COMPILE_LANGUAGE:CXX>:-O1>)
   add_link_options(-fsanitize=address,undefined)
 else()
-  add_link_options($<$<CONFIG:Release>:-s> -static-libgcc -static-libstdc++)
+  add_link_options($<$<CONFIG:Release>:-s>)
 endif()

@@ -1,6 +1,7 @@
 """data/hf_dump.py on tiny random models: causality is kept, and it agrees with anchor-dump model.
 
-Needs torch and transformers, which ./dev does not install; without them the test says so and is skipped."""
+Needs torch and transformers: `./dev test --hf` installs them and runs this with their Python (ANCHOR_HF_PYTHON). Without
+them the test says so and is skipped."""
 import importlib.util
 import json
 import os
@@ -12,9 +13,14 @@ import sys
 import tempfile
 import unittest
 
+chosen = os.environ.get("ANCHOR_HF_PYTHON")
+if chosen and chosen != sys.executable:
+    os.execv(chosen, [chosen, *sys.argv])
 missing = [name for name in ("torch", "transformers") if importlib.util.find_spec(name) is None]
+if missing and chosen:
+    sys.exit(f"{chosen} has no {' and no '.join(missing)}")
 if missing:
-    print("skipped: no", " and no ".join(missing))
+    print("skipped: no", " and no ".join(missing), "(./dev test --hf installs them)")
     sys.exit(0)
 
 import h5py
@@ -93,7 +99,7 @@ class Models(Case):
         self.assertIn("no layer 3", self.dump(transformers.LlamaConfig(**SIZES), "--layers", "1-3", code=1)[0])
 
 
-@unittest.skipUnless(importlib.util.find_spec("gguf") and importlib.util.find_spec("accelerate"), "no gguf or accelerate")
+@unittest.skipUnless(chosen or importlib.util.find_spec("gguf") and importlib.util.find_spec("accelerate"), "no gguf or accelerate")
 class SameModel(Case):
     def test_agrees_with_anchor_dump(self):
         text, ours = self.folder / "text.txt", self.folder / "ours.h5"
