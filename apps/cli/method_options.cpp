@@ -1,5 +1,7 @@
 #include "cli/method_options.hpp"
 
+#include <fmt/ranges.h>
+
 #include <algorithm>
 
 #include "anchor/base/error.hpp"
@@ -9,25 +11,33 @@
 namespace anchor::cli {
 namespace {
 
-struct DirectFlag {
-  const char* name;
-  const char* help;
-};
-constexpr DirectFlag direct_flags[] = {
-    {"theta", "Slack below the anchor, natural-log units (anchor, difference)"},
-    {"gamma", "Share of pooled attention to keep"},
-    {"alpha", "Threshold relative to a tile's best block"},
-    {"tau", "Threshold of the method's score"},
-    {"block", "Rows per pooled query and keys per block"},
-    {"step", "Blocks per group: block*step rows share one stripe list"},
-    {"stride", "Stride of the sampled scores"},
-    {"mode", "Variant of the method"},
-};
+/// Parameters that have a flag of their own, for any method that has them.
+constexpr const char* direct_flags[] = {"theta", "gamma", "alpha", "tau", "block", "step", "stride", "mode"};
 
 const ParamSpec* spec_of(const Method& method, const std::string& name) {
   const auto it = std::find_if(method.params.begin(), method.params.end(),
                                [&](const auto& spec) { return spec.name == name; });
   return it == method.params.end() ? nullptr : &*it;
+}
+
+/// What a flag sets, by the methods that have the parameter: equal names need not mean the same thing.
+std::string meanings(const std::string& name) {
+  std::vector<std::pair<std::string, std::vector<std::string>>> found;  // help, methods
+  for (const Method& method : methods()) {
+    const ParamSpec* spec = spec_of(method, name);
+    if (spec == nullptr) continue;
+    const auto same = std::find_if(found.begin(), found.end(),
+                                   [&](const auto& entry) { return entry.first == spec->help; });
+    if (same == found.end()) {
+      found.push_back({spec->help, {method.name}});
+    } else {
+      same->second.push_back(method.name);
+    }
+  }
+  std::vector<std::string> texts;
+  for (const auto& [help, names] : found)
+    texts.push_back(fmt::format("{} ({})", help, fmt::join(names, ", ")));
+  return fmt::format("{}", fmt::join(texts, " | "));
 }
 
 std::vector<const Method*> chosen_methods(const std::string& names) {
@@ -104,10 +114,8 @@ void add_method(CLI::App& app, MethodOptions& options, const std::vector<std::st
       ->type_name("KEY=VALUE")
       ->allow_extra_args(false)
       ->group("Method");
-  for (const DirectFlag& flag : direct_flags) {
-    app.add_option("--" + std::string(flag.name), options.direct[flag.name], flag.help)
-        ->type_name("VALUE")
-        ->group("Method");
+  for (const std::string name : direct_flags) {
+    app.add_option("--" + name, options.direct[name], meanings(name))->type_name("VALUE")->group("Method");
   }
 }
 

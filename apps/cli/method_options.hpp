@@ -18,14 +18,13 @@ struct MethodOptions {
   bool set_from_file = false;                 ///< `set` comes from --config: flags win over it
 };
 
-/// --method, --set and the flags --theta --gamma --alpha --tau --block --step --stride --mode.
-/// Needs the raw command line to tell a --set from one in --config.
+/// --method, --set and the flags --theta --gamma --alpha --tau --block --step --stride --mode, whose help is
+/// that of the methods' parameters. Needs the raw command line to tell a --set from one in --config.
 void add_method(CLI::App& app, MethodOptions& options, const std::vector<std::string>& argv);
 
 /// The runs in the order given. A flag takes a list or range (--theta 8,10 or 4:16:4) and then stands for one
 /// run per value. Usage errors: unknown method or parameter (with the nearest), a flag that no chosen method
-/// has, a flag and
-/// --set for the same parameter, a bare --set KEY with several methods.
+/// has, a flag and a --set for the same parameter, a bare --set KEY with several methods.
 std::vector<MethodRun> resolve_methods(const MethodOptions& options);
 
 /// A hint for people when `region`, the density of what the method keeps whatever its knob, is more than

@@ -80,7 +80,7 @@ class Page(ToolTest):
         dump = self.dump()
         self.check_error(run("anchor-report", self.path("no.jsonl"), "--html", self.path("r.html")), 1, "no.jsonl", "cannot read")
         with open(self.path("bad.jsonl"), "w") as file:
-            file.write('{"schema":"anchor-result/1","kind":"eval","scope":"all"}\n{"schema":"other"}\n')
+            file.write('{"schema":"anchor-result/1","kind":"eval","scope":"all","status":"ok"}\n{"schema":"other"}\n')
         self.check_error(run("anchor-report", self.path("bad.jsonl"), "--html", self.path("r.html")), 1, "bad.jsonl:2")
         open(self.path("empty.jsonl"), "w").close()
         self.check_error(run("anchor-report", self.path("empty.jsonl"), "--html", self.path("r.html")), 1, "no result rows")
@@ -204,12 +204,12 @@ class InTheBrowser(ToolTest):
 
     def test_timings_and_tables(self):
         row = {"schema": "anchor-result/1", "kind": "bench", "scope": "layer", "status": "ok", "method": "anchor", "params": {"step": 1},
-               "dump": {"model": "synthetic:mixed"}, "geometry": {"q_heads": 32, "kv_heads": 8, "q_len": 8192, "kv_len": 8192, "head_dim": 128, "dtype": "bf16"},
+               "dump": {"model": "synthetic:mixed"}, "geometry": {"q_heads": 32, "kv_heads": 8, "q_len": 8192, "kv_len": 8192, "q_start": 0, "head_dim": 128, "dtype": "bf16"},
                "device": "card", "path": "cuda-sm90", "density": 0.1, "stats": {"median_ns": 3e5, "ci95_ns": [2.9e5, 3.1e5], "n": 9},
                "stages_ns": {"anchor": 1e5, "stripes": 2e5}, "speedup_cudnn": 2.5}
         more = [{**row, "unit": str(n), "method": m, "geometry": {**row["geometry"], "q_len": length, "kv_len": length},
                  "stats": {**row["stats"], "median_ns": 3e5 * (n + 1)}} for n, (m, length) in enumerate([("anchor", 8192), ("anchor", 32768), ("cudnn", 8192)])]
-        more.append({**row, "unit": "x", "status": "skipped", "error": "out of memory", "stats": None})
+        more.append({**{k: v for k, v in row.items() if k != "stats"}, "unit": "x", "status": "skipped", "error": "out of memory"})
         with open(self.path("b.jsonl"), "w") as file:
             file.writelines(json.dumps(r) + "\n" for r in more)
         window = self.open(self.path("b.jsonl"))

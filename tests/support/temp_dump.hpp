@@ -1,0 +1,45 @@
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "anchor/data/dump_writer.hpp"
+#include "support/kv_group.hpp"
+#include "support/temp_file.hpp"
+
+namespace anchor::test {
+
+/// A dump of random heads that disappears with the test.
+struct TempDump : TempFile {
+  struct Shape {
+    std::vector<int> layers = {0, 1};
+    int q_heads = 4, kv_heads = 2;
+    std::int64_t length = 96;
+    int head_dim = 16;
+    std::int64_t q_start = 0;  ///< keys before the first query
+    float sharpness = 2;       ///< standard deviation of scores
+  };
+
+  explicit TempDump(const std::string& name) : TempDump(name, Shape{}) {}
+  TempDump(const std::string& name, const Shape& shape) : TempFile(name) {
+    DumpWriter writer(path, {"random heads", shape.length, "test", "1", "", {}, 7});
+    for (const int layer : shape.layers) {
+      const Geometry g = square(shape.length, shape.head_dim, shape.q_heads, shape.kv_heads, shape.q_start);
+      groups.push_back(random_group(g, DType::f32, static_cast<unsigned>(layer + 1), shape.sharpness));
+      groups.back().layer = layer;
+      LayerInfo info;
+      info.layer = layer;
+      info.geometry = groups.back().geometry;
+      writer.begin_layer(info);
+      writer.append(Part::q, std::span<const std::byte>(groups.back().q.bytes));
+      writer.append(Part::k, std::span<const std::byte>(groups.back().k.bytes));
+      writer.append(Part::v, std::span<const std::byte>(groups.back().v.bytes));
+      writer.end_layer();
+    }
+    writer.finish();
+  }
+
+  std::vector<KvGroup> groups;  ///< what was written: all heads of each layer
+};
+
+}  // namespace anchor::test

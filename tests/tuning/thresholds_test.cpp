@@ -1,0 +1,98 @@
+#include "anchor/tuning/thresholds.hpp"
+
+#include <doctest/doctest.h>
+
+#include <cmath>
+
+#include "anchor/base/error.hpp"
+#include "support/temp_file.hpp"
+
+using namespace anchor;
+using test::TempFile;
+
+TEST_CASE("thresholds survive the trip through their file") {
+  Thresholds made;
+  made.method = "anchor";
+  made.knob = "theta";
+  made.params = {{"step", 4.0}, {"mode", std::string("clean")}};
+  made.calibrated_on = {"a.h5", "b.h5"};
+  made.target.value = 0.9;
+  const double third = static_cast<double>(1.0f / 3);
+  made.layers.push_back({5, {0, 2}, {third, -HUGE_VAL}, {0.95, 1}, {0.2, 0.1}});
+  const TempFile file("anchor_thresholds_test.json");
+  file.write(thresholds_text(made));
+  const Thresholds read = read_thresholds(file.path);
+  CHECK(read.params == made.params);
+  CHECK(read.calibrated_on == made.calibrated_on);
+  CHECK(read.target.value == 0.9);
+  const Method& method = find_method(read.method);
+  const auto applied = [&](int layer, std::vector<int> heads) {
+    PlanRequest request{default_params(method), {}};
+    read.apply(method, layer, heads, file.path, request);
+    return request;
+  };
+  CHECK(applied(5, {0, 2}).knobs == std::vector<double>{third, -HUGE_VAL});
+  CHECK(applied(5, {-1}).knobs == std::vector<double>{default_params(method).real(read.knob)});
+  CHECK(applied(5, {0}).head_params.empty());
+  CHECK_THROWS_WITH_AS(applied(5, {1}), doctest::Contains("layer 5 head 1"), Error);
+  CHECK_THROWS_WITH_AS(applied(6, {0}), doctest::Contains("layer 6"), Error);
+}
+
+TEST_CASE("heads may have parameters of their own: format 1.1") {
+  Thresholds made;
+  made.method = "stripes";
+  made.knob = "theta";
+  made.layers.push_back({0, {0, 1}, {3, 4}, {1, 1}, {0.2, 0.1}});
+  const TempFile file("anchor_thresholds_heads.json");
+  file.write(thresholds_text(made));
+  CHECK(file.read().find("\"1.0\"") != std::string::npos);
+  made.layers[0].params["score"] = {std::string("pooled"), std::string("rows")};
+  made.layers[0].params["window"] = {128., 0.};
+  file.write(thresholds_text(made));
+  CHECK(file.read().find("\"1.1\"") != std::string::npos);
+  const Thresholds read = read_thresholds(file.path);
+  const Method& method = find_method("stripes");
+  PlanRequest request{default_params(method), {}};
+  read.apply(method, 0, std::vector<int>{1, -1, 0}, file.path, request);
+  CHECK(request.of(0).choice("score") == "rows");
+  CHECK(request.of(1).choice("score") == "pooled");
+  CHECK(request.of(2).choice("score") == "pooled");
+  CHECK(request.of(0).integer("window") == 0);
+  CHECK(request.of(2).integer("window") == 128);
+  CHECK(request.knobs == std::vector<double>{4, default_params(method).real("theta"), 3});
+
+  made.layers[0].params = {{"block", {64., 128.}}};
+  file.write(thresholds_text(made));
+  CHECK_THROWS_WITH_AS(read_thresholds(file.path).apply(method, 0, std::vector<int>{0}, file.path, request),
+                       doctest::Contains("\"block\" of single heads"), Error);
+  made.layers[0].params = {{"score", {std::string("best"), 1.}}};
+  file.write(thresholds_text(made));
+  CHECK_THROWS_WITH_AS(read_thresholds(file.path).apply(method, 0, std::vector<int>{0}, file.path, request),
+                       doctest::Contains("stripes.score = best"), Error);
+  made.layers[0].params = {{"score", {std::string("rows")}}};
+  file.write(thresholds_text(made));
+  CHECK_THROWS_WITH_AS(read_thresholds(file.path), doctest::Contains("one value per head"), Error);
+}
+
+TEST_CASE("a broken thresholds file says what is wrong with it") {
+  const TempFile file("anchor_thresholds_broken.json");
+  const std::string start = R"({"format":"anchor-thresholds","format_version":)";
+  const std::pair<std::string, const char*> broken[] = {
+      {"not json", "not a thresholds file"},
+      {"[1]", "not a thresholds file"},
+      {R"({"format":"other"})", "not a thresholds file"},
+      {start + R"("2.0"})", "format_version 2.0"},
+      {start + R"("1.0"})", "\"method\""},
+      {start +
+           R"("1.0","method":"anchor","knob":"theta","params":{},"layers":[{"layer":0,"heads":[0,1],"value":[1]}]})",
+       "layer 0 lists 2 heads and 1 values"},
+      {start +
+           R"("1.0","method":"anchor","knob":"theta","params":{},"layers":[{"layer":0,"heads":[0],"value":["x"]}]})",
+       "\"value\""},
+  };
+  for (const auto& [text, message] : broken) {
+    CAPTURE(text);
+    file.write(text);
+    CHECK_THROWS_WITH_AS(read_thresholds(file.path), doctest::Contains(message), Error);
+  }
+}
