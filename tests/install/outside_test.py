@@ -47,7 +47,7 @@ class Installed(unittest.TestCase):
             self.assertTrue(all(0.3 < recall < 0.999 for recall, _ in heads), heads)
         failed = subprocess.run([build / "replay_one_group", "nothing.h5"], capture_output=True, text=True)
         self.assertEqual(failed.returncode, 1)
-        self.assertIn("replay_one_group: nothing.h5", failed.stderr)
+        self.assertIn("replay_one_group: cannot open nothing.h5", failed.stderr)
 
     def test_every_public_header_stands_alone(self):
         """And those of core include neither HDF5 nor JSON nor any third-party header but fmt's."""
