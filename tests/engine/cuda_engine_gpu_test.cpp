@@ -9,6 +9,7 @@
 #include "anchor/replay/sampled_check.hpp"
 #include "support/close.hpp"
 #include "support/kv_group.hpp"
+#include "support/params.hpp"
 
 using namespace anchor;
 
@@ -29,12 +30,6 @@ const std::vector<Case>& cases() {
   return all;
 }
 
-Params params_of(const Method& method, std::initializer_list<std::pair<const char*, const char*>> values) {
-  Params params = default_params(method);
-  for (const auto& [name, value] : values) set_param(method, params, name, value);
-  return params;
-}
-
 struct Sparse {
   const Method& method;
   Params params;
@@ -44,12 +39,12 @@ std::vector<Sparse> sparse_methods() {
   const Method& anchor = find_method("anchor");
   const Method& streaming = find_method("streaming");
   return {{find_method("dense"), default_params(find_method("dense"))},
-          {anchor, params_of(anchor, {{"theta", "3"}, {"step", "1"}})},
-          {anchor, params_of(anchor, {{"theta", "4"}, {"step", "2"}})},
-          {anchor, params_of(anchor, {{"theta", "4"}, {"step", "2"}, {"mode", "v4"}})},
-          {anchor, params_of(anchor, {{"theta", "-inf"}, {"step", "1"}})},
-          {anchor, params_of(anchor, {{"theta", "inf"}, {"step", "4"}})},
-          {streaming, params_of(streaming, {{"sink", "20"}, {"local", "150"}})}};
+          {anchor, test::params_of(anchor, {{"theta", "3"}, {"step", "1"}})},
+          {anchor, test::params_of(anchor, {{"theta", "4"}, {"step", "2"}})},
+          {anchor, test::params_of(anchor, {{"theta", "4"}, {"step", "2"}, {"mode", "v4"}})},
+          {anchor, test::params_of(anchor, {{"theta", "-inf"}, {"step", "1"}})},
+          {anchor, test::params_of(anchor, {{"theta", "inf"}, {"step", "4"}})},
+          {streaming, test::params_of(streaming, {{"sink", "20"}, {"local", "150"}})}};
 }
 
 }  // namespace
@@ -114,7 +109,7 @@ TEST_CASE("a range of rows is planned and executed like those rows of the whole"
   const KvGroup group = test::random_group(test::square(1000, 64, 2, 1), DType::bf16, 7);
   const auto inputs = engine->upload(group);
   const Method& method = find_method("anchor");
-  const PlanRequest request{params_of(method, {{"theta", "3"}, {"step", "2"}}), {}};
+  const PlanRequest request{test::params_of(method, {{"theta", "3"}, {"step", "2"}}), {}};
   const AttentionResult whole = engine->execute(*inputs, *engine->plan(method, request, *inputs, 0, 1000));
   const PlanHandle part = engine->plan(method, request, *inputs, 512, 1000);
   CHECK(part->to_host().geometry == group.geometry.rows(512, 1000));
@@ -132,7 +127,7 @@ TEST_CASE("thresholds per head are the CPU engine's") {
   const KvGroup group = test::random_group(test::square(1100, 64, 2, 1), DType::bf16, 8);
   const auto there = device->upload(group), here = host->upload(group);
   const Method& method = find_method("anchor");
-  const Params params = params_of(method, {{"step", "2"}});
+  const Params params = test::params_of(method, {{"step", "2"}});
   const PlanRequest request{params, {2.5, 3.5}};
   for (int head = 0; head < 2; ++head) {
     const auto pairs = [&](Engine& engine, const Inputs& inputs) {

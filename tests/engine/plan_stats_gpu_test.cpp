@@ -2,25 +2,20 @@
 
 #include "anchor/engine/devices.hpp"
 #include "support/kv_group.hpp"
+#include "support/params.hpp"
 
 using namespace anchor;
 
 namespace {
-
-Params params_of(const Method& method, std::initializer_list<std::pair<const char*, const char*>> values) {
-  Params params = default_params(method);
-  for (const auto& [name, value] : values) set_param(method, params, name, value);
-  return params;
-}
 
 /// Every method whose plans are made whole, at its defaults; and settings that lay lists out differently.
 std::vector<std::pair<const Method*, Params>> settings() {
   std::vector<std::pair<const Method*, Params>> all;
   for (const Method& method : methods())
     if (method.rows_per_plan == 0) all.emplace_back(&method, default_params(method));
-  const auto add = [&](const char* name, std::initializer_list<std::pair<const char*, const char*>> values) {
+  const auto add = [&](const char* name, const test::Settings& values) {
     const Method& method = find_method(name);
-    all.emplace_back(&method, params_of(method, values));
+    all.emplace_back(&method, test::params_of(method, values));
   };
   add("streaming", {{"sink", "37"}, {"local", "101"}});
   add("tri-shape", {{"sink", "20"}, {"local", "150"}, {"last", "70"}});
@@ -63,8 +58,8 @@ TEST_CASE("a part of the queries is counted alone") {
   const auto engine = make_engine("cuda");
   const auto inputs = engine->upload(test::random_group(test::square(1500, 64, 2, 1), DType::bf16, 5, 3));
   const Method& method = find_method("anchor");
-  const PlanHandle plan =
-      engine->plan(method, {params_of(method, {{"theta", "4"}, {"step", "1"}}), {}}, *inputs, 640, 1300);
+  const PlanHandle plan = engine->plan(method, {test::params_of(method, {{"theta", "4"}, {"step", "1"}}), {}},
+                                       *inputs, 640, 1300);
   const std::vector<PlanStats> counted = engine->stats(*plan);
   const SparsePlan host = plan->to_host();
   for (int head = 0; head < 2; ++head) {

@@ -14,6 +14,7 @@ TEST_CASE("the CPU engine counts what a plan keeps and costs head by head, also 
     PlanRequest request{default_params(method), {}};
     if (!method.knob.empty()) request.knobs = {1, 2, 100, 3};
     if (method.name == "anchor") set_param(method, request.params, "step", "1");
+    if (method.name == "streaming") set_param(method, request.params, "sink", "4");
     for (const std::int64_t begin : {0, 128}) {
       const PlanHandle plan = engine->plan(method, request, *inputs, begin, 900);
       const std::vector<PlanStats> counted = engine->stats(*plan);

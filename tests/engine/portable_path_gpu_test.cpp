@@ -7,20 +7,15 @@
 #include "support/curve.hpp"
 #include "support/gpu/paths.hpp"
 #include "support/kv_group.hpp"
+#include "support/params.hpp"
 
 using namespace anchor;
 
 namespace {
 
-Params params_of(const Method& method, std::initializer_list<std::pair<const char*, const char*>> values) {
-  Params params = default_params(method);
-  for (const auto& [name, value] : values) set_param(method, params, name, value);
-  return params;
-}
-
 struct Planned {
   const char* method;
-  std::initializer_list<std::pair<const char*, const char*>> values;
+  test::Settings values;
 };
 // The methods whose planners have a Hopper kernel of their own, or are built on one, and two that attend
 // only.
@@ -50,7 +45,7 @@ TEST_CASE("the portable kernels, forced, give the CPU engine's recall, density a
       CAPTURE(p.method);
       CAPTURE(dim);
       const Method& method = find_method(p.method);
-      const PlanRequest request{params_of(method, p.values), {}};
+      const PlanRequest request{test::params_of(method, p.values), {}};
       const Replay a = replay(*device, *there, method, request, *dense_there);
       const Replay b = replay(*host, *here, method, request, *dense_here);
       for (std::size_t head = 0; head < a.heads.size(); ++head) {
@@ -74,7 +69,7 @@ TEST_CASE("pipelines on the portable kernels agree with the reference") {
       CAPTURE(p.method);
       CAPTURE(dim);
       const Method& method = find_method(p.method);
-      const auto pipeline = engine->pipeline(method, {params_of(method, p.values), {}}, *inputs);
+      const auto pipeline = engine->pipeline(method, {test::params_of(method, p.values), {}}, *inputs);
       CHECK(pipeline->path() == "cuda-sm80");
       CHECK(pipeline->run(true) > 0);
       CHECK(sampled_error(group, pipeline->plan(), rows, pipeline->rows(rows), group.q.dtype).ok());
@@ -88,7 +83,7 @@ TEST_CASE("stripes, which no portable kernel plans, are planned on the CPU there
   const KvGroup group = test::random_group(test::square(1400, 128, 4, 2), DType::bf16, 7, 3);
   const auto inputs = engine->upload(group);
   const Method& method = find_method("stripes");
-  const auto pipeline = engine->pipeline(method, {params_of(method, {{"theta", "6"}}), {}}, *inputs);
+  const auto pipeline = engine->pipeline(method, {test::params_of(method, {{"theta", "6"}}), {}}, *inputs);
   CHECK(pipeline->plan_path() == "cpu");
   pipeline->run(true);
   const auto rows = sample_rows(group.geometry, 128, 150, 1);
@@ -99,7 +94,7 @@ TEST_CASE("exact curves and masses of the portable kernels are the CPU engine's"
   const test::PortablePath forced;
   const auto device = make_engine("cuda"), host = make_engine("cpu");
   const Method& method = find_method("anchor");
-  const Params params = params_of(method, {{"step", "2"}});
+  const Params params = test::params_of(method, {{"step", "2"}});
   for (const int dim : {64, 128, 256}) {
     CAPTURE(dim);
     const KvGroup group = test::random_group(test::square(1100, dim, 2, 1), DType::bf16, 8);
