@@ -34,7 +34,7 @@ std::optional<MethodRun> run_of(const ResultRow& row) {
 }
 
 Chart figure(const std::string& name, std::span<const ResultRow> rows) {
-  return name == "pareto" ? pareto_figure(rows) : name == "curves" ? curves_figure(rows) : bench_figure(rows);
+  return name == "pareto" ? front_figure(rows) : name == "curves" ? curves_figure(rows) : bench_figure(rows);
 }
 
 bool asks_for_method(const cli::MethodOptions& options) {

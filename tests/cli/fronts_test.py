@@ -19,7 +19,7 @@ def reaches(row):
     return value >= target["value"] - 2e-5 if target["metric"] == "mass_recall" else value <= target["value"]
 
 
-class Frontier(ToolTest):
+class Front(ToolTest):
     def test_every_method_answers_every_target_with_plans_that_reach_it(self):
         picture = self.path("front.svg")
         result = run("anchor-recall", self.dump(layers=2, length=300), "--method", "dense,anchor,streaming,xattention", *SMALL,

@@ -43,7 +43,7 @@ TEST_CASE("a method's settings are dots at the means over heads, ordered by dens
   const std::vector<ResultRow> rows{kept(0, "a", 2, 0.4, 0.9), kept(1, "a", 2, 0.6, 1.0),
                                     kept(0, "a", 1, 0.2, 0.5), kept(1, "a", 1, 0.2, 0.7),
                                     kept(0, "b", 1, 0.3, 0.8)};
-  const Chart chart = pareto_figure(rows);
+  const Chart chart = front_figure(rows);
   REQUIRE(chart.series.size() == 2);
   CHECK(chart.series[0].name == "a");
   CHECK(chart.series[0].x[0] == doctest::Approx(0.2));
@@ -60,8 +60,8 @@ TEST_CASE("rows that failed, and those of other kinds, are in no figure") {
   ResultRow layer = kept(0, "a", 1, 0.5, 0.5);
   layer.scope = "layer";
   const std::vector<ResultRow> rows{failed, layer, sample_row(0)};
-  CHECK(pareto_figure(rows).series.size() == 1);  // sample_row alone
-  CHECK_THROWS_WITH_AS(pareto_figure(std::vector{failed, layer}), doctest::Contains("--curves"), Error);
+  CHECK(front_figure(rows).series.size() == 1);  // sample_row alone
+  CHECK_THROWS_WITH_AS(front_figure(std::vector{failed, layer}), doctest::Contains("--curves"), Error);
   CHECK_THROWS_WITH_AS(curves_figure(rows), doctest::Contains("curve rows"), Error);
   CHECK_THROWS_WITH_AS(bench_figure(rows), doctest::Contains("bench rows"), Error);
 }

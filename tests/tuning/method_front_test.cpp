@@ -133,8 +133,9 @@ TEST_CASE("one knob, one per head and allocated recall need what brute force ove
     CHECK(allocated->mean_loss(targets()[t]) <= 1 - recall + 1e-6);
     CHECK(allocated->mean_density() >= optimum - 1e-9);
     CHECK(allocated->mean_density() - allocated->gap <= optimum + 1e-9);
-    CHECK(allocated->mean_density() <= global->mean_density() + tolerance);
-    CHECK(allocated->mean_density() <= heads->mean_density() + tolerance);
+    // Two heads have few points on their fronts: no other way is better by more than the gap.
+    CHECK(allocated->mean_density() - allocated->gap <= global->mean_density() + tolerance);
+    CHECK(allocated->mean_density() - allocated->gap <= heads->mean_density() + tolerance);
   }
   for (const std::size_t t : errors)
     for (const KnobsBy by : {KnobsBy::global, KnobsBy::heads, KnobsBy::allocation})

@@ -68,7 +68,7 @@ Chart recall_chart(std::string title) {
 
 }  // namespace
 
-Chart pareto_figure(std::span<const ResultRow> rows) {
+Chart front_figure(std::span<const ResultRow> rows) {
   Chart chart = recall_chart("Mass recall against density, means over heads");
   for (const auto& [name, curves] : head_curves(rows)) chart.series.push_back(mean_line(name, curves));
   struct Sum {

@@ -12,7 +12,7 @@ namespace anchor {
 
 /// Mass recall against density, means over heads: a line per method of head curves (one knob for all heads),
 /// a dot per setting of replayed or searched heads.
-Chart pareto_figure(std::span<const ResultRow> rows);
+Chart front_figure(std::span<const ResultRow> rows);
 
 /// Every head's exact curve, and their mean under one knob.
 Chart curves_figure(std::span<const ResultRow> rows);

@@ -327,7 +327,7 @@ void each_group(const std::string& what, const DumpStream& stream, std::span<con
 }  // namespace
 
 void read_fronts(const DumpStream& stream, std::span<const StreamItem> items, std::span<MethodFront> fronts) {
-  each_group("pareto: KV group", stream, items, fronts,
+  each_group("front: KV group", stream, items, fronts,
              [](MethodFront& front, GroupAtWork& group) { front.explore(group); });
   const auto plan = [&] {
     bool any = false;
@@ -335,7 +335,7 @@ void read_fronts(const DumpStream& stream, std::span<const StreamItem> items, st
     return any;
   };
   while (plan())
-    each_group("pareto, means: KV group", stream, items, fronts,
+    each_group("front, means: KV group", stream, items, fronts,
                [](MethodFront& front, GroupAtWork& group) { front.run_trials(group); });
 }
 

@@ -15,8 +15,8 @@ constexpr std::int64_t sampled_groups = 6;  // per head
 constexpr int most_plans = 4;
 constexpr double tolerance = 0.01;
 
-/// Stripe density of the sampled groups as a function of the knob.
-struct SampledCurve {
+/// Stripes of the sampled groups, from which the stripe density at a knob is read.
+struct StripeSamples {
   std::vector<std::pair<float, std::int64_t>> entries;  ///< critical value, pairs; ascending
   std::int64_t causal_pairs = 0;
 
@@ -32,7 +32,7 @@ struct SampledCurve {
   }
 };
 
-SampledCurve sample_curve(const KvGroup& layer, const Method& method, const Params& params) {
+StripeSamples sample_stripes(const KvGroup& layer, const Method& method, const Params& params) {
   const Geometry& g = layer.geometry;
   const MassGranularity granularity = method.granularity(params, g);
   const std::int64_t groups = (g.q_len + granularity.group_rows - 1) / granularity.group_rows;
@@ -46,14 +46,14 @@ SampledCurve sample_curve(const KvGroup& layer, const Method& method, const Para
     const MassMap no_mass = empty_mass_map(chunk.geometry, granularity);
     samples[static_cast<std::size_t>(n)] = method.critical_cpu(chunk.view(), 0, params, no_mass);
   });
-  SampledCurve curve;
+  StripeSamples found;
   for (const CriticalItems& items : samples) {
     for (std::size_t i = 0; i < items.knob.size(); ++i)
-      curve.entries.emplace_back(items.knob[i], items.pairs[i]);
-    curve.causal_pairs += items.causal_pairs;
+      found.entries.emplace_back(items.knob[i], items.pairs[i]);
+    found.causal_pairs += items.causal_pairs;
   }
-  std::sort(curve.entries.begin(), curve.entries.end());
-  return curve;
+  std::sort(found.entries.begin(), found.entries.end());
+  return found;
 }
 
 }  // namespace
@@ -82,12 +82,12 @@ FoundKnob knob_for_stripe_density(Engine& engine, const Inputs& inputs, const Kv
                                   const Method& method, const Params& params, double target) {
   if (!selects_stripes(method, params, layer.geometry))
     fail_usage("--stripe-density: {} does not select stripes by a threshold", method.name);
-  const SampledCurve curve = sample_curve(layer, method, params);
+  const StripeSamples samples = sample_stripes(layer, method, params);
   FoundKnob best{.knob = 0, .stripe_density = std::numeric_limits<double>::infinity()};
-  double wanted = target;  // on the sampled curve
+  double wanted = target;  // of the samples
   for (int n = 0; n < most_plans; ++n) {
     PlanRequest request{params, {}};
-    const double knob = curve.knob_at(wanted);
+    const double knob = samples.knob_at(wanted);
     request.params.set(method.knob, knob);
     const PlanHandle plan = engine.plan(method, request, inputs, 0, layer.geometry.q_len);
     const double density = sum_of(engine.stats(*plan)).stripe_density();
