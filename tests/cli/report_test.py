@@ -206,7 +206,7 @@ class InTheBrowser(ToolTest):
         row = {"schema": "anchor-result/1", "kind": "bench", "scope": "layer", "status": "ok", "method": "anchor", "params": {"step": 1},
                "dump": {"model": "synthetic:mixed"}, "geometry": {"q_heads": 32, "kv_heads": 8, "q_len": 8192, "kv_len": 8192, "q_start": 0, "head_dim": 128, "dtype": "bf16"},
                "device": "card", "path": "cuda-sm90", "density": 0.1, "stats": {"median_ns": 3e5, "ci95_ns": [2.9e5, 3.1e5], "n": 9},
-               "stages_ns": {"anchor": 1e5, "stripes": 2e5}, "speedup_cudnn": 2.5}
+               "stages_ns": {"anchor": 100000, "stripes": 200000}, "speedup_cudnn": 2.5}
         more = [{**row, "unit": str(n), "method": m, "geometry": {**row["geometry"], "q_len": length, "kv_len": length},
                  "stats": {**row["stats"], "median_ns": 3e5 * (n + 1)}} for n, (m, length) in enumerate([("anchor", 8192), ("anchor", 32768), ("cudnn", 8192)])]
         more.append({**{k: v for k, v in row.items() if k != "stats"}, "unit": "x", "status": "skipped", "error": "out of memory"})

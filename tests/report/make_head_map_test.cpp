@@ -20,7 +20,7 @@ TEST_CASE("a map holds one unit of attention per query row, and what the plan ke
     if (method.name == "anchor") {
       set_param(method, request.params, "block", "16");
       set_param(method, request.params, "step", "1");
-      set_param(method, request.params, "theta", "3");
+      set_param(method, request.params, "theta", "5");
     }
     if (method.name == "topk") set_param(method, request.params, "k", "8");
     const HeadMap map = make_head_map(*engine, reader, 1, 3, method, request);
