@@ -42,7 +42,7 @@ git ls-files 'lib/*.cpp' | head -40 | xargs cat >"$folder/code.txt"
 [ -f $code ] || "$bin"/anchor-dump model --model "$model" --text "$folder/code.txt" --tokens 4096 --out $code
 for pair in "$prose $code" "$code $prose"; do
   read -r fit check <<<"$pair"
-  "$bin"/anchor-sweep --fit "$fit" --check "$check" --layers 3,8,17,25 --step 1 --format jsonl -q | keep sweep generalisation.jsonl
+  "$bin"/anchor-sweep fit "$fit" --check "$check" --layers 3,8,17,25 --step 1 --format jsonl -q | keep sweep generalisation.jsonl
 done
 
 mv "$folder"/*.jsonl notebooks/rows/

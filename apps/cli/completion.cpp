@@ -48,7 +48,18 @@ std::string bash_command(const CommandEntry& command, const std::string& indent)
   for (const CommandEntry& sub : command.subcommands) names.push_back(sub.name);
   const std::string list = quoted(fmt::format("{}", fmt::join(names, " ")), "bash");
   const std::string reply = fmt::format("COMPREPLY=($(compgen -W {} -- \"$word\"))\n", list);
-  if (!command.subcommands.empty()) return text + indent + reply;
+  if (!command.subcommands.empty() && !command.takes_argument()) return text + indent + reply;
+  if (!command.subcommands.empty()) {
+    std::vector<std::string> commands;
+    for (const CommandEntry& sub : command.subcommands) commands.push_back(sub.name);
+    return text +
+           fmt::format(
+               "{0}if [[ $word != -* ]]; then\n"
+               "{0}  COMPREPLY=($(compgen -W '{1}' -- \"$word\") $(compgen -f -- \"$word\"))\n"
+               "{0}  compopt -o filenames; return\n{0}fi\n",
+               indent, fmt::join(commands, " ")) +
+           indent + reply;
+  }
   return text + indent + "if [[ $word != -* ]]; then compopt -o default; return; fi\n" + indent + reply;
 }
 
@@ -106,7 +117,10 @@ std::string zsh_option(const OptionEntry& option) {
 
 std::string zsh_arguments(const CommandEntry& command, const std::string& indent) {
   std::string text = indent + "_arguments -s -S";
-  for (const OptionEntry& option : command.options) text += " \\\n" + indent + "  " + zsh_option(option);
+  for (const OptionEntry& option : command.options) {
+    if (option.positional() && !command.subcommands.empty()) continue;  // offered beside the commands
+    text += " \\\n" + indent + "  " + zsh_option(option);
+  }
   return text;
 }
 
@@ -121,7 +135,9 @@ std::string zsh(const CommandEntry& tool) {
     text += "  )\n" + zsh_arguments(tool, "  ") +
             " \\\n    '1:command:->command' '*::argument:->argument'\n"
             "  case $state in\n"
-            "    command) _describe command commands ;;\n"
+            "    command) _describe command commands" +
+            (tool.takes_argument() ? "; _files" : "") +
+            " ;;\n"
             "    argument)\n"
             "      case $line[1] in\n";
     for (const CommandEntry& sub : tool.subcommands)
@@ -159,8 +175,8 @@ std::string fish(const CommandEntry& tool) {
   const std::string none =
       names.empty() ? "" : fmt::format(" -n 'not __fish_seen_subcommand_from {}'", fmt::join(names, " "));
   for (const CommandEntry& sub : tool.subcommands) {
-    text += fmt::format("complete -c {}{} -f -a {} -d {}\n", tool.name, none, sub.name,
-                        quoted(sub.description, "fish"));
+    text += fmt::format("complete -c {}{}{} -a {} -d {}\n", tool.name, none,
+                        tool.takes_argument() ? "" : " -f", sub.name, quoted(sub.description, "fish"));
   }
   text += fish_command(tool.name, tool, none);
   for (const CommandEntry& sub : tool.subcommands)

@@ -15,14 +15,30 @@ std::vector<int> numbers(const std::string& text, const char* flag) {
   return {found.begin(), found.end()};
 }
 
-}  // namespace
-
-void add_dump(CLI::App& app, DumpOptions& options, bool required) {
-  app.add_option("DUMP", options.path, "Dump of queries, keys and values (HDF5)")->required(required);
+void add_part(CLI::App& app, DumpOptions& options) {
   app.add_option("--layers", options.layers, "Layers, such as 0-3 or 0,7 (default all)")->type_name("LIST");
   app.add_option("--heads", options.heads, "Query heads, such as 0,2 (default all)")->type_name("LIST");
   app.add_flag("--allow-incomplete", options.allow_incomplete,
                "Take the complete layers of an unfinished dump");
+}
+
+}  // namespace
+
+void add_dump(CLI::App& app, DumpOptions& options, bool required) {
+  app.add_option("DUMP", options.path, "Dump of queries, keys and values (HDF5)")->required(required);
+  add_part(app, options);
+}
+
+std::vector<std::string> DumpsOptions::paths() const {
+  std::vector<std::string> found;
+  for (const std::string& list : given)
+    for (std::string& one : split_list(list, "DUMPS")) found.push_back(std::move(one));
+  return found;
+}
+
+void add_dumps(CLI::App& app, DumpsOptions& options, const std::string& help) {
+  app.add_option("DUMPS", options.given, help)->required();
+  add_part(app, options);
 }
 
 DumpReader open_dump(const std::string& path, const DumpOptions& options) {

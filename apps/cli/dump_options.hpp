@@ -19,6 +19,16 @@ struct DumpOptions {
 /// DUMP, --layers, --heads, --allow-incomplete. `required` = DUMP must be given.
 void add_dump(CLI::App& app, DumpOptions& options, bool required = true);
 
+/// Several dumps of one model, of which the same part is worked on.
+struct DumpsOptions : DumpOptions {
+  std::vector<std::string> given;  ///< paths, or comma lists of them
+
+  std::vector<std::string> paths() const;
+};
+
+/// DUMPS, --layers, --heads, --allow-incomplete. `help` says what the dumps are for.
+void add_dumps(CLI::App& app, DumpsOptions& options, const std::string& help);
+
 DumpReader open_dump(const std::string& path, const DumpOptions& options);
 
 /// The groups that --layers and --heads select, in file order (replay/head_selection.hpp).

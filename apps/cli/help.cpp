@@ -61,7 +61,8 @@ std::string complete_help(const CommandEntry& command, const std::string& path, 
       groups.push_back(option.group);
     }
   }
-  if (!command.subcommands.empty()) usage += " COMMAND ...";
+  if (!command.subcommands.empty())
+    usage += command.takes_argument() ? "\n       " + path + command.name + " COMMAND ..." : " COMMAND ...";
   std::string text = fmt::format("{}\n\nUsage: {}\n", wrap(command.description, width, 0), usage);
   text += subcommands(command, width) + group(command, "Arguments", "Arguments", width) +
           group(command, "Options", "Options", width);

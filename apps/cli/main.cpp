@@ -93,6 +93,11 @@ std::string unexpected(CLI::App& app) {
   for (const CLI::Option* option : chosen(app)->get_options()) {
     for (const std::string& name : option->get_lnames()) known.push_back("--" + name);
   }
+  for (const CLI::App* command : app.get_subcommands([](CLI::App*) { return true; })) {
+    const auto* option = word.starts_with("--") ? command->get_option_no_throw(word) : nullptr;
+    if (option != nullptr && command != chosen(app))
+      return fmt::format("unexpected argument {}; {} {} has it", word, app.get_name(), command->get_name());
+  }
   const std::string close = word.starts_with("--") ? nearest(word, known) : "";
   return close.empty() ? fmt::format("unexpected argument {}; -h shows what there is", word)
                        : fmt::format("unexpected argument {}; did you mean {}?", word, close);

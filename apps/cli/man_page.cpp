@@ -73,7 +73,8 @@ std::string man_page(const CommandEntry& tool, const std::string& version) {
   std::string text =
       fmt::format(".TH {} 1 \"\" \"{}\" \"User Commands\"\n.SH NAME\n{} \\- {}\n.SH SYNOPSIS\n",
                   roff(upper(tool.name)), roff(version), roff(tool.name), roff(tool.description));
-  if (tool.subcommands.empty()) text += synopsis(tool.name, tool);
+  if (tool.subcommands.empty() || tool.takes_argument())
+    text += synopsis(tool.name, tool) + (tool.subcommands.empty() ? "" : ".br\n");
   for (const CommandEntry& sub : tool.subcommands)
     text += synopsis(tool.name + " " + sub.name, sub) + (&sub == &tool.subcommands.back() ? "" : ".br\n");
   text += ".SH OPTIONS\n" + options(tool);

@@ -103,6 +103,10 @@ std::string OptionEntry::full_help() const {
   return text;
 }
 
+bool CommandEntry::takes_argument() const {
+  return std::ranges::any_of(options, [](const OptionEntry& option) { return option.positional(); });
+}
+
 CommandEntry describe(CLI::App& app) {
   CommandEntry made{app.get_name(), app.get_description(), examples_of(app.get_footer()), {}, {}};
   for (CLI::Option* option : app.get_options([](CLI::Option*) { return true; })) {

@@ -36,6 +36,8 @@ struct CommandEntry {
   std::vector<Example> examples;
   std::vector<OptionEntry> options;
   std::vector<CommandEntry> subcommands;
+
+  bool takes_argument() const;  ///< has a positional argument
 };
 
 /// Reads the table off a set-up CLI11 app. Its footer holds the examples: a line per command, the lines that

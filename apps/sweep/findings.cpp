@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
+#include <map>
 
 #include "anchor/base/number.hpp"
 #include "anchor/report/table.hpp"
@@ -14,7 +15,7 @@ namespace anchor::sweep {
 namespace {
 
 /// "0.9012 (3:2)": a value and the layer and head that have it.
-std::string with_place(double value, const HeadPoint& head) {
+std::string with_place(double value, const ChosenHead& head) {
   return fmt::format("{:.4f} ({}:{})", value, head.layer, head.head);
 }
 
@@ -22,34 +23,34 @@ void print_targets(const Request& request, const std::vector<Findings>& findings
                    const std::vector<std::string>& names) {
   std::vector<Json> lines, measured;
   for (std::size_t n = 0; n < findings.size(); ++n) {
-    for (const Choice& choice : findings[n].choices) {
+    for (const Assignment& choice : findings[n].assignments) {
       const std::string name = names.size() > 1 ? names[n] + ", " + choice.name : choice.name;
       double low = HUGE_VAL, high = -HUGE_VAL, l2 = 0;
-      for (const HeadPoint& head : choice.heads) {
-        low = std::min(low, head.value);
-        high = std::max(high, head.value);
-        l2 += head.out_rel_l2.value_or(0) / static_cast<double>(choice.heads.size());
+      for (const ChosenHead& head : choice.heads) {
+        low = std::min(low, head.at.knob);
+        high = std::max(high, head.at.knob);
+        l2 += head.at.out_rel_l2.value_or(0) / static_cast<double>(choice.heads.size());
       }
       lines.push_back(
           {{"knob", name},
            {"value", low == high ? fmt::format("{:.4g}", low) : fmt::format("{:.4g} to {:.4g}", low, high)},
-           {"density", choice.density},
-           {"mass_recall", choice.recall},
+           {"density", choice.means.density},
+           {"mass_recall", choice.means.mass_recall},
            {"heads below",
             choice.below ? fmt::format("{} of {}", *choice.below, choice.heads.size()) : "-"}});
-      if (choice.heads.empty() || !choice.heads[0].out_rel_l2) continue;
+      if (choice.heads.empty() || !choice.heads[0].at.out_rel_l2) continue;
       const auto least = [&](auto value) {
         return *std::min_element(choice.heads.begin(), choice.heads.end(),
                                  [&](const auto& a, const auto& b) { return value(a) < value(b); });
       };
-      const HeadPoint recall = least([](const HeadPoint& h) { return h.recall; });
-      const HeadPoint p05 = least([](const HeadPoint& h) { return *h.p05; });
-      const HeadPoint worst = least([](const HeadPoint& h) { return -*h.out_rel_l2; });
+      const ChosenHead recall = least([](const ChosenHead& h) { return h.at.mass_recall; });
+      const ChosenHead p05 = least([](const ChosenHead& h) { return *h.at.mass_recall_p05; });
+      const ChosenHead worst = least([](const ChosenHead& h) { return -*h.at.out_rel_l2; });
       measured.push_back({{"knob", name},
                           {"out_rel_l2", l2},
-                          {"worst out", with_place(*worst.out_rel_l2, worst)},
-                          {"worst recall", with_place(recall.recall, recall)},
-                          {"worst p05", fmt::format("{:.4f}", *p05.p05)}});
+                          {"worst out", with_place(*worst.at.out_rel_l2, worst)},
+                          {"worst recall", with_place(recall.at.mass_recall, recall)},
+                          {"worst p05", fmt::format("{:.4f}", *p05.at.mass_recall_p05)}});
     }
   }
   const std::vector<Column> columns{{"knob"}, {"value"}, {"density", 4}, {"mass_recall", 4}, {"heads below"}};
@@ -68,17 +69,17 @@ void print_winners(const std::vector<Findings>& findings, const std::vector<std:
   double density = 0, recall = 0, heads = 0;
   for (std::size_t n = 0; n < findings.size(); ++n) {
     double won = 0;
-    for (const HeadPoint& head : findings[n].heads) {
-      if (!head.wins) continue;
+    for (std::size_t h = 0; h < findings[n].heads.size(); ++h) {
+      if (!findings[n].wins[h]) continue;
       ++won;
-      density += head.density;
-      recall += head.recall;
+      density += findings[n].heads[h].at.density;
+      recall += findings[n].heads[h].at.mass_recall;
     }
     heads += won;
     lines.push_back({{"per head", names[n]},
                      {"wins", fmt::format("{} heads", won)},
-                     {"density", findings[n].choices[0].density},
-                     {"mass_recall", findings[n].choices[0].recall}});
+                     {"density", findings[n].assignments[0].means.density},
+                     {"mass_recall", findings[n].assignments[0].means.mass_recall}});
   }
   lines.push_back({{"per head", "best of each head"},
                    {"wins", "-"},
@@ -115,48 +116,6 @@ void print_grid(const MethodRun& run, const std::string& name, const std::vector
 }
 
 }  // namespace
-
-HeadPoint HeadPoint::of(const ResultRow& row) {
-  return {.layer = row.layer.value(),
-          .head = row.head.value(),
-          .value = row.value.value_or(0),
-          .density = row.density.value_or(0),
-          .recall = row.mass_recall.value_or(0),
-          .p05 = row.mass_recall_p05,
-          .out_rel_l2 = row.out_rel_l2,
-          .wins = quantity(row, "wins").value_or(0) > 0};
-}
-
-void Choice::take_means() {
-  density = recall = 0;
-  for (const HeadPoint& head : heads) {
-    density += head.density / static_cast<double>(heads.size());
-    recall += head.recall / static_cast<double>(heads.size());
-  }
-}
-
-Thresholds thresholds_of(const MethodRun& run, const DumpReader& reader, const Target& target,
-                         const std::vector<std::string>& calibrated_on, const std::vector<HeadPoint>& heads) {
-  Thresholds made;
-  made.method = run.method->name;
-  made.knob = run.method->knob;
-  made.params = fixed_params(run);
-  made.model = reader.header().model;
-  made.target = target;
-  made.calibrated_on = calibrated_on;
-  std::map<int, Thresholds::Layer> layers;
-  for (const HeadPoint& head : heads) {
-    Thresholds::Layer& layer = layers[head.layer];
-    layer.layer = head.layer;
-    layer.heads.push_back(head.head);
-    layer.value.push_back(head.value);
-    layer.mass_recall.push_back(head.recall);
-    layer.density.push_back(head.density);
-    for (const auto& [name, value] : head.params) layer.params[name].push_back(value);
-  }
-  for (auto& [number, layer] : layers) made.layers.push_back(std::move(layer));
-  return made;
-}
 
 void print_summary(const Request& request, const std::vector<Findings>& findings) {
   const std::vector<std::string> names = run_names(request.runs);

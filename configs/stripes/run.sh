@@ -27,7 +27,7 @@ case $step in
       $bin/anchor-dump model --model "$model" --device "$device" --text "$folder/$text.txt" --tokens 8k --out "$folder/$text.h5"
     done ;;
   fit)
-    $bin/anchor-sweep --fit "$(list "${fitted[@]/#/$folder/}" | sed 's/,/.h5,/g').h5" --method stripes --device "$device" \
+    $bin/anchor-sweep fit "$(list "${fitted[@]/#/$folder/}" | sed 's/,/.h5,/g').h5" --method stripes --device "$device" \
       --target-recall 0.96 --worst --max-error 0.06 --choose score=pooled,rows@0.05 --thresholds-out $thresholds --format md ;;
   density)
     for text in "${tests[@]}"; do
@@ -53,7 +53,7 @@ case $step in
     }
     synthetic() { $bin/anchor-dump synthetic --seq "$2" --dim 128 --seed "$1" --out "$folder/synthetic-$1-$2.h5"; }
     allocate() {  # FITTED CHECKED CHOICES: every head's settings from one dump
-      $bin/anchor-sweep --fit "$folder/$1.h5" --check "$folder/$2.h5" --method stripes --target out_rel_l2=0.05 \
+      $bin/anchor-sweep fit "$folder/$1.h5" --check "$folder/$2.h5" --method stripes --target out_rel_l2=0.05 \
         --allocate layer --device cuda --thresholds-out "$folder/$1.json" --format md "${@:3}" | tail -5
     }
     bench() {  # DUMP SETTINGS: with these settings, and every method with one knob

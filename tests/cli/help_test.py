@@ -11,7 +11,8 @@ from tools import ToolTest, run, run_in_terminal, tool
 ROOT = Path(__file__).parents[2]
 TOOLS = sorted(path.name for path in Path(os.environ["ANCHOR_BIN"]).glob("anchor-*") if "." not in path.name and
                path.name not in ("anchor-cpu-speed",))
-COMMANDS = [(name,) for name in TOOLS] + [("anchor-dump", sub) for sub in ("model", "synthetic", "inspect", "verify", "export", "import")]
+COMMANDS = ([(name,) for name in TOOLS] + [("anchor-dump", sub) for sub in ("model", "synthetic", "inspect", "verify", "export", "import")] +
+            [("anchor-sweep", sub) for sub in ("fit", "calibrate", "cluster")])
 
 
 def options_of(*command):
@@ -59,6 +60,9 @@ class Help(unittest.TestCase):
         self.assertIn("(default mass_recall)", text)
         self.assertIn("mass_recall_p05", text)
         self.assertNotIn("TEXT", text)
+        usage = run("anchor-sweep", "--help").stdout
+        self.assertIn("Usage: anchor-sweep [OPTIONS] [DUMP]\n       anchor-sweep COMMAND ...\n", usage)
+        self.assertIn("Usage: anchor-sweep fit [OPTIONS] DUMPS\n", run("anchor-sweep", "fit", "--help").stdout)
         self.assertIn("--model FILE Llama-architecture model, a GGUF file (required)",
                       re.sub(r"\s+", " ", run("anchor-dump", "model", "--help").stdout))
 
@@ -135,6 +139,17 @@ class Completion(ToolTest):
         self.assertEqual(self.bash("anchor-dump", "model", "--rope"), ["--rope-scaling"])
         self.assertEqual(self.bash("anchor-dump", "verify", "--rope"), [])
         self.assertEqual(self.bash("anchor-dump", "verify", "d"), ["files"])
+        self.assertIn("--error", self.bash("anchor-sweep", "calibrate", "--"))
+        self.assertNotIn("--error", self.bash("anchor-sweep", "--"))
+
+    def test_bash_offers_commands_beside_the_files_that_a_tool_takes(self):
+        here = os.getcwd()
+        self.addCleanup(os.chdir, here)
+        os.chdir(self.folder)
+        Path("clean.h5").touch()
+        self.assertEqual(set(self.bash("anchor-sweep", "cl")), {"cluster", "clean.h5"})
+        self.assertLessEqual({"fit", "calibrate", "cluster", "clean.h5"}, set(self.bash("anchor-sweep", "")))
+        self.assertEqual(self.bash("anchor-sweep", "--measure", "n"), ["none"])
 
     @unittest.skipUnless(shutil.which("fish"), "no fish")
     def test_fish(self):
@@ -165,7 +180,7 @@ class ManPages(ToolTest):
             plain = page.replace("\\-", "-")
             for section in ("NAME", "SYNOPSIS", "OPTIONS", "EXAMPLES", "EXIT STATUS"):
                 self.assertIn(f".SH {section}\n", page)
-            for option in options_of(name) + (options_of("anchor-dump", "model") if name == "anchor-dump" else []):
+            for option in [option for command in COMMANDS if command[0] == name for option in options_of(*command)]:
                 self.assertIn(f"\\fB{option}\\fR", plain)
             if shutil.which("groff"):
                 Path(self.path("page.1")).write_text(page)

@@ -164,7 +164,7 @@ class InTheBrowser(ToolTest):
 
     def test_a_matrix_of_fits(self):
         dumps = [self.dump(name, seed=10 * n, layers=1) for n, name in enumerate(("a.h5", "b.h5"))]
-        result = run("anchor-sweep", "--fit", ",".join(dumps), "--matrix", *SMALL, "--out", self.path("m.jsonl"))
+        result = run("anchor-sweep", "fit", ",".join(dumps), "--matrix", *SMALL, "--out", self.path("m.jsonl"))
         self.assertEqual(result.returncode, 0, result.stderr)
         window = self.open(self.path("m.jsonl"))
         window.evaluate("document.getElementById('tab-compare').click()")

@@ -284,7 +284,7 @@ class Fits(ToolTest):
         self.arguments = (*SMALL, "--target-recall", 0.85)
 
     def fitted(self, *arguments):
-        result = run("anchor-sweep", "--fit", f"{self.a},{self.b}", "--check", self.c, *self.arguments, *arguments)
+        result = run("anchor-sweep", "fit", f"{self.a},{self.b}", "--check", self.c, *self.arguments, *arguments)
         self.assertIn(result.returncode, (0, 4), result.stderr)
         return {(r["dump"]["layer"], r["dump"]["head"], Path(r["dump"]["path"]).stem): r for r in rows(result.stdout)}
 
@@ -307,7 +307,7 @@ class Fits(ToolTest):
                 self.assertEqual(row[field], checked[field])
 
     def test_the_tables_say_what_the_plans_do_unless_nobody_measures(self):
-        arguments = ("anchor-sweep", "--fit", f"{self.a},{self.b}", "--check", self.c, *self.arguments, "--format", "md")
+        arguments = ("anchor-sweep", "fit", f"{self.a},{self.b}", "--check", self.c, *self.arguments, "--format", "md")
         for extra, words in (((), ("out_rel_l2", "worst p05")), (("--matrix",), ("Mean out_rel_l2", "least mass_recall_p05"))):
             table, silent = run(*arguments, *extra).stdout, run(*arguments, *extra, "--measure", "none").stdout
             for word in words:
@@ -322,7 +322,7 @@ class Fits(ToolTest):
                 self.assertEqual(row[field], measured[key][field])
 
     def test_a_resumed_fit_is_the_same(self):
-        arguments = ("anchor-sweep", "--fit", f"{self.a},{self.b}", "--check", self.c, *self.arguments)
+        arguments = ("anchor-sweep", "fit", f"{self.a},{self.b}", "--check", self.c, *self.arguments)
         whole, part = self.path("whole.jsonl"), self.path("part.jsonl")
         run(*arguments, "-o", whole)
         lines = Path(whole).read_text().splitlines(keepends=True)
@@ -404,7 +404,7 @@ class Fits(ToolTest):
             file["layers/000/q"][1, 2, 3] = np.nan
         out = self.path("t.json")
         for scope in ("layer", "model"):
-            result = run("anchor-sweep", "--fit", f"{self.a},{self.b}", "--check", self.c, "--method", "stripes", "--block", 16,
+            result = run("anchor-sweep", "fit", f"{self.a},{self.b}", "--check", self.c, "--method", "stripes", "--block", 16,
                          "--target", "out_rel_l2=0.2", "--allocate", scope, "--thresholds-out", out)
             self.assertEqual(result.returncode, 3, result.stderr)
             self.assertIn("layer 0, q[head 1, token 2, 3] is NaN", result.stderr)
@@ -416,26 +416,26 @@ class Fits(ToolTest):
             self.assertTrue(all("out_rel_l2" in r for r in found if r["status"] == "ok"))
 
     def matrix(self, *arguments):
-        result = run("anchor-sweep", "--fit", f"{self.a},{self.b}", "--check", self.c, *self.arguments, *arguments)
+        result = run("anchor-sweep", "fit", f"{self.a},{self.b}", "--check", self.c, *self.arguments, *arguments)
         self.assertIn(result.returncode, (0, 4), result.stderr)
         return {(r["fitted_on"], Path(r["dump"]["path"]).stem, r["dump"]["layer"], r["dump"]["head"]): r for r in rows(result.stdout)}
 
     def test_a_matrix_has_every_fit_on_every_dump(self):
         found = self.matrix("--matrix")
         self.assertEqual(len(found), 2 * 3 * 8)
-        alone = rows(run("anchor-sweep", "--fit", self.a, "--check", f"{self.b},{self.c}", *self.arguments).stdout)
+        alone = rows(run("anchor-sweep", "fit", self.a, "--check", f"{self.b},{self.c}", *self.arguments).stdout)
         for row in alone:
             same = found["a.h5", Path(row["dump"]["path"]).stem, row["dump"]["layer"], row["dump"]["head"]]
             for field in ("value", "density", "mass_recall", "role", "shortfall"):
                 self.assertEqual(same[field], row[field])
             self.assertAlmostEqual(same["shortfall"], max(0, 0.85 - same["mass_recall"]), delta=1e-12)
-        _, table = run_in_terminal("anchor-sweep", "--fit", f"{self.a},{self.b}", "--check", self.c, *self.arguments, "--matrix")
+        _, table = run_in_terminal("anchor-sweep", "fit", f"{self.a},{self.b}", "--check", self.c, *self.arguments, "--matrix")
         self.assertRegex(table, r"a\.h5 \| 0\.[0-9]+ at 0\.[0-9]+ \* \| +0\.[0-9]+ at 0\.[0-9]+ \|")
 
     def test_leave_one_out_looks_at_each_dump_with_the_knobs_of_the_others(self):
         found = self.matrix("--leave-one-out")
         self.assertEqual({key[:2] for key in found}, {("all but a.h5", "a"), ("all but a.h5", "c"), ("all but b.h5", "b"), ("all but b.h5", "c")})
-        for row in rows(run("anchor-sweep", "--fit", self.b, "--check", self.a, *self.arguments).stdout):
+        for row in rows(run("anchor-sweep", "fit", self.b, "--check", self.a, *self.arguments).stdout):
             if row["role"] == "check":
                 same = found["all but a.h5", "a", row["dump"]["layer"], row["dump"]["head"]]
                 self.assertEqual((same["value"], same["mass_recall"]), (row["value"], row["mass_recall"]))
@@ -443,7 +443,7 @@ class Fits(ToolTest):
 
     def test_dumps_of_different_models_are_refused(self):
         other = self.dump("other.h5", q_heads=2, kv_heads=2)
-        result = run("anchor-sweep", "--fit", f"{self.a},{other}", *SMALL, "--heads", "0")
+        result = run("anchor-sweep", "fit", f"{self.a},{other}", *SMALL, "--heads", "0")
         self.check_error(result, 1, "other.h5", "not dumps of one model")
 
 
@@ -453,25 +453,25 @@ class Calibration(ToolTest):
         self.a, self.b = self.dump("a.h5", length=1500, seed=1), self.dump("b.h5", length=1400, seed=11)
 
     def calibrated(self, *arguments):
-        result = run("anchor-sweep", "--method", "sale", *arguments)
+        result = run("anchor-sweep", "calibrate", *arguments)
         self.assertEqual(result.returncode, 0, result.stderr)
         return rows(result.stdout)
 
     def test_knobs_are_halved_until_the_error_is_small_and_carry_over_to_the_next_prompt(self):
         def values(found):
             return {(r["dump"]["layer"], r["dump"]["head"]): r["value"] for r in found}
-        start = self.calibrated(self.a, "--calibrate", 1e9)
+        start = self.calibrated(self.a, "--error", 1e9)
         self.assertEqual(set(values(start).values()), {0.008})
-        self.assertEqual(set(values(self.calibrated(self.a, "--calibrate", 0)).values()), {0})
+        self.assertEqual(set(values(self.calibrated(self.a, "--error", 0)).values()), {0})
         errors = sorted(r["out_l1"] for r in start)
         between = (errors[3] + errors[4]) / 2
-        alone = self.calibrated(self.a, "--calibrate", between)
+        alone = self.calibrated(self.a, "--error", between)
         for row in alone:
             self.assertTrue(row["value"] == 0 or row["out_l1"] < between)
             self.assertAlmostEqual(row["out_l1"], 32 * row["out_mean_abs"], places=9)
             self.assertEqual(row["target"], {"metric": "out_l1", "statistic": "mean over rows", "value": between})
         self.assertEqual(sum(r["value"] == 0.008 for r in alone), 4)
-        both = self.calibrated("--fit", f"{self.a},{self.b}", "--calibrate", between, "--thresholds-out", self.path("t.json"))
+        both = self.calibrated(self.a, self.b, "--error", between, "--thresholds-out", self.path("t.json"))
         first, second = ([r for r in both if r["dump"]["path"] == path] for path in (self.a, self.b))
         self.assertEqual(values(first), values(alone))
         for head, value in values(second).items():
@@ -484,8 +484,8 @@ class Calibration(ToolTest):
         self.assertEqual((made["method"], made["knob"], made["calibrated_on"]), ("sale", "theta_h", [self.a, self.b]))
 
     def test_the_table_fits_and_the_start_is_the_knobs_parameter(self):
-        self.assertEqual({r["value"] for r in self.calibrated(self.a, "--calibrate", 1e9, "--set", "theta_h=0.004")}, {0.004})
-        _, table = run_in_terminal("anchor-sweep", "--method", "sale", self.a, "--calibrate", 0.4)
+        self.assertEqual({r["value"] for r in self.calibrated(self.a, "--error", 1e9, "--set", "theta_h=0.004")}, {0.004})
+        _, table = run_in_terminal("anchor-sweep", "calibrate", self.a, "--error", 0.4)
         self.assertIn("theta_h halved per head", table)
         self.assertLessEqual(max(len(line) for line in table.splitlines()), 80)
 
@@ -502,25 +502,39 @@ class BadInput(ToolTest):
             ((path, "--target", "0.9"), "METRIC=VALUE"),
             ((path, "--target", "beauty=0.9"), "mass_recall"),
             ((path, "--target-recall", 1), "between 0 and 1"),
-            ((path, "--target-recall", 0.9, "--target", "mass_recall=0.9"), "give one"),
+            ((path, "--target-recall", 0.9, "--target", "mass_recall=0.9"), "excludes"),
             ((path, "--curves=some"), "full"),
             ((path, "--grid", "5:1:1"), "--grid"),
             ((path, "--step", "1,2", "--thresholds-out", self.path("t.json")), "--thresholds-out"),
-            ((path, "--check", path), "--fit"),
-            ((path, "--margin", 1), "--fit"),
-            ((path, "--fit", path), "--fit"),
-            ((path, "--matrix"), "--fit"),
-            ((path, "--choose", "score=pooled,rows"), "--fit"),
-            (("--fit", path, "--choose", "score=pooled,rows"), "no such parameter of single heads"),
-            (("--fit", path, "--method", "stripes", "--choose", "score"), "NAME=A,B"),
-            (("--fit", path, "--method", "stripes", "--choose", "score=rows@x"), "the cost after @"),
-            (("--fit", path, "--max-error", 0.1), "--worst"),
-            (("--fit", path, "--leave-one-out"), "two dumps"),
-            (("--fit", f"{path},{path}", "--leave-one-out", "--matrix"), "choose one"),
-            (("--fit", path, "--allocate", "model"), "out_rel_l2"),
-            (("--fit", path, "--target", "out_rel_l2=0.1"), "mass_recall"),
-            (("--fit", path, "--target", "out_rel_l2=0.1", "--allocate", "model", "--margin", 1), "--margin"),
-            (("--fit", path, "--method", "stripes", "--choose", "score=rows", "--choose", "score=pooled"), "twice"),
+            (("--fit", path), f"anchor-sweep fit {path}"),
+            (("--fit", f"{path},{path}", "--check", path, "--worst"), f"anchor-sweep fit {path},{path}"),
+            ((path, "--method", "sale", "--calibrate", 0.4), f"anchor-sweep calibrate {path} --error 0.4"),
+            (("--fit", path, "--method", "sale", "--calibrate", 0.4), f"anchor-sweep calibrate {path} --error 0.4"),
+            ((path, "--check", path), "anchor-sweep fit has it"),
+            ((path, "--error", 0.4), "anchor-sweep calibrate has it"),
+            (("fit",), "DUMPS is required"),
+            (("fit", path, "--curves"), "unexpected argument --curves"),
+            (("fit", path, "--step", "1,2"), "one set of parameters"),
+            (("fit", path, "--theta", 3), "theta"),
+            (("fit", path, "--measure", "all"), "--measure"),
+            (("fit", path, "--choose", "score=pooled,rows"), "no such parameter of single heads"),
+            (("fit", path, "--method", "stripes", "--choose", "score"), "NAME=A,B"),
+            (("fit", path, "--method", "stripes", "--choose", "score=rows@x"), "the cost after @"),
+            (("fit", path, "--max-error", 0.1), "--worst"),
+            (("fit", path, "--leave-one-out"), "two dumps"),
+            (("fit", path, path, "--leave-one-out", "--matrix"), "--leave-one-out"),
+            (("fit", path, path, "--matrix", "--thresholds-out", self.path("t.json")), "--thresholds-out"),
+            (("fit", path, "--allocate", "model"), "out_rel_l2"),
+            (("fit", path, "--target", "out_rel_l2=0.1"), "mass_recall"),
+            (("fit", path, "--target", "out_rel_l2=0.1", "--allocate", "model", "--margin", 1), "--margin"),
+            (("fit", path, "--target", "out_rel_l2=0.1", "--allocate", "model", "--measure", "none"), "--measure none"),
+            (("fit", path, "--method", "streaming", "--grid", "64", "--margin", 1), "exact curves"),
+            (("fit", path, "--method", "stripes", "--choose", "score=rows", "--choose", "score=pooled"), "twice"),
+            (("calibrate", path), "--error is required"),
+            (("calibrate", path, "--method", "anchor", "--error", 0.4), "no paper has such a rule for anchor"),
+            (("calibrate", path, "--error", 0.4, "--target-recall", 0.9), "unexpected argument --target-recall"),
+            (("calibrate", path, "--error", 0.4, "--set", "theta_h=0"), "start above"),
+            (("calibrate", path, "--error=-1"), "--error"),
             ((path, "--floor", 0.5), "--allocate"),
             ((path, "--allocate", "head"), "--allocate"),
             ((path, "--method", "streaming", "--grid", "64", "--allocate", "model"), "exact curves"),
@@ -530,17 +544,13 @@ class BadInput(ToolTest):
             ((path, "--block", 0), "block"),
             ((path, "--step=-2"), "step"),
             ((path, "--gamma", 0.9), "gamma"),
-            ((path, "--calibrate", 0.4), "no paper has such a rule for anchor"),
-            ((path, "--method", "sale", "--calibrate", 0.4, "--target-recall", 0.9), "its own rule"),
-            ((path, "--method", "sale", "--calibrate", 0.4, "--set", "theta_h=0"), "start above"),
-            ((path, "--method", "sale", "--calibrate=-1"), "--calibrate"),
         ]
         for arguments, word in cases:
             with self.subTest(arguments):
                 self.check_error(run("anchor-sweep", *arguments), 2, word)
         self.check_error(run("anchor-sweep", path, "--thresholds-out", "/nonexistent/t.json"), 1, "/nonexistent/t.json")
         self.check_error(run("anchor-sweep", path, "--layers", 3), 1, "layer 3")
-        self.check_error(run("anchor-sweep", "--fit", f"{path},{self.path('none.h5')}"), 1, "none.h5")
+        self.check_error(run("anchor-sweep", "fit", path, self.path("none.h5")), 1, "none.h5")
         self.assertEqual(sorted(os.listdir(self.folder)), ["d.h5"])
 
 

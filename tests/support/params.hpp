@@ -4,7 +4,7 @@
 #include <utility>
 #include <vector>
 
-#include "anchor/method/method.hpp"
+#include "anchor/method/method_run.hpp"
 
 namespace anchor::test {
 
@@ -16,6 +16,12 @@ inline Params params_of(const Method& method, const Settings& settings) {
   Params params = default_params(method);
   for (const auto& [name, text] : settings) set_param(method, params, name, text);
   return params;
+}
+
+/// A run of a method at its defaults with these settings.
+inline MethodRun run_of(const std::string& name, const Settings& settings = {}) {
+  const Method& method = find_method(name);
+  return {&method, params_of(method, settings)};
 }
 
 }  // namespace anchor::test

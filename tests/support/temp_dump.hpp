@@ -1,6 +1,9 @@
 #pragma once
 
+#include <cmath>
+#include <cstring>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "anchor/data/dump_writer.hpp"
@@ -18,6 +21,8 @@ struct TempDump : TempFile {
     int head_dim = 16;
     std::int64_t q_start = 0;  ///< keys before the first query
     float sharpness = 2;       ///< standard deviation of scores
+    unsigned seed = 0;
+    std::vector<std::pair<int, int>> broken = {};  ///< layers and KV heads whose queries hold a NaN
   };
 
   explicit TempDump(const std::string& name) : TempDump(name, Shape{}) {}
@@ -25,8 +30,16 @@ struct TempDump : TempFile {
     DumpWriter writer(path, {"random heads", shape.length, "test", "1", "", {}, 7});
     for (const int layer : shape.layers) {
       const Geometry g = square(shape.length, shape.head_dim, shape.q_heads, shape.kv_heads, shape.q_start);
-      groups.push_back(random_group(g, DType::f32, static_cast<unsigned>(layer + 1), shape.sharpness));
+      groups.push_back(
+          random_group(g, DType::f32, shape.seed + static_cast<unsigned>(layer + 1), shape.sharpness));
       groups.back().layer = layer;
+      for (const auto& [in_layer, kv_head] : shape.broken) {
+        if (in_layer != layer) continue;
+        const std::int64_t at = kv_head * (shape.q_heads / shape.kv_heads) * g.q_len * shape.head_dim;
+        const float nan = std::nanf("");
+        std::memcpy(groups.back().q.bytes.data() + static_cast<std::size_t>(at) * sizeof nan, &nan,
+                    sizeof nan);
+      }
       LayerInfo info;
       info.layer = layer;
       info.geometry = groups.back().geometry;

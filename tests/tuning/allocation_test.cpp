@@ -97,11 +97,11 @@ TEST_CASE("an allocation meets its target, and no choice of points beats its bou
     });
     CHECK(found.feasible == (most >= target));
     if (!found.feasible) {
-      CHECK(found.mass_recall == doctest::Approx(most));
+      CHECK(found.gain == doctest::Approx(most));
       continue;
     }
     ++feasible;
-    CHECK(found.mass_recall >= target - 1e-9);
+    CHECK(found.gain >= target - 1e-9);
     CHECK(found.gap(false) >= -1e-9);
     if (!floors_met) continue;
     CHECK(found.bound <= best + 1e-9);
@@ -128,7 +128,7 @@ TEST_CASE("a density budget is kept, and no choice of points keeps more than the
     if (!found.feasible) continue;
     CHECK(found.density <= budget + 1e-9);
     CHECK(found.bound >= best - 1e-9);
-    CHECK(found.mass_recall <= best + 1e-9);
+    CHECK(found.gain <= best + 1e-9);
     CHECK(found.gap(true) >= -1e-9);
   }
 }
@@ -142,9 +142,9 @@ TEST_CASE("with many heads the gap vanishes, and the allocation beats one target
     each += curves.back().density[curves.back().least(0.95).value_or(59)] / 200;
   }
   const Allocation found = allocate_for_recall(fronts_of(curves, 0), 0.95);
-  CHECK(found.mass_recall >= 0.95 - 1e-9);
+  CHECK(found.gain >= 0.95 - 1e-9);
   CHECK(found.density < each);
   CHECK(found.gap(false) < 1e-3);
   const Allocation back = allocate_for_density(fronts_of(curves, 0), found.density);
-  CHECK(back.mass_recall >= 0.95 - 1e-3);
+  CHECK(back.gain >= 0.95 - 1e-3);
 }

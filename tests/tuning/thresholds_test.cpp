@@ -5,6 +5,7 @@
 #include <cmath>
 
 #include "anchor/base/error.hpp"
+#include "support/params.hpp"
 #include "support/temp_file.hpp"
 
 using namespace anchor;
@@ -95,4 +96,44 @@ TEST_CASE("a broken thresholds file says what is wrong with it") {
     file.write(text);
     CHECK_THROWS_WITH_AS(read_thresholds(file.path), doctest::Contains(message), Error);
   }
+}
+
+TEST_CASE("thresholds are made from chosen heads, layer by layer, with the run's other parameters") {
+  const MethodRun run = test::run_of("stripes", {{"block", "16"}});
+  std::vector<ChosenHead> heads;
+  for (const auto& [layer, head] : {std::pair{4, 0}, {4, 2}, {1, 5}})
+    heads.push_back({.layer = layer,
+                     .head = head,
+                     .at = {.knob = head + 0.5, .density = 0.1, .mass_recall = 0.9},
+                     .params = {{"window", 8. * head}}});
+  const Thresholds made = make_thresholds(run, "a model", {"mass_recall", "mean", 0.9}, {"a.h5"}, heads);
+  CHECK(made.method == "stripes");
+  CHECK(made.knob == run.method->knob);
+  CHECK(!made.params.contains(made.knob));
+  CHECK(made.params.at("block") == Scalar(16.));
+  CHECK(made.model == "a model");
+  CHECK(made.target.value == 0.9);
+  CHECK(made.calibrated_on == std::vector<std::string>{"a.h5"});
+  REQUIRE(made.layers.size() == 2);
+  CHECK(made.layers[0].layer == 1);
+  CHECK(made.layers[1].heads == std::vector<int>{0, 2});
+  CHECK(made.layers[1].value == std::vector<double>{0.5, 2.5});
+  CHECK(made.layers[1].params.at("window") == std::vector<Scalar>{0., 16.});
+  CHECK(made.layers[0].mass_recall == std::vector<double>{0.9});
+}
+
+TEST_CASE("a check names the head, layer or parameter that a method cannot be given") {
+  Thresholds made;
+  made.method = "stripes";
+  made.knob = "theta";
+  made.layers.push_back({3, {0, 1}, {1, 2}, {}, {}});
+  const Method& stripes = find_method("stripes");
+  CHECK_NOTHROW(made.check(stripes, 3, std::vector<int>{1, 0}, "t.json"));
+  CHECK_THROWS_WITH_AS(made.check(stripes, 3, std::vector<int>{2}, "t.json"),
+                       doctest::Contains("t.json: has no threshold for layer 3 head 2"), Error);
+  CHECK_THROWS_WITH_AS(made.check(stripes, 4, std::vector<int>{0}, "t.json"), doctest::Contains("layer 4"),
+                       Error);
+  made.layers[0].params["block"] = {16., 16.};
+  CHECK_THROWS_WITH_AS(made.check(stripes, 3, std::vector<int>{0}, "t.json"), doctest::Contains("\"block\""),
+                       Error);
 }

@@ -16,7 +16,7 @@ std::vector<double> recall_for_error(Engine& engine, const Inputs& inputs, const
   std::vector<double> knobs, needed(heads.size(), recall);
   for (const KnobCurve& curve : curves) {
     searches.emplace_back(curve.points, std::vector<double>{max_error});
-    knobs.push_back(curve.points.knob[curve.least(recall).value_or(curve.densest())]);
+    knobs.push_back(curve.points.knob[curve.reach(recall)]);
   }
   std::vector<bool> open(heads.size(), true);
   for (int n = 0; n < most_runs && std::ranges::find(open, true) != open.end(); ++n) {

@@ -66,7 +66,7 @@ class Sweep {
   void on_grid() {
     for (KnobCurve& curve : knob_curves(engine_, inputs_, method_, params_, request_.grid, heads_)) {
       HeadSweep head;
-      head.found = curve.points.point(curve.least(request_.target_recall).value_or(curve.densest()));
+      head.found = curve.points.point(curve.reach(request_.target_recall));
       if (request_.shown != SweepRequest::Shown::nothing) head.shown = curve;
       head.steps = std::move(curve);
       knobs_.push_back(request_.row_curve_points > 0 ? request_.grid : std::vector<double>());

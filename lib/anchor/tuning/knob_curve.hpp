@@ -22,6 +22,8 @@ struct KnobCurve {
   std::optional<std::size_t> least(double target_recall) const;
   /// The point of most density.
   std::size_t densest() const;
+  /// least(), or densest() where no point reaches the target.
+  std::size_t reach(double target_recall) const { return least(target_recall).value_or(densest()); }
   /// The point that holds at a knob value; of a grid, the point with exactly that value.
   std::size_t at(double knob) const;
 };

@@ -104,8 +104,8 @@ const Thresholds::Layer& Thresholds::entry_of(int layer, const std::string& path
 void Thresholds::check(const Method& of, int layer, std::span<const int> asked,
                        const std::string& path) const {
   const Layer& entry = entry_of(layer, path);
-  Params params = default_params(of);
-  for (const int head : asked) set_head(of, entry, head, path, params);
+  Params unused = default_params(of);
+  for (const int head : asked) set_head(of, entry, head, path, unused);
 }
 
 void Thresholds::apply(const Method& of, int layer, std::span<const int> asked, const std::string& path,
@@ -119,6 +119,29 @@ void Thresholds::apply(const Method& of, int layer, std::span<const int> asked, 
     request.knobs[n] =
         set_head(of, entry, asked[n], path, entry.params.empty() ? unused : request.head_params[n]);
   }
+}
+
+Thresholds make_thresholds(const MethodRun& run, const std::string& model, const Target& target,
+                           const std::vector<std::string>& calibrated_on, std::span<const ChosenHead> heads) {
+  Thresholds made;
+  made.method = run.method->name;
+  made.knob = run.method->knob;
+  made.params = fixed_params(run);
+  made.model = model;
+  made.target = target;
+  made.calibrated_on = calibrated_on;
+  std::map<int, Thresholds::Layer> layers;
+  for (const ChosenHead& head : heads) {
+    Thresholds::Layer& layer = layers[head.layer];
+    layer.layer = head.layer;
+    layer.heads.push_back(head.head);
+    layer.value.push_back(head.at.knob);
+    layer.mass_recall.push_back(head.at.mass_recall);
+    layer.density.push_back(head.at.density);
+    for (const auto& [name, value] : head.params) layer.params[name].push_back(value);
+  }
+  for (auto& [number, layer] : layers) made.layers.push_back(std::move(layer));
+  return made;
 }
 
 Thresholds read_thresholds(const std::string& path) {

@@ -5,8 +5,9 @@
 #include <string>
 #include <vector>
 
-#include "anchor/method/method.hpp"
+#include "anchor/method/method_run.hpp"
 #include "anchor/rows/result_row.hpp"
+#include "anchor/tuning/chosen_head.hpp"
 
 namespace anchor {
 
@@ -43,6 +44,11 @@ struct Thresholds {
  private:
   const Layer& entry_of(int layer, const std::string& path) const;
 };
+
+/// The thresholds that give these heads their knobs. `heads` of one layer keep their order; all have the same
+/// parameters of their own. `model`: as dumps name it.
+Thresholds make_thresholds(const MethodRun& run, const std::string& model, const Target& target,
+                           const std::vector<std::string>& calibrated_on, std::span<const ChosenHead> heads);
 
 /// Reads and checks a thresholds file. Data errors name the file and the broken field.
 Thresholds read_thresholds(const std::string& path);

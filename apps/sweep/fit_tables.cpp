@@ -1,21 +1,20 @@
-#include "sweep/fit_set.hpp"
+#include "sweep/fit_tables.hpp"
 
 #include <fmt/format.h>
 
 #include <algorithm>
 
 #include "anchor/base/number.hpp"
+#include "anchor/report/table.hpp"
 
 namespace anchor::sweep {
 namespace {
-
-std::string short_name(const std::string& path) { return path.substr(path.rfind('/') + 1); }
 
 /// What every line says about a dump.
 Json line_of(const FitSet& set, std::size_t dump, const std::string& path, const Tally& tally) {
   return {{"role", set.fits(dump) ? "fit" : "check"},
           {"density", tally.density / tally.heads},
-          {"mass_recall", tally.recall / tally.heads},
+          {"mass_recall", tally.mass_recall / tally.heads},
           {"dump", short_name(path)}};
 }
 
@@ -90,76 +89,28 @@ void print_matrix(const char* title, const std::vector<FitSet>& sets, const std:
 
 }  // namespace
 
-bool FitSet::fits(std::size_t dump) const {
-  return std::find(fitted.begin(), fitted.end(), dump) != fitted.end();
-}
+std::string short_name(const std::string& path) { return path.substr(path.rfind('/') + 1); }
 
-std::vector<FitSet> fit_sets(const Options& options, const std::vector<std::string>& dumps,
-                             std::size_t fitted) {
-  std::vector<std::size_t> all, first, rest;
-  for (std::size_t n = 0; n < dumps.size(); ++n) {
-    all.push_back(n);
-    (n < fitted ? first : rest).push_back(n);
-  }
-  if (!options.matrix && !options.leave_one_out) return {{"all of --fit", first, all}};
-  std::vector<FitSet> sets;
-  for (const std::size_t n : first) {
-    if (options.matrix) {
-      sets.push_back({short_name(dumps[n]), {n}, all});
-      continue;
-    }
-    FitSet others{"all but " + short_name(dumps[n]), first, {n}};
-    std::erase(others.fitted, n);
-    others.checked.insert(others.checked.end(), rest.begin(), rest.end());
-    sets.push_back(std::move(others));
-  }
-  return sets;
-}
-
-void Tally::add(const ResultRow& row, double target) {
-  const double reached = row.mass_recall.value_or(0);
-  ++heads;
-  reach += reached >= target;
-  density += row.density.value_or(0);
-  recall += reached;
-  const std::string head = fmt::format("{}:{}", row.layer.value(), row.head.value());
-  if (reached < worst) {
-    worst = reached;
-    worst_head = head;
-  }
-  if (!row.out_rel_l2) return;
-  const double off = *row.out_rel_l2, p05 = row.mass_recall_p05.value_or(0);
-  error += off;
-  if (off > worst_error) {
-    worst_error = off;
-    worst_error_head = head;
-  }
-  if (p05 < worst_p05) {
-    worst_p05 = p05;
-    worst_p05_head = head;
-  }
-}
-
-void print_fits(const Options& options, const Request& request, const std::vector<FitSet>& sets,
+void print_fits(const FitOptions& options, const FitSpec& spec, const std::vector<FitSet>& sets,
                 const std::vector<std::string>& dumps, const std::vector<std::vector<Tally>>& tallies) {
-  const double target = request.target.value;
-  if (request.target.metric != "mass_recall") {
-    fmt::print("\n{} per head for {} {} over {}, from {}:\n\n", request.runs[0].method->knob,
-               request.target.metric, format_number(target),
+  const double target = spec.target.value;
+  if (spec.target.metric != "mass_recall") {
+    fmt::print("\n{} per head for {} {} over {}, from {}:\n\n", spec.request.run.method->knob,
+               spec.target.metric, format_number(target),
                options.allocate == "layer" ? "each layer" : "the model",
                options.worst ? "each dump" : "the mean of the dumps");
     print_allocated(sets[0], dumps, tallies[0]);
     std::fflush(stdout);
     return;
   }
-  fmt::print("\n{} per head for mass_recall {}, fitted on {}{}:\n\n", request.runs[0].method->knob,
+  fmt::print("\n{} per head for mass_recall {}, fitted on {}{}:\n\n", spec.request.run.method->knob,
              format_number(target), options.worst ? "each dump" : "the mean of the dumps",
              options.margin == 0 ? "" : fmt::format(", plus {}", format_number(options.margin)));
   if (sets.size() == 1) {
     print_one(sets[0], dumps, tallies[0], target);
   } else {
     print_matrix("Mean mass_recall at mean density", sets, dumps, tallies, [](const Tally& tally) {
-      return fmt::format("{:.4f} at {:.4f}", tally.recall / tally.heads, tally.density / tally.heads);
+      return fmt::format("{:.4f} at {:.4f}", tally.mass_recall / tally.heads, tally.density / tally.heads);
     });
     if (tallies[0][sets[0].checked[0]].measured()) {
       print_matrix("Mean out_rel_l2, and the worst head's (layer:head)", sets, dumps, tallies,
