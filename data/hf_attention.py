@@ -11,7 +11,7 @@ import torch
 from transformers import AttentionInterface
 
 from hf_mask import MaskReader, expected
-from hf_message import Refusal
+from hf_message import Refusal, warn
 
 try:
     from transformers import AttentionMaskInterface
@@ -67,13 +67,15 @@ def own_scale(module, dim):
     return scale / (module.layer_idx + 1) if getattr(module, "scale_attn_by_inverse_layer_idx", False) else scale
 
 
-def without_copies(tensor, heads):
-    """Keys or values without the copies that models make for grouped queries before torch's attention."""
-    copies = tensor.shape[0] // heads if heads else 1
-    if copies < 2 or tensor.shape[0] % heads:
-        return tensor
-    groups = tensor.unflatten(0, (heads, copies))
-    return groups[:, 0] if bool((groups == groups[:, :1]).all()) else tensor
+def distinct_heads(tensor):
+    """How many heads are left without the copies that models make for grouped queries before torch's attention."""
+    count = tensor.shape[0]
+    for heads in range(1, count):
+        if count % heads == 0:
+            groups = tensor.unflatten(0, (heads, count // heads))
+            if all(torch.equal(groups[:, 0], groups[:, copy]) for copy in range(1, count // heads)):
+                return heads
+    return count
 
 
 class StandIn:
@@ -81,10 +83,9 @@ class StandIn:
 
     def __init__(self, model):
         self.model, self.on_layer, self.masks, self.stack = model, None, MaskReader(), []
+        self.warned = False
         self.has_interface = any("ALL_ATTENTION_FUNCTIONS" in vars(sys.modules[type(m).__module__]) for m in model.modules())
         self.configs = {id(m.config): m.config for m in model.modules() if hasattr(m, "config")}.values()
-        config = model.config.get_text_config()
-        self.kv_heads = getattr(config, "num_key_value_heads", None) or getattr(config, "num_kv_heads", None)
         AttentionInterface.register(NAME, self._interface)
         if AttentionMaskInterface:
             AttentionMaskInterface.register(NAME, self.masks.build)
@@ -120,9 +121,19 @@ class StandIn:
             if options.get(name) is not None:
                 raise Refusal(f"layer {module.layer_idx}: the attention has {name}, which a dump cannot express")
         window = self.masks.read(attention_mask, key.shape[2], module.layer_idx)
+        if "sliding_window" in options:
+            self._compare_windows(module.layer_idx, window, options["sliding_window"] or 0, key.shape[2])
         scale = own_scale(module, query.shape[3]) if scaling is None else scaling
         out = self._attend(module, query, key, value, scale, window, softcap, s_aux)
         return out.transpose(1, 2).contiguous(), None
+
+    def _compare_windows(self, layer, window, said, length):
+        """Some versions of transformers give every layer of a model the mask of its sliding layers."""
+        said = 0 if said >= length else said
+        if said != window and not self.warned:
+            self.warned = True
+            warn(f"layer {layer}: its mask has a window of {window or 'all'} keys, its settings say {said or 'all'}; the mask counts, "
+                 "as in the model's own eager attention, but another version of transformers may do it right")
 
     def _torch(self, query, key, value, attn_mask=None, dropout_p=0.0, is_causal=False, scale=None, enable_gqa=False):
         if not self.stack:  # not the attention of a layer
@@ -131,8 +142,9 @@ class StandIn:
         if attn_mask is None and not is_causal and query.shape[2] > 1:
             raise Refusal(f"layer {module.layer_idx}: the attention is not causal, which a dump cannot express")
         window = self.masks.read(attn_mask, key.shape[2], module.layer_idx)
-        if query.shape[0] == 1:
-            key, value = (without_copies(t[0], self.kv_heads)[None] for t in (key, value))
+        if query.shape[0] == 1 and key.shape[1] == value.shape[1]:
+            heads = max(distinct_heads(key[0]), distinct_heads(value[0]))
+            key, value = (t[:, :: t.shape[1] // heads] for t in (key, value))
         return self._attend(module, query, key, value, query.shape[3] ** -0.5 if scale is None else scale, window)
 
     def _attend(self, module, query, key, value, scale, window, softcap=None, sinks=None):

@@ -15,6 +15,7 @@ import argparse
 import os
 import pathlib
 import sys
+import traceback
 
 import transformers
 from transformers import AutoTokenizer
@@ -88,8 +89,9 @@ def read_tokens(args, location):
     """{output: (ids, source)}."""
     if args.input_ids:
         return {out: (hf_tokens.from_file(source, args.tokens), source) for out, source in args.outs.items()}
-    code = {"trust_remote_code": True} if args.trust_remote_code else {}
-    tokenizer = AutoTokenizer.from_pretrained(args.tokenizer, **code) if args.tokenizer else AutoTokenizer.from_pretrained(**location)
+    if args.tokenizer:
+        location = {"pretrained_model_name_or_path": args.tokenizer, "trust_remote_code": args.trust_remote_code}
+    tokenizer = AutoTokenizer.from_pretrained(**location)
     gguf = hf_tokens.GgufSettings(args.model, args.gguf) if args.gguf and not args.tokenizer else None
     if gguf:
         gguf.warn_of_its_words()
@@ -98,10 +100,15 @@ def read_tokens(args, location):
 
 def refuse_early(args, config, texts):
     """What can be said before the weights are read."""
+    for out in texts:
+        folder = os.path.dirname(os.path.abspath(out))
+        if not os.path.isdir(folder):
+            raise Refusal(f"{out}: there is no folder {folder}")
     layers, limit = config.num_hidden_layers, getattr(config, "max_position_embeddings", None)
     unknown = sorted((args.layers or set()) - set(range(layers)))
     if unknown:
         raise Refusal(f"the model has layers 0-{layers - 1}, no layer {unknown[0]}")
+    hf_model.refuse_by_config(config, sorted(args.layers or ()), args.pad_values)
     for ids, source in texts.values():
         if limit and len(ids) > limit:
             raise Refusal(f"{source}: {len(ids)} tokens are more than the model's context of {limit}; use --tokens")
@@ -112,8 +119,8 @@ def refuse_early(args, config, texts):
 def dump(args):
     transformers.utils.logging.set_verbosity_error()
     transformers.utils.logging.disable_progress_bar()
-    location = {"pretrained_model_name_or_path": args.model}
-    for name, value in (("gguf_file", args.gguf), ("revision", args.revision), ("trust_remote_code", args.trust_remote_code)):
+    location = {"pretrained_model_name_or_path": args.model, "trust_remote_code": args.trust_remote_code}
+    for name, value in (("gguf_file", args.gguf), ("revision", args.revision)):
         if value:
             location[name] = value
     config = hf_model.text_config(location)
@@ -131,11 +138,21 @@ def main(arguments=None):
         dump(args)
     except KeyboardInterrupt:
         return 130
-    except (Refusal, OSError, ValueError, ImportError, KeyError, RuntimeError) as error:
-        lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-        print("hf_dump.py:", lines[0] if lines else type(error).__name__, file=sys.stderr)
+    except Exception as error:
+        print("hf_dump.py:", one_line(error), file=sys.stderr)
         return 1
     return 0
+
+
+def one_line(error):
+    """The first line of an error; an unexpected one also says where it happened."""
+    line = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
+    if "trust_remote_code" in str(error):
+        return f"{line.rstrip('. ')}; --trust-remote-code runs it"
+    if isinstance(error, (Refusal, OSError, ValueError, ImportError)):
+        return line
+    where = traceback.extract_tb(error.__traceback__)[-1]
+    return f"{type(error).__name__} at {os.path.basename(where.filename)}:{where.lineno}: {line}"
 
 
 if __name__ == "__main__":

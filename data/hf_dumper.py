@@ -47,8 +47,7 @@ class Dumper:
                 raise Refusal(f"layer {given.layer}: {name} is not finite: the weights hold NaN, or --compute is too narrow")
         if k.shape[2] != v.shape[2]:
             if not args.pad_values:
-                raise Refusal(f"layer {given.layer}: keys of {k.shape[2]} and values of {v.shape[2]} numbers (multi-head latent "
-                              "attention); a dump has one width, and --pad-values fills the narrower up with zeros")
+                raise Refusal(hf_model.two_widths(k.shape[2], v.shape[2]))
             width = max(k.shape[2], v.shape[2])
             q, k, v = (np.pad(t, ((0, 0), (0, 0), (0, width - t.shape[2]))) for t in (q, k, v))
         if given.softcap:
@@ -97,13 +96,10 @@ class Dumper:
         if not missing:
             return
         if not seen:
-            raise Refusal(f"{type(self.runner.model).__name__} computes its attention in a way of its own, neither through "
-                          "transformers' attention interface nor torch's scaled_dot_product_attention; a newer transformers "
-                          "may help")
-        kinds = getattr(self.config, "layer_types", None) or []
-        kind = f" ({kinds[missing[0]]})" if missing[0] < len(kinds) else ""
-        usable = ",".join(str(layer) for layer in self.wanted if layer in seen) or ",".join(map(str, sorted(seen)))
-        raise Refusal(f"layer {missing[0]} has no softmax attention{kind}; the layers that have it: --layers {usable}")
+            raise Refusal(f"{type(self.runner.model).__name__} has no softmax attention or computes it in a way of its own, "
+                          "neither through transformers' attention interface nor torch's scaled_dot_product_attention; a newer "
+                          "transformers may help")
+        raise Refusal(hf_model.no_attention(missing[0], self.config, [n for n in self.wanted if n in seen] or sorted(seen)))
 
     def header(self, ids, source):
         args, config = self.args, self.config

@@ -28,6 +28,35 @@ def text_config(location):
     return AutoConfig.from_pretrained(**location).get_text_config()
 
 
+def two_widths(keys, values):
+    return (f"the model's keys have {keys} numbers and its values {values} (as in multi-head latent attention), a dump has one "
+            "width; --pad-values fills the narrower up with zeros")
+
+
+def no_attention(layer, config, usable):
+    if not usable:
+        return "no layer of the model has softmax attention, so there is nothing to dump"
+    kinds = layer_kinds(config)
+    kind = f" ({kinds[layer]})" if layer < len(kinds) else ""
+    return f"layer {layer} has no softmax attention{kind}; the layers that have it: --layers {','.join(map(str, usable))}"
+
+
+def layer_kinds(config):
+    return getattr(config, "layer_types", None) or getattr(config, "layers_block_type", None) or []
+
+
+def refuse_by_config(config, layers, pad_values):
+    """Refuses what the configuration tells, before the weights are read; the trial of a prefix finds the rest."""
+    kinds = layer_kinds(config)
+    softmax = [n for n, kind in enumerate(kinds) if kind not in ("linear_attention", "mamba", "conv", "recurrent")]
+    for layer in layers or range(len(kinds)):
+        if layer < len(kinds) and layer not in softmax:
+            raise Refusal(no_attention(layer, config, [n for n in layers or softmax if n in softmax] or softmax))
+    keys, values = getattr(config, "qk_nope_head_dim", None), getattr(config, "v_head_dim", None)
+    if keys and values and not pad_values and keys + (getattr(config, "qk_rope_head_dim", None) or 0) != values:
+        raise Refusal(two_widths(keys + (getattr(config, "qk_rope_head_dim", None) or 0), values))
+
+
 class Runner:
     def __init__(self, model):
         self.model, self.head = model, model.get_output_embeddings()

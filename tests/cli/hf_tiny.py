@@ -66,6 +66,31 @@ MODELS = {
     "Qwen3-Next": ("Qwen3NextConfig", HYBRID, ["--layers", "3"]),
     "gpt-oss": ("GptOssConfig", dict(SIZES, head_dim=16, num_local_experts=4, num_experts_per_tok=2, sliding_window=9), []),
     "DeepSeek-V3": ("DeepseekV3Config", MLA, ["--pad-values"]),
+    "SmolLM3": ("SmolLM3Config", dict(SIZES, num_hidden_layers=4), []),
+    "Qwen2-MoE": ("Qwen2MoeConfig", dict(SIZES, **MOE, shared_expert_intermediate_size=16), []),
+    "GPT-BigCode": ("GPTBigCodeConfig", GPT2, []),
+    "GLM4": ("Glm4Config", dict(SIZES, head_dim=8), []),
+}
+
+# What must be recorded besides queries, keys and values. windows: of every layer. rope: of every layer, (theta, rotated
+# dimensions), None where no rotation of halves is done.
+RECORDED = {
+    "Llama": dict(windows=[0] * 3, rope=[(1e4, 8)] * 3),
+    "Mistral": dict(windows=[7] * 3, rope=[(1e4, 8)] * 3),
+    "Gemma2": dict(windows=[9, 0, 9], rope=[(1e4, 16)] * 3, softcap=5.0),
+    "Gemma3": dict(windows=[9] * 5 + [0], rope=[(1e4, 16)] * 5 + [(1e6, 16)]),
+    "GPT-NeoX": dict(windows=[0] * 3, rope=[(1e4, 4)] * 3),
+    "GPT-2": dict(windows=[0] * 3, rope=[None] * 3),
+    "OLMo3": dict(windows=[9, 9, 9, 0]),
+    "Cohere2": dict(windows=[9, 9, 9, 0], rope=[None] * 4),  # pairs of neighbours turn, and the last layer has none
+    "Falcon": dict(windows=[0] * 3, rope=[(1e4, 8)] * 3, kv_heads=1),
+    "Falcon, new decoder": dict(windows=[0] * 3, kv_heads=2),
+    "StableLM": dict(windows=[0] * 3, rope=[(1e4, 2)] * 3, kv_heads=2),
+    "Qwen3-Next": dict(rope=[(1e4, 4)], gate=(4, 16)),
+    "gpt-oss": dict(windows=[9, 0, 9], sinks=True),
+    "DeepSeek-V3": dict(windows=[0] * 3, rope=[None] * 3),
+    "SmolLM3": dict(rope=[(2e6, 8)] * 3 + [None]),
+    "GPT-BigCode": dict(kv_heads=1),
 }
 
 
