@@ -6,6 +6,7 @@
         writer.layer(0, q, k, v, softmax_scale=0.125)             # float arrays [heads, tokens, dim]
 """
 import datetime
+import fcntl
 import os
 
 import h5py
@@ -61,34 +62,127 @@ class Dump:
 
 
 class Writer:
-    def __init__(self, path, model, seq_len, dtype="bf16", input_ids=None, tool="anchor_h5.py", tool_version="1", **attributes):
-        self.path, self.dtype = path, dtype
-        self.file = h5py.File(f"{path}.part", "w", libver="earliest")
+    """Fills PATH.part and renames it to PATH when everything was written.
+
+    A writer that knows its layers reserves them all first. From then on only raw data and single bytes are written in
+    place, so that a .part whose writer was killed at any moment opens and holds every finished layer; with resume=True
+    another writer of the same dump goes on with it (`finished` says which layers it has). Errors are OSError or
+    ValueError with one line.
+    """
+
+    def __init__(self, path, model, seq_len, dtype="bf16", input_ids=None, tool="anchor_h5.py", tool_version="1",
+                 format_version="1.0", resume=False, **attributes):
+        self.path, self.dtype, self.part, self.finished = path, dtype, f"{path}.part", set()
+        self.keep = True  # after an error, the .part with the layers that are finished
+        self.lock = self._lock()
+        existed = os.path.getsize(self.part) > 0
+        header = dict(format="anchor-qkv", format_version=format_version, model=model, seq_len=np.int64(seq_len), tool=tool,
+                      tool_version=tool_version, **attributes)
+        ids = None if input_ids is None else np.asarray(input_ids, "<i4")
+        if resume and existed:
+            self.file = h5py.File(self.part, "r+", libver="earliest", locking=False)
+            try:
+                check_same(self.file, header, ids, self.part)
+            except BaseException:
+                self.file.close()
+                raise
+            self.finished = {int(name) for name, group in self.file["layers"].items() if group.attrs.get("complete")}
+            return
+        self.file = h5py.File(self.part, "w", libver="earliest", locking=False)
         self.file.attrs.update(
-            format="anchor-qkv", format_version="1.0", model=model, seq_len=np.int64(seq_len), tool=tool,
-            tool_version=tool_version, created_utc=datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ"), **attributes)
-        if input_ids is not None:
-            self.file["input_ids"] = np.asarray(input_ids, "<i4")
+            header, complete=np.uint8(0),
+            created_utc=datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ"))
+        if ids is not None:
+            self.file["input_ids"] = ids
         self.file.create_group("layers")
 
-    def layer(self, number, q, k, v, softmax_scale, **attributes):
+    def _lock(self):
+        """Locks the .part before anything in it is changed."""
+        descriptor = os.open(self.part, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            os.close(descriptor)
+            raise BlockingIOError(f"{self.part} is being written by another program") from None
+        return descriptor
+
+    def reserve(self, number, shapes, softmax_scale, **attributes):
+        """Makes room for a layer. shapes: {"q": shape, "k": shape, "v": shape, and what else it will have}."""
         group = self.file["layers"].create_group(f"{number:03}")
-        group.attrs.update(layer=np.int64(number), softmax_scale=np.float64(softmax_scale), causal=np.uint8(1), **attributes)
-        for name, values in (("q", q), ("k", k), ("v", v)):
-            if self.dtype == "bf16":
-                data = h5py.h5d.create(group.id, name.encode(), bf16_type(), h5py.h5s.create_simple(values.shape))
-                data.write(h5py.h5s.ALL, h5py.h5s.ALL, float_to_bf16(values), bf16_type())
-            else:
-                group[name] = np.asarray(values, {"f32": "<f4", "f16": "<f2"}[self.dtype])
-        group.attrs["complete"] = np.uint8(1)
+        group.attrs.update(layer=np.int64(number), softmax_scale=np.float64(softmax_scale), causal=np.uint8(1),
+                           complete=np.uint8(0), **attributes)
+        properties = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+        properties.set_alloc_time(h5py.h5d.ALLOC_TIME_EARLY)
+        properties.set_fill_time(h5py.h5d.FILL_TIME_NEVER)
+        for name, shape in shapes.items():
+            h5py.h5d.create(group.id, name.encode(), self._type(name), h5py.h5s.create_simple(shape), properties)
         self.file.flush()
+
+    def layer(self, number, q, k, v, softmax_scale, arrays=None, **attributes):
+        """Writes a layer, reserved or not. arrays: more datasets {name: values}. ValueError if a reserved layer turns
+        out to have other shapes or attributes."""
+        arrays = {"q": q, "k": k, "v": v, **(arrays or {})}
+        name = f"{number:03}"
+        if name not in self.file["layers"]:
+            self.reserve(number, {part: values.shape for part, values in arrays.items()}, softmax_scale, **attributes)
+        group = self.file["layers"][name]
+        for key, value in {"softmax_scale": np.float64(softmax_scale), **attributes}.items():
+            if key not in group.attrs:
+                raise ValueError(f"layer {number}: attribute {key} was not reserved")
+            if group.attrs[key] != value:
+                group.attrs.modify(key, value)
+        if {part: group[part].shape for part in group} != {part: values.shape for part, values in arrays.items()}:
+            raise ValueError(f"layer {number} does not have the shapes that were reserved for it")
+        for part, values in arrays.items():
+            kind = self._type(part)
+            group[part].id.write(h5py.h5s.ALL, h5py.h5s.ALL, self._stored(number, part, values), kind)
+        self.file.flush()
+        group.attrs.modify("complete", np.uint8(1))
+        self.file.flush()
+        self.finished.add(number)
+
+    def _type(self, part):
+        if part in FLOAT32 or self.dtype == "f32":
+            return h5py.h5t.IEEE_F32LE
+        return bf16_type() if self.dtype == "bf16" else h5py.h5t.IEEE_F16LE
+
+    def _stored(self, number, part, values):
+        if part in FLOAT32 or self.dtype == "f32":
+            return np.ascontiguousarray(values, "<f4")
+        if self.dtype == "bf16":
+            return float_to_bf16(values)
+        with np.errstate(over="ignore"):
+            stored = np.ascontiguousarray(values, "<f2")
+        if np.isinf(stored).any() and np.isfinite(values).all():
+            raise ValueError(f"layer {number}: {part} has values up to {np.abs(values).max():.4g}, f16 ends at 65504; "
+                             "take bf16 or f32")
+        return stored
 
     def __enter__(self):
         return self
 
     def __exit__(self, error, *_):
         if error is None:
-            self.file.attrs["complete"] = np.uint8(1)
+            self.file.attrs.modify("complete", np.uint8(1))
         self.file.close()
         if error is None:
-            os.replace(f"{self.path}.part", self.path)
+            os.fsync(self.lock)
+            os.replace(self.part, self.path)
+        elif not (self.keep and self.finished):  # nothing that anybody could go on with
+            os.unlink(self.part)
+        os.close(self.lock)
+
+
+FLOAT32 = ("rope_inv_freq", "sink_logits")  # whatever the type of the rest
+
+
+def check_same(file, header, ids, path):
+    """ValueError that names what differs between a file and the dump that is asked for."""
+    for name, value in header.items():
+        found = file.attrs.get(name)
+        if found != value:
+            short = [str(v) if len(str(v)) < 60 else "another one" for v in (found, value)]
+            raise ValueError(f"{path} is of another run: its {name} is {short[0]}, not {short[1]}; remove it, or do without resuming")
+    stored = file["input_ids"][:] if "input_ids" in file else None
+    if (stored is None) != (ids is None) or (ids is not None and not np.array_equal(stored, ids)):
+        raise ValueError(f"{path} is of another run: it has other tokens; remove it, or do without resuming")

@@ -1,104 +1,29 @@
 """Dumps queries, keys and values of any Hugging Face causal language model (README.md describes the file).
 
     python data/hf_dump.py --model Qwen/Qwen2.5-0.5B --text book.txt --tokens 4096 --out d.h5
-    python data/hf_dump.py --model FOLDER --gguf model.gguf --text book.txt --device cuda --out d.h5
+    python data/hf_dump.py --model FOLDER --text a.txt --text b.txt --device cuda --out 'dumps/{}.h5'
+    python data/hf_dump.py --model FOLDER --gguf model.gguf --input-ids other.h5 --out d.h5
 
-Needs torch and transformers >= 4.51 besides h5py and numpy (for --gguf also gguf and accelerate). Layers are written
-as they are computed, so only one is in memory besides the model. The text is taken as it is, without chat template;
-special tokens are the ones that the model's tokenizer adds by itself.
+Needs torch and transformers >= 4.51 besides h5py and numpy (for --gguf also gguf, for --device-map accelerate). Layers
+are written as they are computed, so only one is in memory besides the model. The text is taken as it is, without chat
+template; special tokens are the ones that the model's tokenizer adds by itself.
+
+Before the work a short prefix is tried: what a dump cannot express is refused there, and the logits are compared with
+those of the model's own attention. Exit codes: 0 done, 1 not possible (one line says why), 2 wrong usage, 130 interrupted.
 """
 import argparse
-import json
 import os
 import pathlib
+import sys
+import traceback
 
-import h5py
-import torch
 import transformers
-from transformers import AttentionInterface, AutoModelForCausalLM, AutoTokenizer
+from transformers import AutoTokenizer
 
-from anchor_h5 import Writer
-
-try:
-    from transformers import AttentionMaskInterface
-except ImportError:  # before 4.53 models hand every unknown attention a full mask, which ours does not need
-    AttentionMaskInterface = None
-
-
-def causal_attention(query, key, value, scale, window):
-    """Softmax attention [1, heads, N, dim] of a causal, possibly sliding, window, without a mask of N x N."""
-    if not window:
-        if query.device.type == "cuda":  # the fast kernels want equal head counts
-            repeat = query.shape[1] // key.shape[1]
-            key, value = key.repeat_interleave(repeat, 1), value.repeat_interleave(repeat, 1)
-        return torch.nn.functional.scaled_dot_product_attention(
-            query, key, value, is_causal=True, scale=scale, enable_gqa=query.shape[1] != key.shape[1])
-    out, rows, positions = [], 1024, torch.arange(query.shape[2], device=query.device)
-    for begin in range(0, query.shape[2], rows):
-        end, first = min(begin + rows, query.shape[2]), max(0, begin - window + 1)
-        distance = positions[begin:end, None] - positions[None, first:end]
-        out.append(torch.nn.functional.scaled_dot_product_attention(
-            query[:, :, begin:end], key[:, :, first:end], value[:, :, first:end],
-            attn_mask=(distance >= 0) & (distance < window), scale=scale, enable_gqa=True))
-    return torch.cat(out, 2)
-
-
-class Recorder:
-    """Stands in for the model's attention: writes what it is given, then computes it."""
-
-    def __init__(self, layers):
-        self.writer, self.layers, self.seen = None, layers, set()
-        AttentionInterface.register("anchor_dump", self.attention)
-        if AttentionMaskInterface:
-            AttentionMaskInterface.register("anchor_dump", self.mask)
-
-    def attention(self, module, query, key, value, attention_mask, scaling=None, **options):
-        # The mask is not used: causality and the window are enforced here, and self.mask has checked that there is
-        # nothing else in it.
-        for name in ("softcap", "s_aux", "sinks", "position_bias"):
-            if options.get(name) is not None:
-                raise SystemExit(f"hf_dump.py: this model's attention has a {name}, which a dump cannot express")
-        if not getattr(module, "is_causal", True):
-            raise SystemExit("hf_dump.py: this model's attention is not causal")
-        if query.shape[0] != 1 or query.shape[2] != key.shape[2] or key.shape[3] != value.shape[3]:
-            raise SystemExit(f"hf_dump.py: queries {tuple(query.shape)}, keys {tuple(key.shape)} and values "
-                             f"{tuple(value.shape)} do not fit a dump")
-        layer, scale = module.layer_idx, scaling if scaling is not None else query.shape[-1] ** -0.5
-        if layer in self.seen:
-            raise SystemExit(f"hf_dump.py: layer {layer} has more than one attention, which a dump cannot express")
-        self.seen.add(layer)
-        window = options.get("sliding_window") or 0
-        if window >= key.shape[2]:
-            window = 0  # nothing is cut off
-        if self.layers is None or layer in self.layers:
-            q, k, v = (t[0].float().cpu().numpy() for t in (query, key, value))
-            self.writer.layer(layer, q, k, v, scale, sliding_window=window)
-        return causal_attention(query, key, value, scale, window).transpose(1, 2).contiguous(), None
-
-    @staticmethod
-    def mask(*args, mask_function=None, local_size=None, **_):
-        """No mask; but the model must want a causal one with at most a sliding window."""
-        random = torch.Generator().manual_seed(0)
-        q, k = torch.randint(0, 4 * (local_size or 1024), (2, 512), generator=random)
-        expected = (k <= q) & (q - k < (local_size or 1 << 60))
-        zero = torch.tensor(0)
-        for i in range(len(q)):
-            if mask_function is not None and bool(mask_function(zero, zero, q[i], k[i])) != bool(expected[i]):
-                raise SystemExit("hf_dump.py: this model's attention mask is more than causal and sliding; "
-                                 "a dump cannot express it")
-        return None
-
-
-def read_tokens(args, location):
-    if args.input_ids:
-        with h5py.File(args.input_ids) as dump:
-            return dump["input_ids"][:].tolist()[: args.tokens]
-    # Bytes as they are: no newline translation, ill-formed UTF-8 as U+FFFD.
-    text = pathlib.Path(args.text).read_bytes().decode("utf-8", errors="replace")
-    ids = AutoTokenizer.from_pretrained(**location)(text)["input_ids"][: args.tokens]
-    if not ids:
-        raise SystemExit(f"hf_dump.py: {args.text}: the text has no tokens")
-    return ids
+import hf_model
+import hf_tokens
+from hf_dumper import Dumper
+from hf_message import Refusal
 
 
 def parse_layers(text):
@@ -109,67 +34,126 @@ def parse_layers(text):
     return layers
 
 
-def perplexity(model, hidden, logits, ids):
-    """From the final hidden states, a few rows of logits at a time; None if the model changes its logits afterwards."""
-    head = model.get_output_embeddings()
-    if not torch.allclose(head(hidden[-1]), logits, rtol=1e-3, atol=1e-3) or len(ids) < 2:
-        return None
-    targets, total = torch.tensor(ids[1:], device=hidden.device), 0.0
-    for begin in range(0, len(ids) - 1, 512):
-        rows = head(hidden[begin : min(begin + 512, len(ids) - 1)]).float()
-        total += torch.nn.functional.cross_entropy(rows, targets[begin : begin + len(rows)], reduction="sum").item()
-    return float(torch.tensor(total / (len(ids) - 1)).exp())
+def parse_count(text):
+    if int(text) < 1:
+        raise ValueError
+    return int(text)
 
 
-def main():
+def parse_arguments(arguments):
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", required=True, help="name on the Hugging Face hub, or a folder")
+    parser.add_argument("--revision", help="branch, tag or commit on the hub")
+    parser.add_argument("--trust-remote-code", action="store_true", help="run the code that comes with the model")
     parser.add_argument("--gguf", help="a GGUF file in that folder")
+    parser.add_argument("--tokenizer", help="the tokenizer of this name or folder instead of the model's")
     source = parser.add_mutually_exclusive_group(required=True)
-    source.add_argument("--text", help="a text file")
-    source.add_argument("--input-ids", help="a dump whose token ids to take, to compare two models or programs")
-    parser.add_argument("--tokens", type=int, help="use the first so many tokens (default: all)")
+    source.add_argument("--text", action="append", help="a text file; may be given several times, then OUT holds {}")
+    source.add_argument("--input-ids", metavar="FILE",
+                        help="token ids: those of a dump, to compare two models or programs, or a list of numbers")
+    parser.add_argument("--tokens", type=parse_count, help="use the first so many tokens (default: all)")
     parser.add_argument("--layers", type=parse_layers, help="layers to write, such as 0-3,8 (default: all)")
     parser.add_argument("--dtype", choices=("bf16", "f16", "f32"), default="bf16", help="stored type (default bf16)")
     parser.add_argument("--compute", choices=("float32", "bfloat16", "float16"),
                         help="type to compute in (default: float32 on the CPU, the model's own elsewhere)")
-    parser.add_argument("--device", default="cpu", help="cpu, cuda, cuda:1 … (default cpu)")
-    parser.add_argument("-o", "--out", required=True, help="the dump to write; it grows as OUT.part")
-    args = parser.parse_args()
+    where = parser.add_mutually_exclusive_group()
+    where.add_argument("--device", default="cpu", help="cpu, cuda, cuda:1 … (default cpu)")
+    where.add_argument("--device-map", help="spread the model over the devices: auto, balanced, sequential …")
+    parser.add_argument("--o-proj", action="store_true", help="also write the output projection of every layer")
+    parser.add_argument("--pad-values", action="store_true",
+                        help="where keys and values differ in width (DeepSeek), fill the narrower up with zeros")
+    parser.add_argument("--no-self-check", action="store_true", help="do not compare with the model's own attention")
+    parser.add_argument("--resume", action="store_true", help="keep the layers that OUT.part of an earlier run holds")
+    parser.add_argument("-o", "--out", required=True, help="the dump to write; it grows as OUT.part. {} is the text's name")
+    args = parser.parse_args(arguments)
+    args.outs = outputs(args, parser.error)
+    return args
 
-    location = {"pretrained_model_name_or_path": args.model}
-    if args.gguf:
-        location["gguf_file"] = args.gguf
-    compute = args.compute or ("float32" if args.device == "cpu" else "auto")
-    ids = read_tokens(args, location)
-    recorder = Recorder(args.layers)
-    model = AutoModelForCausalLM.from_pretrained(
-        **location, attn_implementation="anchor_dump", torch_dtype=compute if compute == "auto" else getattr(torch, compute),
-    ).eval().to(args.device)
-    config = model.config.get_text_config()
-    limit = getattr(config, "max_position_embeddings", None)
-    if limit and len(ids) > limit:
-        raise SystemExit(f"hf_dump.py: {len(ids)} tokens are more than the model's context of {limit}; use --tokens")
-    unknown = sorted((args.layers or set()) - set(range(config.num_hidden_layers)))
+
+def outputs(args, error):
+    """{output: text or file of ids}."""
+    sources = args.text or [args.input_ids]
+    if len(sources) > 1 and "{}" not in args.out:
+        error("several texts need an --out with {} where the text's name goes, such as 'dumps/{}.h5'")
+    outs = {args.out.replace("{}", pathlib.Path(source).stem): source for source in sources}
+    if len(outs) < len(sources):
+        error("two texts have the same name, so their dumps would, too")
+    for out in outs:
+        for given in (*sources, *([os.path.join(args.model, args.gguf)] if args.gguf else [])):
+            if os.path.exists(out) and os.path.exists(given) and os.path.samefile(out, given):
+                error(f"--out {out} is one of the inputs")
+    return outs
+
+
+def read_tokens(args, location):
+    """{output: (ids, source)}."""
+    if args.input_ids:
+        return {out: (hf_tokens.from_file(source, args.tokens), source) for out, source in args.outs.items()}
+    if args.tokenizer:
+        location = {"pretrained_model_name_or_path": args.tokenizer, "trust_remote_code": args.trust_remote_code}
+    tokenizer = AutoTokenizer.from_pretrained(**location)
+    gguf = hf_tokens.GgufSettings(args.model, args.gguf) if args.gguf and not args.tokenizer else None
+    if gguf:
+        gguf.warn_of_its_words()
+    return {out: (hf_tokens.from_text(source, tokenizer, args.tokens, gguf), source) for out, source in args.outs.items()}
+
+
+def refuse_early(args, config, texts):
+    """What can be said before the weights are read."""
+    for out in texts:
+        folder = os.path.dirname(os.path.abspath(out))
+        if not os.path.isdir(folder):
+            raise Refusal(f"{out}: there is no folder {folder}")
+    layers, limit = config.num_hidden_layers, getattr(config, "max_position_embeddings", None)
+    unknown = sorted((args.layers or set()) - set(range(layers)))
     if unknown:
-        raise SystemExit(f"hf_dump.py: the model has layers 0-{config.num_hidden_layers - 1}, no layer {unknown[0]}")
-    rope = getattr(config, "rope_parameters", None) or {
-        "rope_theta": getattr(config, "rope_theta", None), **(getattr(config, "rope_scaling", None) or {})}
+        raise Refusal(f"the model has layers 0-{layers - 1}, no layer {unknown[0]}")
+    hf_model.refuse_by_config(config, sorted(args.layers or ()), args.pad_values)
+    for ids, source in texts.values():
+        if limit and len(ids) > limit:
+            raise Refusal(f"{source}: {len(ids)} tokens are more than the model's context of {limit}; use --tokens")
+        if max(ids) >= config.vocab_size:
+            raise Refusal(f"{source}: token {max(ids)} is not one of the model's {config.vocab_size}; the ids are of another model")
 
-    with Writer(args.out, model=os.path.basename(args.gguf or args.model.rstrip("/")), seq_len=len(ids), dtype=args.dtype,
-                input_ids=ids, tool="hf_dump.py", tool_version=f"transformers {transformers.__version__}",
-                config_json=config.to_json_string(use_diff=False), rope_json=json.dumps(rope, default=str),
-                prompt_source=args.text or args.input_ids, device=args.device) as writer, torch.no_grad():
-        recorder.writer, kept = writer, []
-        model.base_model.register_forward_hook(lambda module, given, output: kept.append(output.last_hidden_state[0]))
-        logits = model(torch.tensor([ids], device=args.device), use_cache=False, logits_to_keep=1).logits[0, -1]
-        missing = sorted(set(args.layers or range(config.num_hidden_layers)) - recorder.seen)
-        if missing:
-            raise SystemExit(f"hf_dump.py: layer {missing[0]} has no attention of the usual kind")
-        value = perplexity(model, kept[0], logits, ids)
-    print(f"{args.out}: {len(args.layers or recorder.seen)} layers, {len(ids)} tokens, "
-          f"perplexity {'not defined' if value is None else f'{value:.3f}'}")
+
+def dump(args):
+    transformers.utils.logging.set_verbosity_error()
+    transformers.utils.logging.disable_progress_bar()
+    location = {"pretrained_model_name_or_path": args.model, "trust_remote_code": args.trust_remote_code}
+    for name, value in (("gguf_file", args.gguf), ("revision", args.revision)):
+        if value:
+            location[name] = value
+    config = hf_model.text_config(location)
+    texts = read_tokens(args, location)
+    refuse_early(args, config, texts)
+    compute = args.compute or ("float32" if args.device == "cpu" and not args.device_map else "auto")
+    dumper = Dumper(args, hf_model.load(location, compute, args.device, args.device_map), config)
+    for out, (ids, source) in texts.items():
+        dumper.dump(out, ids, source)
+
+
+def main(arguments=None):
+    args = parse_arguments(arguments)
+    try:
+        dump(args)
+    except KeyboardInterrupt:
+        return 130
+    except Exception as error:
+        print("hf_dump.py:", one_line(error), file=sys.stderr)
+        return 1
+    return 0
+
+
+def one_line(error):
+    """The first line of an error; an unexpected one also says where it happened."""
+    line = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
+    if "trust_remote_code" in str(error):
+        return f"{line.rstrip('. ')}; --trust-remote-code runs it"
+    if isinstance(error, (Refusal, OSError, ValueError, ImportError)):
+        return line
+    where = traceback.extract_tb(error.__traceback__)[-1]
+    return f"{type(error).__name__} at {os.path.basename(where.filename)}:{where.lineno}: {line}"
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())
