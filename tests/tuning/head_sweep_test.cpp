@@ -7,6 +7,7 @@
 #include "anchor/engine/cpu_engine.hpp"
 #include "anchor/tuning/allocation.hpp"
 #include "support/curve.hpp"
+#include "support/kv_group.hpp"
 #include "support/params.hpp"
 
 using namespace anchor;
