@@ -17,18 +17,21 @@ std::vector<std::string> run_names(const std::vector<MethodRun>& runs) {
   for (const MethodRun& run : runs) {
     std::string name;
     const ScalarMap mine = fixed_params(run);
-    for (const auto& [key, value] : mine) {
+    for (const ScalarMap::value_type& own : mine) {
       const bool differs = std::any_of(runs.begin(), runs.end(), [&](const MethodRun& other) {
         const ScalarMap theirs = fixed_params(other);
-        const auto found = theirs.find(key);
-        return other.method == run.method && found != theirs.end() && found->second != value;
+        const auto found = theirs.find(own.first);
+        return other.method == run.method && found != theirs.end() && found->second != own.second;
       });
-      if (!differs) continue;
-      name += fmt::format("{}{}={}", name.empty() ? "" : " ", key, scalar_text(value));
+      if (differs)
+        name += fmt::format("{}{}={}", name.empty() ? "" : " ", own.first, scalar_text(own.second));
     }
     const bool alone =
         std::all_of(runs.begin(), runs.end(), [&](const auto& other) { return other.method == run.method; });
-    if (!alone || name.empty()) name = run.method->name + (name.empty() ? "" : " " + name);
+    if (name.empty())
+      name = run.method->name;
+    else if (!alone)
+      name = fmt::format("{} {}", run.method->name, name);
     names.push_back(name);
   }
   return names;

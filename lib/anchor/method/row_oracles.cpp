@@ -88,7 +88,7 @@ Method row_oracle(std::string name, std::string title, ParamSpec knob, RowRule r
           .title = std::move(title),
           .knob = knob.name,
           .params = {knob},
-          .plan_cpu = [knob = knob.name, rule](
+          .plan_cpu = [knob = knob.name, rule = std::move(rule)](
                           const AttentionInputs& inputs,
                           const PlanRequest& request) { return plan_rows(inputs, request, knob, rule); },
           .rows_per_plan = 512};
