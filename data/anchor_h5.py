@@ -79,14 +79,7 @@ class Writer:
         header = dict(format="anchor-qkv", format_version=format_version, model=model, seq_len=np.int64(seq_len), tool=tool,
                       tool_version=tool_version, **attributes)
         ids = None if input_ids is None else np.asarray(input_ids, "<i4")
-        if resume and existed:
-            self.file = h5py.File(self.part, "r+", libver="earliest", locking=False)
-            try:
-                check_same(self.file, header, ids, self.part)
-            except BaseException:
-                self.file.close()
-                raise
-            self.finished = {int(name) for name, group in self.file["layers"].items() if group.attrs.get("complete")}
+        if resume and existed and self._open_finished(header, ids):
             return
         self.file = h5py.File(self.part, "w", libver="earliest", locking=False)
         self.file.attrs.update(
@@ -95,6 +88,28 @@ class Writer:
         if ids is not None:
             self.file["input_ids"] = ids
         self.file.create_group("layers")
+
+    def _open_finished(self, header, ids):
+        """Opens the .part to go on with it; False if it holds no finished layer, so that there is nothing to lose."""
+        try:
+            self.file = h5py.File(self.part, "r+", libver="earliest", locking=False)
+        except OSError:  # its writer was killed before it had reserved the layers
+            return False
+        try:
+            layers = self.file["layers"]
+            self.finished = {int(name) for name in layers if layers[name].attrs["complete"]}
+        except (OSError, KeyError, RuntimeError):  # or while it did
+            self.finished = set()
+        try:
+            if self.finished:
+                check_same(self.file, header, ids, self.part)
+                return True
+        except BaseException:
+            self.file.close()
+            os.close(self.lock)
+            raise
+        self.file.close()
+        return False
 
     def _lock(self):
         """Locks the .part before anything in it is changed."""
