@@ -10,13 +10,8 @@ import sys
 import torch
 from transformers import AttentionInterface
 
-from hf_mask import MaskReader, expected
+from hf_mask import ELSE, AttentionMaskInterface, MaskReader, expected
 from hf_message import Refusal, warn
-
-try:
-    from transformers import AttentionMaskInterface
-except ImportError:  # before 4.53 models build the masks themselves
-    AttentionMaskInterface = None
 
 NAME = "anchor_dump"
 torch_attention = torch.nn.functional.scaled_dot_product_attention
@@ -79,11 +74,12 @@ def distinct_heads(tensor):
 
 
 class StandIn:
-    """Puts the stand-in into a model. While `in_use()`, `on_layer(Given, output)` is called for every layer."""
+    """Puts the stand-in into a model. While `in_use()`, `on_layer(Given, output)` is called for every layer, but for those
+    that a dump cannot express if they are not among the `wanted` ones (None: all)."""
 
     def __init__(self, model):
         self.model, self.on_layer, self.masks, self.stack = model, None, MaskReader(), []
-        self.warned = False
+        self.warned, self.wanted = False, None
         self.has_interface = any("ALL_ATTENTION_FUNCTIONS" in vars(sys.modules[type(m).__module__]) for m in model.modules())
         self.configs = {id(m.config): m.config for m in model.modules() if hasattr(m, "config")}.values()
         AttentionInterface.register(NAME, self._interface)
@@ -120,7 +116,10 @@ class StandIn:
         for name in ("sinks", "position_bias", "head_mask", "indices"):
             if options.get(name) is not None:
                 raise Refusal(f"layer {module.layer_idx}: the attention has {name}, which a dump cannot express")
-        window = self.masks.read(attention_mask, key.shape[2], module.layer_idx)
+        window = self.masks.read(attention_mask, key.shape[2])
+        if window is None:
+            plain = softcap is None and s_aux is None
+            return self._unwanted(module, query, key, value, attention_mask, scaling, plain).transpose(1, 2).contiguous(), None
         if "sliding_window" in options:
             self._compare_windows(module.layer_idx, window, options["sliding_window"] or 0, key.shape[2])
         scale = own_scale(module, query.shape[3]) if scaling is None else scaling
@@ -141,11 +140,21 @@ class StandIn:
         module = self.stack[-1]
         if attn_mask is None and not is_causal and query.shape[2] > 1:
             raise Refusal(f"layer {module.layer_idx}: the attention is not causal, which a dump cannot express")
-        window = self.masks.read(attn_mask, key.shape[2], module.layer_idx)
+        window = self.masks.read(attn_mask, key.shape[2])
+        if window is None:
+            return self._unwanted(module, query, key, value, attn_mask, scale, True)
         if query.shape[0] == 1 and key.shape[1] == value.shape[1]:
             heads = max(distinct_heads(key[0]), distinct_heads(value[0]))
             key, value = (t[:, :: t.shape[1] // heads] for t in (key, value))
         return self._attend(module, query, key, value, query.shape[3] ** -0.5 if scale is None else scale, window)
+
+    def _unwanted(self, module, query, key, value, mask, scale, plain):
+        """A layer whose mask a dump cannot express, computed all the same if it is not to be dumped."""
+        if not plain or self.wanted is None or module.layer_idx in self.wanted:
+            raise Refusal(ELSE.format(layer=module.layer_idx))
+        copies = query.shape[1] // key.shape[1]
+        key, value = (t.repeat_interleave(copies, 1) for t in (key, value))
+        return torch_attention(query, key, value, mask[:, :, :, : key.shape[2]], scale=scale)
 
     def _attend(self, module, query, key, value, scale, window, softcap=None, sinks=None):
         layer = module.layer_idx

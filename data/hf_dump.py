@@ -91,7 +91,11 @@ def read_tokens(args, location):
         return {out: (hf_tokens.from_file(source, args.tokens), source) for out, source in args.outs.items()}
     if args.tokenizer:
         location = {"pretrained_model_name_or_path": args.tokenizer, "trust_remote_code": args.trust_remote_code}
-    tokenizer = AutoTokenizer.from_pretrained(**location)
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(**location)
+    except Exception as error:
+        raise Refusal(f"transformers {transformers.__version__} cannot make the tokenizer ({one_line(error)}); --tokenizer NAME "
+                      "takes another's, --input-ids FILE the token ids of a dump or a list") from error
     gguf = hf_tokens.GgufSettings(args.model, args.gguf) if args.gguf and not args.tokenizer else None
     if gguf:
         gguf.warn_of_its_words()

@@ -37,6 +37,7 @@ class Dumper:
         self.args, self.config = args, config
         self.runner, self.stand_in, self.watch = hf_model.Runner(model), StandIn(model), LayerWatch(model)
         self.wanted = sorted(args.layers or range(config.num_hidden_layers))
+        self.stand_in.wanted = set(self.wanted)
 
     def record(self, given):
         """Arguments of Writer.layer for what a layer's attention was given."""
@@ -105,10 +106,12 @@ class Dumper:
         args, config = self.args, self.config
         rope = getattr(config, "rope_parameters", None) or {
             "rope_theta": getattr(config, "rope_theta", None), **(getattr(config, "rope_scaling", None) or {})}
+        settings = {name: value for name, value in json.loads(config.to_json_string(use_diff=False)).items()
+                    if not name.endswith("name_or_path")}  # a folder of this machine, perhaps
         options = {"layers": self.wanted, "dtype": args.dtype, "compute": str(self.runner.model.dtype), "o_proj": args.o_proj,
                    "pad_values": args.pad_values, "weights": weights_name(args, self.runner.model.config)}
         return dict(model=os.path.basename(args.gguf or args.model.rstrip("/")), tool="hf_dump.py",
-                    tool_version=f"transformers {transformers.__version__}", config_json=config.to_json_string(use_diff=False),
+                    tool_version=f"transformers {transformers.__version__}", config_json=json.dumps(settings),
                     rope_json=json.dumps(rope, default=str), prompt_source=source, device=args.device_map or args.device,
                     history="hf_dump.py " + json.dumps(options))
 

@@ -1,10 +1,13 @@
 """What an attention mask of a Hugging Face model lets through: causal attention with at most a sliding window.
 
-The window is how many keys a row sees, itself included; 0 = all before it. Everything else is a Refusal.
+The window is how many keys a row sees, itself included; 0 = all before it. Everything else is None.
 """
 import torch
 
-from hf_message import Refusal
+try:
+    from transformers import AttentionMaskInterface
+except ImportError:  # before 4.53 models build the masks themselves
+    AttentionMaskInterface = None
 
 ELSE = ("layer {layer}: the attention mask is more than causal and sliding (chunks, a bidirectional part or a bias such "
         "as ALiBi), which a dump cannot express; --layers chooses layers without it")
@@ -20,7 +23,7 @@ def expected(rows, columns, window):
     return (distance >= 0) & (distance < window) if window else distance >= 0
 
 
-def from_function(function, length, local_size):
+def from_function(function, length, local_size, device="cpu"):
     """The window of a mask that transformers >= 4.53 describes by a function of (batch, head, row, column).
 
     It is tried at random pairs and around the edges of the window. Rows and columns lie within the text: functions
@@ -33,11 +36,10 @@ def from_function(function, length, local_size):
     columns[128:320] = rows[128:320] + torch.tensor([0, 1, -1, -window, 1 - window, -1 - window]).repeat(32)
     columns[320:] = 0
     columns.clamp_(0, length - 1)
-    zero = torch.tensor(0)
-    if function is not None:
-        for row, column in zip(rows, columns):
-            if bool(function(zero, zero, row, column)) != bool(expected(row, column, window)):
-                return None
+    rows, columns = rows.to(device), columns.to(device)
+    zero = torch.zeros_like(rows)
+    if function is not None and not torch.equal(function(zero, zero, rows, columns).bool(), expected(rows, columns, window)):
+        return None
     return window
 
 
@@ -69,19 +71,23 @@ class MaskReader:
     def __init__(self):
         self.last, self.window = None, 0
 
-    def build(self, *args, mask_function=None, local_size=None, q_length=None, kv_length=None, cache_position=None, **_):
-        """Takes the place of transformers' mask builders (4.53 and later)."""
+    def build(self, *args, mask_function=None, local_size=None, q_length=None, kv_length=None, cache_position=None, **options):
+        """Takes the place of transformers' mask builders (4.53 and later): a marker, or the mask if it is of another kind."""
         length = kv_length if kv_length is not None else q_length or len(cache_position)
-        window = from_function(mask_function, length, local_size)
-        # A mask that nobody may use is refused where it is used, with the layer's number.
-        return torch.zeros(1, 2, 1, 1) if window is None else marker(window)
+        device = options.get("device") or getattr(cache_position, "device", "cpu")  # where the function's own tensors are
+        window = from_function(mask_function, length, local_size, device)
+        if window is not None:
+            return marker(window)
+        given = dict(mask_function=mask_function, local_size=local_size, q_length=q_length, kv_length=kv_length,
+                     cache_position=cache_position)
+        given.update(options, allow_is_causal_skip=False)
+        return AttentionMaskInterface()["sdpa"](*args, **{name: value for name, value in given.items() if value is not None})
 
-    def read(self, mask, length, layer):
+    def read(self, mask, length):
+        """The window; None where the mask is more than causal and sliding."""
         if mask is None or length == 1:
             return 0
         if mask is not self.last:
-            found = mask.shape[3] - 1 if mask.shape[:3] == (1, 1, 1) else from_tensor(mask, length)
-            if found is None:
-                raise Refusal(ELSE.format(layer=layer))
-            self.last, self.window = mask, found
+            self.last = mask
+            self.window = mask.shape[3] - 1 if mask.shape[:3] == (1, 1, 1) else from_tensor(mask, length)
         return self.window

@@ -10,20 +10,28 @@ ROOT = pathlib.Path(__file__).parents[2]
 
 
 def run_under_all_pythons(script):
-    """Runs the script under every interpreter of ANCHOR_HF_PYTHONS (paths, colons between) instead of this one, and ends;
-    without torch and transformers it says so and ends."""
-    pythons = os.environ.pop("ANCHOR_HF_PYTHONS", "")
+    """Runs the script under every interpreter of ANCHOR_HF_PYTHONS (paths, colons between; ANCHOR_HF_PYTHON for one) instead
+    of this one, and ends. Without torch and transformers it says so and ends: with an error if the interpreter was named."""
+    pythons = os.environ.pop("ANCHOR_HF_PYTHONS", "") or os.environ.pop("ANCHOR_HF_PYTHON", "")
     if pythons:
         codes = []
         for python in pythons.split(":"):
             print(f"== {python}", flush=True)
-            codes.append(subprocess.run([python, script, *sys.argv[1:]]).returncode)
-        sys.exit(max(codes))
+            codes.append(subprocess.run([python, script, *sys.argv[1:]], env={**os.environ, "ANCHOR_HF_NAMED": "1"}).returncode)
+        sys.exit(max(map(abs, codes)))
     missing = [name for name in ("torch", "transformers") if importlib.util.find_spec(name) is None]
+    if missing and os.environ.get("ANCHOR_HF_NAMED"):
+        sys.exit(f"{sys.executable} has no {' and no '.join(missing)}")
     if missing:
         print("skipped: no", " and no ".join(missing))
         sys.exit(0)
     sys.path.insert(0, str(ROOT / "data"))
+    os.environ["HF_HUB_OFFLINE"] = "1"
+
+
+def has(package):
+    """Whether a package that only some tests need is there. A named interpreter must have it: there nothing is skipped."""
+    return bool(os.environ.get("ANCHOR_HF_NAMED")) or importlib.util.find_spec(package) is not None
 
 
 SIZES = dict(vocab_size=97, hidden_size=32, intermediate_size=48, num_hidden_layers=3, num_attention_heads=4,
