@@ -3,7 +3,6 @@
 Needs torch and transformers, which ./dev does not install by itself; ANCHOR_HF_PYTHONS names interpreters that have them."""
 import json
 import os
-import pathlib
 import subprocess
 import sys
 import unittest
@@ -14,7 +13,6 @@ import hf_tiny
 hf_tiny.run_under_all_pythons(__file__)
 
 import numpy as np
-import torch
 import transformers
 
 from anchor_h5 import Dump, Writer
