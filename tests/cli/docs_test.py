@@ -1,4 +1,5 @@
-"""The pages: links and paths lead somewhere, commands and flags exist, examples run and print what the page shows."""
+"""The pages: links and paths lead somewhere, commands and flags exist, examples run and print what the page shows.
+And the comments of the sources: a file or folder that one of them names is there."""
 import functools
 import os
 import pathlib
@@ -15,6 +16,8 @@ PAGES = sorted(path for path in ROOT.rglob("*.md") if not APART & set(path.relat
 TOOLS = ("anchor-dump", "anchor-recall", "anchor-sweep", "anchor-bench", "anchor-report")
 RUNNABLE = ("data/README.md", "data/SCORING.md")  # their examples need nothing but the repository
 GUIDE_LINES = 120                                 # of a README, code blocks not counted
+PROSE_COLUMNS = 120                               # of a line of prose; tables are exempt
+SOURCE = r"[\w./-]*\w\.(?:cpp|hpp|cu|cuh|py|sh|md|toml|js)"  # the name of a file of the repository
 PLACEHOLDER = re.compile("NAME|ROOM|FOLDER|[*{<…]|key_norm")  # key_norm: what a reader of the method page writes
 
 
@@ -131,7 +134,7 @@ class Pages(unittest.TestCase):
             for span in inline_code(page.read_text()):
                 if re.search(r"\s", span) or PLACEHOLDER.search(span):
                     continue
-                source = re.fullmatch(r"[\w./-]*\w\.(?:cpp|hpp|cu|cuh|py|sh|md|toml)", span)
+                source = re.fullmatch(SOURCE, span)
                 first = span.split("/")[0]
                 folder = first in top or (page.parent / first).is_dir()
                 if not source and not (folder and re.fullmatch(r"[\w.-]+/[\w./-]*", span)):
@@ -153,7 +156,7 @@ class Pages(unittest.TestCase):
                 for flag in (word.split("=")[0] for word in words if re.match(r"--?[a-zA-Z]", word)):
                     flags += 1
                     self.assertIn(flag, known_flags(words[0], *sub), f"{name(page)}: {' '.join(words)}")
-            for command in re.findall(r"\./dev ([a-z]+)", text):
+            for command in re.findall(r"\./dev ([a-z]+(?: --[a-z]+)?)", text):
                 self.assertRegex((ROOT / "dev").read_text(), rf"(?m)^  {command}( |$)", f"{name(page)}: ./dev {command}")
         self.assertGreater(flags, 50)
 
@@ -162,6 +165,27 @@ class Pages(unittest.TestCase):
             if page.name == "README.md":
                 lines = len(without_code_blocks(page.read_text()).splitlines())
                 self.assertLessEqual(lines, GUIDE_LINES, f"{name(page)}: measurements and trials belong into notes")
+
+    def test_lines_of_prose_are_short(self):
+        for page in PAGES:
+            for line in without_code_blocks(page.read_text()).splitlines():
+                if not line.startswith("|"):
+                    self.assertLessEqual(len(line), PROSE_COLUMNS, f"{name(page)}: {line}")
+
+    def test_the_library_page_shows_the_example(self):
+        example = (ROOT / "examples/replay_one_group.cpp").read_text()
+        self.assertIn(("cpp", example), code_blocks((ROOT / "lib/README.md").read_text()))
+
+    def test_the_floor_plan_has_every_room_in_the_order_of_its_arrows(self):
+        """A room's includes point to rooms that stand above it in the table of lib/README.md."""
+        plan = re.findall(r"^\| `(\w+)/` \|", (ROOT / "lib/README.md").read_text(), re.M)
+        rooms = sorted(path.name for path in (ROOT / "lib/anchor").iterdir() if path.is_dir())
+        self.assertEqual(sorted(plan), rooms)
+        for at, room in enumerate(plan):
+            for path in (ROOT / "lib/anchor" / room).rglob("*.[ch]pp"):
+                for other in re.findall(r'^#include "anchor/(\w+)/', path.read_text(), re.M):
+                    if other != "kernels":
+                        self.assertIn(other, plan[:at + 1], f"{name(path)} includes {other}/")
 
     def test_number_of_methods(self):
         methods = re.findall(r"(?m)^\S.*", run("anchor-recall", "--list-methods").stdout)
@@ -174,6 +198,43 @@ class Pages(unittest.TestCase):
             for language, code in code_blocks(page.read_text()):
                 if language == "python":
                     compile(code, str(page), "exec")
+
+
+def comments(path):
+    """The comments of a source file."""
+    text = path.read_text()
+    if path.suffix in (".cpp", ".hpp", ".cu", ".cuh", ".c", ".js", ".css", ".in"):
+        return re.findall(r"//[^\n]*|/\*.*?\*/", text, re.S)
+    found = re.findall(r"(?:^|(?<=\s))#[^\n]*", text, re.M)
+    return found + re.findall(r'""".*?"""', text, re.S) if path.suffix == ".py" else found
+
+
+def is_source(path):
+    return path.suffix in (".cpp", ".hpp", ".cu", ".cuh", ".c", ".js", ".css", ".in", ".py", ".sh", ".cmake", ".toml",
+                           ".yaml") or path.name == "CMakeLists.txt" or str(path.relative_to(ROOT)) in ("dev", ".ci/run")
+
+
+class Comments(unittest.TestCase):
+    def test_files_that_they_name_are_there(self):
+        """A path from the root or from lib/anchor (some rooms and folders share a name) exists; a shorter one ends some file's path."""
+        top = "|".join(sorted(path.name for path in ROOT.iterdir() if path.is_dir() and path.name not in APART))
+        word = re.compile(rf"(?<![\w./:-])(?:(?:{top})/[\w./-]*\w|{SOURCE})(?![\w*{{<$])")
+        checked, missing = 0, []
+        for path in (ROOT / file for file in files()):
+            if not is_source(path):
+                continue
+            for comment in comments(path):
+                for span in word.findall(comment):
+                    if PLACEHOLDER.search(span) or span.startswith("github.com/"):
+                        continue
+                    checked += 1
+                    there = any((folder / span).exists() for folder in (ROOT, ROOT / "lib/anchor", path.parent))
+                    if not re.match(rf"(?:{top})/", span):
+                        there = there or any(("/" + file).endswith("/" + span) for file in files())
+                    if not there:
+                        missing.append(f"{name(path)}: {span}")
+        self.assertEqual(missing, [])
+        self.assertGreater(checked, 40)
 
 
 class Examples(ToolTest):

@@ -6,7 +6,7 @@
 #include "common/schedule/join.hpp"
 #include "device/element.cuh"
 
-// Shapes and shared memory of the Hopper forward kernels. kernels/README.md says what was tried.
+// Shapes and shared memory of the Hopper forward kernels. kernels/NOTES.md says what was tried.
 namespace anchor::kernels::sm90 {
 
 constexpr int kKeys = 128;       ///< keys of one pipeline step

@@ -12,7 +12,7 @@ constexpr std::int64_t control_token = 3,
                        user_defined_token = 4;  // llama.cpp's token types that are matched in text
 
 // GPT-2 writes every byte as a printable character: the visible Latin-1 ones as themselves, the rest from
-// U+0100 on (bytes_to_unicode in github.com/openai/gpt-2, src/encoder.py).
+// U+0100 on (bytes_to_unicode in github.com/openai/gpt-2/blob/master/src/encoder.py).
 class ByteAlphabet {
  public:
   ByteAlphabet() {

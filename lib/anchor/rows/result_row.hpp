@@ -25,7 +25,7 @@ struct CurvePoints {
       out_rel_l2;  ///< of points whose plans were run; or empty
 };
 
-/// One result, schema "anchor-result/1" (data/README.md names every field). An empty optional or container is
+/// One result, schema "anchor-result/1" (data/ROWS.md names every field). An empty optional or container is
 /// a field that does not apply: it is absent from the row, never zero.
 struct ResultRow {
   std::string kind;            ///< recall, sweep, curve, bench, eval

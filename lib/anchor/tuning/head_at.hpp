@@ -12,7 +12,7 @@ namespace anchor {
 /// What one head keeps at one knob: by its exact curve, or by a plan that was run.
 struct HeadAt {
   double knob = 0, density = 0, mass_recall = 0;
-  /// Of plans that were run.
+  /// Known of plans that were run.
   std::optional<double> work_density = {}, out_rel_l2 = {}, mass_recall_p05 = {}, mass_recall_min = {};
 
   static HeadAt of(double knob, const HeadReplay& run) {
