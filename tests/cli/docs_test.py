@@ -11,8 +11,14 @@ import unittest
 from tools import ToolTest, run, run_in_terminal
 
 ROOT = pathlib.Path(__file__).parents[2]
-APART = {"build", "demo", ".git"}
-PAGES = sorted(path for path in ROOT.rglob("*.md") if not APART & set(path.relative_to(ROOT).parts))
+
+
+def is_apart(folder):
+    """Not the repository's own: what is built, and hidden folders (git's, an editor's, a virtual environment)."""
+    return folder in ("build", "demo", "__pycache__") or (folder.startswith(".") and folder != ".ci")
+
+
+PAGES = sorted(path for path in ROOT.rglob("*.md") if not any(map(is_apart, path.relative_to(ROOT).parts)))
 TOOLS = ("anchor-dump", "anchor-recall", "anchor-sweep", "anchor-bench", "anchor-report")
 RUNNABLE = ("data/README.md", "data/SCORING.md")  # their examples need nothing but the repository
 GUIDE_LINES = 120                                 # of a README, code blocks not counted
@@ -59,9 +65,13 @@ def files():
     """Every file of the repository."""
     found = []
     for folder, folders, names in os.walk(ROOT):
-        folders[:] = [each for each in folders if each not in APART | {"__pycache__"}]
+        folders[:] = [each for each in folders if not is_apart(each)]
         found += [str((pathlib.Path(folder) / each).relative_to(ROOT)) for each in names]
     return found
+
+
+def top_folders():
+    return {path.name for path in ROOT.iterdir() if path.is_dir() and not is_apart(path.name)}
 
 
 def commands_in(text):
@@ -129,7 +139,7 @@ class Pages(unittest.TestCase):
     def test_paths(self):
         """A path in inline code is a file or folder, from the root, the page, or some folder of the repository."""
         checked = 0
-        top = {path.name for path in ROOT.iterdir() if path.is_dir()} - APART
+        top = top_folders()
         for page in PAGES:
             for span in inline_code(page.read_text()):
                 if re.search(r"\s", span) or PLACEHOLDER.search(span):
@@ -217,7 +227,7 @@ def is_source(path):
 class Comments(unittest.TestCase):
     def test_files_that_they_name_are_there(self):
         """A path from the root or from lib/anchor (some rooms and folders share a name) exists; a shorter one ends some file's path."""
-        top = "|".join(sorted(path.name for path in ROOT.iterdir() if path.is_dir() and path.name not in APART))
+        top = "|".join(map(re.escape, sorted(top_folders())))
         word = re.compile(rf"(?<![\w./:-])(?:(?:{top})/[\w./-]*\w|{SOURCE})(?![\w*{{<$])")
         checked, missing = 0, []
         for path in (ROOT / file for file in files()):
