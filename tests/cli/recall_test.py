@@ -237,6 +237,20 @@ class BadInput(ToolTest):
         result = run("anchor-recall", self.path("half.h5"), "--allow-incomplete")
         self.assertEqual({r["dump"]["layer"] for r in rows(result.stdout)}, {0})
 
+    def test_layers_whose_attention_is_no_plain_softmax_are_refused(self):
+        for what, words in (("softcap", "soft cap"), ("sink_logits", "attention sinks")):
+            path = self.dump(f"{what}.h5")
+            with h5py.File(path, "a") as file:
+                for layer in file["layers"].values():
+                    if what == "softcap":
+                        layer.attrs[what] = 50.0
+                    else:
+                        layer[what] = np.zeros(4, np.float32)
+            result = run("anchor-recall", path, *SMALL)
+            self.assertEqual(result.returncode, 1)
+            self.assertIn(words, result.stderr)
+            self.assertIn("not defined", result.stderr)
+
     def test_nan_fails_the_rows_of_its_group_and_the_run_goes_on(self):
         for part, value in (("q", np.nan), ("k", np.inf), ("v", -np.inf)):
             path = self.dump(layers=2)

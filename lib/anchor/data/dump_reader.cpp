@@ -49,6 +49,8 @@ void require_replayable(const LayerInfo& info, const std::string& path) {
   if (info.geometry.sliding_window != 0) obstacle = "has a sliding window";
   if (!info.geometry.causal) obstacle = "is not causal";
   if (!info.rope_applied) obstacle = "was taken before RoPE";
+  if (info.softcap != 0) obstacle = "has a soft cap";
+  if (info.has_sink_logits) obstacle = "has attention sinks";
   if (obstacle)
     fail("{}: layer {} {}: attention replay is not defined for it yet", path, info.layer, obstacle);
 }

@@ -171,6 +171,8 @@ LayerInfo read_layer_info(const h5::Group& layer, const std::string& name) {
   g.causal = required(layer.integer("causal"), layer, "causal") != 0;
   g.sliding_window = layer.integer("sliding_window").value_or(0);
   info.rope_applied = layer.integer("rope_applied").value_or(1) != 0;
+  info.softcap = layer.real("softcap").value_or(0);
+  info.has_sink_logits = layer.has("sink_logits");
   if (auto truth = layer.text("truth_json")) info.text["truth_json"] = std::move(*truth);
   if (g.q_start < 0 || g.q_start > g.kv_len - g.q_len) {
     fail("{}: query rows {} to {} (q_start {}) do not lie among the {} keys", layer.name(), g.q_start,

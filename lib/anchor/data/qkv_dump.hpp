@@ -42,6 +42,8 @@ struct LayerInfo {
   Geometry geometry;
   DType dtype = DType::f32;  ///< of q, k and v
   bool rope_applied = true;
+  double softcap = 0;                       ///< scores pass through softcap * tanh(score / softcap); 0 = none
+  bool has_sink_logits = false;             ///< a logit stands beside each row's scores
   DType ref_dtype = DType::f32;             ///< of ref/out; ref/lse is always f32
   std::map<std::string, std::string> text;  ///< optional string attributes: truth_json (of synthetic heads)
 };
