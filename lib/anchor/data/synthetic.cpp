@@ -161,7 +161,10 @@ Geometry Synthetic::geometry() const {
 }
 
 LayerInfo Synthetic::layer_info(int layer) const {
-  return {layer, geometry(), spec_.dtype, true, DType::f32, {{"truth_json", truth_json(layer)}}};
+  return {.layer = layer,
+          .geometry = geometry(),
+          .dtype = spec_.dtype,
+          .text = {{"truth_json", truth_json(layer)}}};
 }
 
 SyntheticTruth Synthetic::truth(int layer, int q_head) const {
