@@ -139,7 +139,7 @@ int run(const Options& options) {
     writer->finish();
   }
   for (const std::string& problem : reader.problems()) fmt::print(stderr, "{}\n", problem);
-  return 0;
+  return reader.layers().empty() ? 1 : 0;
 }
 
 }  // namespace

@@ -50,7 +50,7 @@ std::vector<std::string> verify_dump(const DumpReader& reader, const TransferPro
     }
     ++done;
   }
-  if (reader.layers().empty()) problems.push_back(reader.path() + ": no complete layer");
+  if (reader.layers().empty() && problems.empty()) problems.push_back(reader.path() + ": no complete layer");
   return problems;
 }
 
