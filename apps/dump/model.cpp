@@ -117,7 +117,8 @@ std::string request_of(const Options& options, const std::optional<MethodAttenti
   std::string text = fmt::format("model {:016x}", sample_hash(options.model));
   if (sparse) {
     text += " method " + sparse->method().name;
-    for (const auto& [name, value] : sparse->request(0).params.values())
+    const PlanRequest asked = sparse->request(0);
+    for (const auto& [name, value] : asked.params.values())
       text += fmt::format(" {}={}", name, scalar_text(value));
   }
   if (!options.thresholds.empty()) text += fmt::format(" thresholds {}", read_text(options.thresholds));

@@ -56,10 +56,10 @@ TEST_CASE("a value that is not finite is the group's error, and the others go on
     KvGroup layer = test::random_group(test::square(32, 16, 4, 2), DType::f32);
     const float nan = std::nanf("");
     std::memcpy(layer.k.bytes.data() + (32 * 16 + 5) * sizeof(float), &nan, sizeof nan);  // of KV head 1
-    DumpWriter writer(file.path, {"m", 32, "test", "1", "", {}, {}});
     LayerInfo info;
     info.geometry = layer.geometry;
-    writer.begin_layer(info);
+    DumpWriter writer(file.path, {{"m", 32, "test", "1"}, {info}, {}, {}});
+    writer.begin_layer(0);
     writer.append(layer);
     writer.end_layer();
     writer.finish();

@@ -27,7 +27,7 @@ struct TempDump : TempFile {
 
   explicit TempDump(const std::string& name) : TempDump(name, Shape{}) {}
   TempDump(const std::string& name, const Shape& shape) : TempFile(name) {
-    DumpWriter writer(path, {"random heads", shape.length, "test", "1", "", {}, 7});
+    DumpPlan plan{{"random heads", shape.length, "test", "1", "", {}, 7, "", {}}, {}, {}, {}};
     for (const int layer : shape.layers) {
       const Geometry g = square(shape.length, shape.head_dim, shape.q_heads, shape.kv_heads, shape.q_start);
       groups.push_back(
@@ -43,10 +43,12 @@ struct TempDump : TempFile {
       LayerInfo info;
       info.layer = layer;
       info.geometry = groups.back().geometry;
-      writer.begin_layer(info);
-      writer.append(Part::q, std::span<const std::byte>(groups.back().q.bytes));
-      writer.append(Part::k, std::span<const std::byte>(groups.back().k.bytes));
-      writer.append(Part::v, std::span<const std::byte>(groups.back().v.bytes));
+      plan.layers.push_back(info);
+    }
+    DumpWriter writer(path, plan);
+    for (const KvGroup& group : groups) {
+      writer.begin_layer(group.layer);
+      writer.append(group);
       writer.end_layer();
     }
     writer.finish();
