@@ -250,6 +250,7 @@ class BadInput(ToolTest):
             self.assertEqual(result.returncode, 1)
             self.assertIn(words, result.stderr)
             self.assertIn("not defined", result.stderr)
+            self.check_error(run("anchor-dump", "export", path, "--out", self.path("out.safetensors")), 1, words)
 
     def test_nan_fails_the_rows_of_its_group_and_the_run_goes_on(self):
         for part, value in (("q", np.nan), ("k", np.inf), ("v", -np.inf)):

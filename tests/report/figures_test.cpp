@@ -26,7 +26,7 @@ ResultRow curve_row(int head, CurvePoints points) {
   return row;
 }
 
-ResultRow bench_row(const char* method, std::int64_t tokens, double median) {
+ResultRow bench_row(const std::string& method, std::int64_t tokens, double median) {
   ResultRow row;
   row.kind = "bench";
   row.scope = "layer";

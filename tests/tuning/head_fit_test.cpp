@@ -6,8 +6,6 @@
 #include <cmath>
 #include <random>
 
-#include "support/small_dump.hpp"
-
 using namespace anchor;
 
 namespace {

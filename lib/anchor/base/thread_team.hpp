@@ -1,5 +1,6 @@
 #pragma once
 
+#include <atomic>
 #include <condition_variable>
 #include <functional>
 #include <mutex>
@@ -25,6 +26,7 @@ class ThreadTeam {
 
  private:
   void wait_for_jobs();
+  void linger(unsigned seen) const;
 
   std::mutex mutex_;
   std::condition_variable start_, finished_;
@@ -32,6 +34,7 @@ class ThreadTeam {
   int places_ = 0;   ///< how many more helpers may begin the job
   int running_ = 0;  ///< helpers at work
   bool ending_ = false;
+  std::atomic<unsigned> calls_ = 0;  ///< jobs so far
   std::vector<std::thread> threads_;
 };
 

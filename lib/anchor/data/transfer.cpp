@@ -41,6 +41,9 @@ SafetensorsMetadata metadata_of(const DumpReader& reader) {
   for (const auto& [name, value] : header.text) all[name] = value;
   if (header.seed) all["seed"] = std::to_string(*header.seed);
   for (const LayerInfo& info : reader.layers()) {
+    if (info.softcap != 0 || info.has_sink_logits)  // an import would take the layer for plain softmax
+      fail("{}: layer {} has {}, which safetensors files of dumps cannot say", reader.path(), info.layer,
+           info.softcap != 0 ? "a soft cap" : "attention sinks");
     const std::string prefix = "layers." + layer_name(info.layer) + ".";
     all[prefix + "softmax_scale"] = format_number(info.geometry.softmax_scale);
     all[prefix + "causal"] = info.geometry.causal ? "1" : "0";

@@ -24,7 +24,7 @@ std::string key_of(const ResultRow& row) {
   const auto knob = row.extra.find("knob");
   if (knob != row.extra.end() && row.target) key.params.erase(scalar_text(knob->second));
   key.tool.emplace();
-  key.time = "-";
+  key.time = std::string(1, '-');  // not now
   return to_json(key).dump();
 }
 
