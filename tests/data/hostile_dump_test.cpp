@@ -12,6 +12,7 @@
 
 #include "anchor/base/error.hpp"
 #include "anchor/data/dump_reader.hpp"
+#include "anchor/data/hdf5/message.hpp"
 
 using namespace anchor;
 namespace fs = std::filesystem;
@@ -70,6 +71,22 @@ double cpu_seconds() {
   return sum;
 }
 
+// The most memory that this process and any of its children have held, in MiB. A fork starts with its
+// parent's.
+long peak_mebibytes() {
+  struct rusage self {
+  }, children{};
+  getrusage(RUSAGE_SELF, &self);
+  getrusage(RUSAGE_CHILDREN, &children);
+  return std::max(self.ru_maxrss, children.ru_maxrss) / 1024;
+}
+
+// Where it went wrong, in a word.
+std::string kind_of(const std::string& message) {
+  if (message.find("crashed") != std::string::npos) return "crash in the child";
+  return message.find("without end") != std::string::npos ? "endless in the child" : "error";
+}
+
 // Everything that there is to read: "ok", or what is wrong in a word.
 std::string read_all(const std::string& path) {
   try {
@@ -81,12 +98,13 @@ std::string read_all(const std::string& path) {
         for (std::int64_t head = 0; head < heads; ++head) reader.read(info.layer, part, head, 1);
       }
     }
+    for (const std::string& problem : reader.problems()) {
+      if (kind_of(problem) != "error") return kind_of(problem);
+    }
     return reader.problems().empty() ? "ok" : "problems";
   } catch (const Error& error) {
-    const std::string text = error.what();
     CHECK(error.kind() == ErrorKind::data);
-    if (text.find("crashed") != std::string::npos) return "crash in the child";
-    return text.find("without end") != std::string::npos ? "endless in the child" : "error";
+    return kind_of(error.what());
   }
 }
 
@@ -124,7 +142,13 @@ TEST_CASE("a damaged dump is an error or a dump, never a crash or a hang") {
     slowest = std::max(slowest, seconds);
   }
   for (const auto& [outcome, times] : outcomes) MESSAGE(outcome, ": ", times);
-  MESSAGE("slowest: ", slowest, " s of CPU time");
+  CHECK(peak_mebibytes() < 1500);  // a child may take 1 GiB
+  MESSAGE("slowest: ", slowest, " s of CPU time; peak memory: ", peak_mebibytes(), " MiB");
+}
+
+TEST_CASE("what a file says cannot break a line or steer the terminal") {
+  CHECK(h5::printable("a\nb\x1b[2J\x7f") == "a?b?[2J?");
+  CHECK(h5::printable("Größe") == "Größe");
 }
 
 TEST_CASE("what is not a file of its own is refused at once") {

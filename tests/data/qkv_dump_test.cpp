@@ -236,6 +236,19 @@ TEST_CASE("numbers that the stored type cannot hold are refused by place and nam
   CHECK(refusal(DType::f16, 65504) == "");
 }
 
+TEST_CASE(
+    "stored bytes that are no numbers are refused, too, and nothing is left of a dump without a layer") {
+  const Folder folder;
+  DumpWriter writer(folder / "f.h5", {header(6), {make_layer(0, 1, 1, 6, 6, 8, DType::f16)}, {}, {}});
+  CHECK(fs::exists(folder / "f.h5.part"));
+  writer.begin_layer(0);
+  std::vector<std::uint16_t> k(6 * 8, 0x3c00);
+  k[2 * 8 + 1] = 0x7c00;
+  CHECK(contains(message_of([&] { writer.append(Part::k, std::as_bytes(std::span(k))); }),
+                 "layer 0, k[head 0, token 2, 1] is infinite: f16 ends at 65504"));
+  CHECK(!fs::exists(folder / "f.h5.part"));
+}
+
 TEST_CASE("a layer that no reader would take is not written") {
   const Folder folder;
   const auto refusal = [&](const std::function<void(LayerInfo&)>& change) {

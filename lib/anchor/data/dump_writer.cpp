@@ -35,24 +35,29 @@ void require_plan(const std::string& path, const DumpPlan& plan) {
   }
 }
 
-// Says what the stored type makes of a tensor, where that is not the tensor.
-void require_representable(const LayerInfo& info, Part part, std::int64_t first_head, DType dtype,
-                           std::span<const float> values, std::span<const std::byte> stored) {
+// Fails on NaN and infinity among stored elements. `values` are what they were rounded from, or nothing where
+// that is not known; an element that overflowed is then told from one that was infinite before.
+void require_finite(const LayerInfo& info, Part part, std::int64_t first_head,
+                    std::span<const std::byte> stored, std::span<const float> values) {
+  const DType dtype = dtype_of(info, part);
   if (part == Part::ref_lse || !has_non_finite(dtype, stored)) return;  // a row may see no key: lse is -inf
   const auto shape = shape_of(info, part);
   const std::int64_t head_size = shape[1] * shape[2];
-  std::vector<float> back(values.size());
+  std::vector<float> back(stored.size() / size_of(dtype));
   to_float(dtype, stored.data(), back);
   const auto bad = std::find_if(back.begin(), back.end(), [](float x) { return !std::isfinite(x); });
   const std::int64_t at = bad - back.begin();
   const std::string where =
       fmt::format("layer {}, {}[head {}, token {}, {}]", info.layer, name_of(part),
                   first_head + at / head_size, at % head_size / shape[2], at % shape[2]);
-  const float value = values[static_cast<std::size_t>(at)];
-  if (std::isnan(value)) fail("{} is NaN: the model's numbers are broken before they are written", where);
-  if (std::isinf(value))
-    fail("{} is infinite: the model's numbers are broken before they are written", where);
-  fail("{} is {:.6g}, which overflows {}; write bf16 or f32", where, value, name_of(dtype));
+  const float value = values.empty() ? *bad : values[static_cast<std::size_t>(at)];
+  if (std::isfinite(value))
+    fail("{} is {:.6g}, which overflows {}; write {}f32", where, value, name_of(dtype),
+         dtype == DType::f16 ? "bf16 or " : "");
+  const char* what = std::isnan(value) ? "NaN" : "infinite";
+  if (values.empty() && dtype == DType::f16 && std::isinf(value))
+    fail("{} is infinite: f16 ends at 65504; write bf16 or f32", where);
+  fail("{} is {}: the numbers are broken before they are written", where, what);
 }
 
 }  // namespace
@@ -72,22 +77,20 @@ struct DumpWriter::State {
       step();
     } catch (const Error& error) {
       if (error.kind() != ErrorKind::data) throw;
-      fail("cannot write {}: {}{}", path, error.what(),
-           has_any_layer() ? fmt::format("; {} keeps the finished layers for --resume", file->part_path())
-                           : "");
+      if (!file || !has_any_layer()) {
+        if (file) file->discard();
+        fail("cannot write {}: {}", path, error.what());
+      }
+      fail("cannot write {}: {}; {} keeps the finished layers for --resume", path, error.what(),
+           file->part_path());
     }
   }
 
   void begin() {
     file->clear();
     attempt([&] {
-      try {
-        h5::write_image(objects_of(plan), file->descriptor());
-        places = find_places(h5::File(file->descriptor(), file->part_path()), plan);
-      } catch (const Error& error) {
-        if (error.kind() == ErrorKind::data) file->discard();
-        throw;
-      }
+      h5::write_image(objects_of(plan), file->descriptor());
+      places = find_places(h5::File(file->descriptor(), file->part_path()), plan);
     });
   }
 
@@ -101,6 +104,27 @@ struct DumpWriter::State {
     file.emplace(path, plan.inputs);
     if (h5::is_unbegun(file->descriptor())) return begin();
     places = find_places(h5::File(file->descriptor(), file->part_path()), plan);
+  }
+
+  // Adds whole heads to a tensor of the layer being written. `values`: as for require_finite().
+  void append(Part part, std::span<const std::byte> heads, std::span<const float> values) {
+    if (info == nullptr) fail("no layer was begun");
+    const auto found = columns.find(part);
+    if (found == columns.end()) fail("layer {}: {} was not planned", info->layer, name_of(part));
+    Column& column = found->second;
+    const auto shape = shape_of(*info, part);
+    const auto bytes = static_cast<std::int64_t>(heads.size());
+    const std::int64_t head_bytes =
+        shape[1] * shape[2] * static_cast<std::int64_t>(size_of(dtype_of(*info, part)));
+    const std::int64_t count = bytes / head_bytes;
+    if (count * head_bytes != bytes || column.heads + count > shape[0]) {
+      fail("layer {}, {}: {} bytes are not whole heads of this layer", info->layer, name_of(part), bytes);
+    }
+    require_finite(*info, part, column.heads, heads, values);
+    const std::int64_t data = places.layers.at(info->layer).tensors.at(part).data;
+    h5::write_range(file->descriptor(), data + column.heads * head_bytes, heads);
+    column.checksum.add(heads);
+    column.heads += count;
   }
 
   bool has_any_layer() const {
@@ -147,25 +171,7 @@ void DumpWriter::begin_layer(int layer) {
 }
 
 void DumpWriter::append(Part part, std::span<const std::byte> heads) {
-  State& s = *state_;
-  s.attempt([&] {
-    if (s.info == nullptr) fail("no layer was begun");
-    const auto found = s.columns.find(part);
-    if (found == s.columns.end()) fail("layer {}: {} was not planned", s.info->layer, name_of(part));
-    Column& column = found->second;
-    const auto shape = shape_of(*s.info, part);
-    const auto bytes = static_cast<std::int64_t>(heads.size());
-    const std::int64_t head_bytes =
-        shape[1] * shape[2] * static_cast<std::int64_t>(size_of(dtype_of(*s.info, part)));
-    const std::int64_t count = bytes / head_bytes;
-    if (count * head_bytes != bytes || column.heads + count > shape[0]) {
-      fail("layer {}, {}: {} bytes are not whole heads of this layer", s.info->layer, name_of(part), bytes);
-    }
-    const std::int64_t data = s.places.layers.at(s.info->layer).tensors.at(part).data;
-    h5::write_range(s.file->descriptor(), data + column.heads * head_bytes, heads);
-    column.checksum.add(heads);
-    column.heads += count;
-  });
+  state_->attempt([&] { state_->append(part, heads, {}); });
 }
 
 void DumpWriter::append(Part part, std::span<const float> heads) {
@@ -174,8 +180,7 @@ void DumpWriter::append(Part part, std::span<const float> heads) {
   const DType dtype = dtype_of(*s.info, part);
   std::vector<std::byte> bytes(heads.size() * size_of(dtype));
   from_float(dtype, heads, bytes.data());
-  s.attempt([&] { require_representable(*s.info, part, s.columns[part].heads, dtype, heads, bytes); });
-  append(part, bytes);
+  s.attempt([&] { s.append(part, bytes, heads); });
 }
 
 void DumpWriter::append(const KvGroup& group) {

@@ -36,7 +36,7 @@ class DumpWriter {
   /// changed before that is known. Where there is none, or one that no layer was ever written to, it starts
   /// one, unless PATH itself is there: then every layer is, and nothing is written.
   DumpWriter(std::string path, DumpPlan plan, Mode mode = Mode::create);
-  /// Without finish() the file keeps its layers under PATH.part.
+  /// Without finish() the file keeps its layers under PATH.part. After an error it is gone if it has none.
   ~DumpWriter();
   DumpWriter(const DumpWriter&) = delete;
   DumpWriter& operator=(const DumpWriter&) = delete;
@@ -47,9 +47,9 @@ class DumpWriter {
   bool has_layer(int layer) const;
 
   void begin_layer(int layer);
-  /// Adds whole heads, in the stored element type, after those already there.
+  /// Adds whole heads, in the stored element type, after those already there. NaN and infinity are an error.
   void append(Part part, std::span<const std::byte> heads);
-  /// The same from floats, rounded to nearest even. NaN, infinity and what the type cannot hold are an error.
+  /// The same from floats, rounded to nearest even. So is what the type cannot hold.
   void append(Part part, std::span<const float> heads);
   /// Adds a KV group's heads to q, k and v.
   void append(const KvGroup& group);

@@ -50,10 +50,6 @@ SafetensorsMetadata metadata_of(const DumpReader& reader) {
     all[prefix + "q_start"] = std::to_string(info.geometry.q_start);
     all[prefix + "sliding_window"] = std::to_string(info.geometry.sliding_window);
     all[prefix + "rope_applied"] = info.rope_applied ? "1" : "0";
-    if (info.softcap != 0) all[prefix + "softcap"] = format_number(info.softcap);
-    if (info.has_sink_logits) {
-      fail("{}: layer {} has attention sinks, which are not exported", reader.path(), info.layer);
-    }
     for (const auto& [name, value] : info.text) all[prefix + name] = value;
   }
   return all;

@@ -126,7 +126,7 @@ struct File::Helper {
       lost_seconds += end.seconds;
       fail("{}", why(end, where));
     }
-    if (const std::string error = reply->take_text(); !error.empty()) fail("{}: {}", where, error);
+    if (const std::string error = reply->take_text(); !error.empty()) fail("{}: {}", where, printable(error));
     return *std::move(reply);
   }
 };

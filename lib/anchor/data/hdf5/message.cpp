@@ -45,6 +45,12 @@ bool receive_all(int socket, std::span<std::byte> bytes, Clock::time_point deadl
 
 }  // namespace
 
+std::string printable(std::string text) {
+  std::replace_if(
+      text.begin(), text.end(), [](unsigned char c) { return c < 0x20 || c == 0x7f; }, '?');
+  return text;
+}
+
 void Message::put(std::uint64_t value) {
   const auto* bytes = reinterpret_cast<const std::byte*>(&value);
   bytes_.insert(bytes_.end(), bytes, bytes + sizeof value);

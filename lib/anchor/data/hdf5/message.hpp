@@ -9,6 +9,10 @@
 
 namespace anchor::h5 {
 
+/// A text out of a file as a message shows it: control characters, which would break the line or steer the
+/// terminal, become question marks.
+std::string printable(std::string text);
+
 /// A flat record of numbers and texts that two processes exchange. Taking more than there is is an error: the
 /// sender may have been led astray by a damaged file.
 class Message {

@@ -36,7 +36,7 @@ Value take_value(Message& message) {
     case 3:
       return message.take_real();
     default:
-      return Unusable{message.take_text()};
+      return Unusable{printable(message.take_text())};
   }
 }
 
@@ -183,7 +183,7 @@ Node Node::take(Message& message, const std::string& name, int depth) {
   Node node;
   node.name = name;
   node.kind = static_cast<Kind>(take_count(message, static_cast<std::uint64_t>(Kind::unseen)));
-  node.error = message.take_text();
+  node.error = printable(message.take_text());
   node.address = message.take_number();
   for (std::uint64_t left = take_count(message, most_entries); left > 0; --left) {
     const std::string key = message.take_text();
@@ -192,7 +192,7 @@ Node Node::take(Message& message, const std::string& name, int depth) {
   if (node.kind == Kind::dataset) node.layout = take_layout(message);
   for (std::uint64_t left = take_count(message, most_entries); left > 0; --left) {
     const std::string key = message.take_text();
-    node.children[key] = take(message, name + (name.ends_with('/') ? "" : "/") + key, depth - 1);
+    node.children[key] = take(message, name + (name.ends_with('/') ? "" : "/") + printable(key), depth - 1);
   }
   return node;
 }
