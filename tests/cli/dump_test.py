@@ -17,6 +17,12 @@ import numpy as np
 from anchor_h5 import Dump, Writer, bf16_to_float, bf16_type, float_to_bf16
 
 TOOL = os.path.join(os.environ["ANCHOR_BIN"], "anchor-dump")
+RECALL = os.path.join(os.environ["ANCHOR_BIN"], "anchor-recall")
+
+
+def safetensors_header(path):
+    with open(path, "rb") as file:
+        return json.loads(file.read(int.from_bytes(file.read(8), "little")))
 
 
 class Case(unittest.TestCase):
@@ -320,6 +326,14 @@ class BadInput(Case):
                 self.assertEqual(os.listdir(self.folder), ["x.safetensors"])
         self.run_tool("import", *write(*good))
         self.run_tool("verify", self.path("x.h5"))
+        os.remove(self.path("x.h5"))
+        source = pathlib.Path(write(*good)[0])
+        content = bytearray(source.read_bytes())
+        for bits, word in ((b"\0\0\xc0\x7f", "NaN"), (b"\0\0\x80\xff", "infinite")):
+            content[-4 * (6 * 4 + 3):-4 * (6 * 4 + 2)] = bits  # behind k's last element but two
+            source.write_bytes(content)
+            self.assertIn(f"layer 0, k[head 0, token 5, 1] is {word}", self.run_tool("import", source, "-o", self.path("x.h5"), code=1))
+            self.assertEqual(os.listdir(self.folder), ["x.safetensors"])
 
     def test_a_long_header_is_read_at_once(self):
         names = {f"tensor{i}": {"dtype": "F32", "shape": [0], "data_offsets": [0, 0]} for i in range(80000)}
@@ -357,8 +371,8 @@ class Hostile(Case):
             self.write("d.h5", "f32")
             with h5py.File(self.path("d.h5"), "r+") as file:
                 change(file["layers/007"])
-        for command in (["verify"], ["export", "-o", self.path("out.safetensors")]):
-            done = subprocess.run([TOOL, *command, self.path("d.h5")], capture_output=True, text=True, timeout=60, **options)
+        for command in ([TOOL, "verify"], [TOOL, "export", "-o", self.path("out.safetensors")], [RECALL, "--device", "cpu", "-q"]):
+            done = subprocess.run([*command, self.path("d.h5")], capture_output=True, text=True, timeout=60, **options)
             self.assertIn(done.returncode, (1, 4), done.stderr)
             self.assertRegex(done.stdout + done.stderr, message)
             self.assertEqual((done.stdout + done.stderr).count("\n"), 1)
@@ -414,18 +428,60 @@ class Hostile(Case):
     def test_a_missing_filter_is_named(self):
         self.refused("lzf", self.replace(compression="lzf"))
 
-    def test_a_damaged_chunk_spoils_its_layer_only(self):
+    def damage_chunks(self):
+        """Changes a byte in the middle of every compressed chunk of d.h5; returns their number."""
+        places = []
+        with h5py.File(self.path("d.h5"), "r") as file:
+            for group in file["layers"].values():
+                for data in (group[name] for name in "qkv" if group[name].chunks):
+                    chunks = [data.id.get_chunk_info(i) for i in range(data.id.get_num_chunks())]
+                    places += [chunk.byte_offset + chunk.size // 2 for chunk in chunks]
+        content = bytearray(pathlib.Path(self.path("d.h5")).read_bytes())
+        for place in places:
+            content[place] ^= 255
+        pathlib.Path(self.path("d.h5")).write_bytes(content)
+        return len(places)
+
+    def test_damaged_chunks(self):
         self.write("d.h5", "f32")
         with h5py.File(self.path("d.h5"), "r+") as file:
             self.replace(compression="gzip", fletcher32=True)(file["layers/007"])
-            info = file["layers/007/k"].id.get_chunk_info(0)
+        self.damage_chunks()
+        self.assertRegex(self.run_tool("verify", self.path("d.h5"), code=4), "^.*layers/007/k: cannot read it.*\n$")
+        done = subprocess.run([RECALL, "--device", "cpu", "-q", self.path("d.h5")], capture_output=True, text=True)
+        self.assertEqual(done.returncode, 1)
+        self.assertRegex(done.stderr, "^anchor-recall: .*layers/007/k: cannot read it.*\n$")
+        with Writer(self.path("d.h5"), model="m", seq_len=50, dtype="f32") as writer:
+            for layer in range(8):
+                writer.layer(layer, *(np.ones((heads, 50, 16), "f4") for heads in (4, 2, 2)), 0.25)
+        with h5py.File(self.path("d.h5"), "r+") as file:
+            for group in file["layers"].values():
+                self.replace(chunks=(1, 50, 16), compression="gzip", fletcher32=True)(group)
+        self.assertEqual(self.damage_chunks(), 16)
+        lines = self.run_tool("verify", self.path("d.h5"), code=4).splitlines()
+        self.assertEqual(len(lines), 4)  # the first, and a count
+        self.assertRegex(lines[0], "layers/000/k: cannot read it")
+        self.assertEqual(lines[3], "and 5 more")
+
+    def test_a_layer_that_does_not_open_is_left_out(self):
+        """What a writer of an earlier version leaves that was killed while it wrote metadata."""
+        self.write("d.h5", "f32")
+        with h5py.File(self.path("d.h5"), "r+") as file:
+            file.attrs.modify("complete", np.uint8(0))
+            address = h5py.h5o.get_info(file["layers/007"].id).addr
         with open(self.path("d.h5"), "r+b") as file:
-            file.seek(info.byte_offset + info.size // 2)
-            byte = file.read(1)[0]
-            file.seek(-1, os.SEEK_CUR)
-            file.write(bytes([byte ^ 255]))
-        error = self.run_tool("verify", self.path("d.h5"), code=1)
-        self.assertRegex(error, "layers/007/k: cannot read it")
+            file.seek(address)
+            file.write(b"\xff" * 16)
+        out = self.path("out.safetensors")
+        self.run_tool("export", self.path("d.h5"), "-o", out, code=1)
+        self.run_tool("export", self.path("d.h5"), "-o", out, "--allow-incomplete")
+        self.assertIn("layers.000.q", safetensors_header(out))
+        self.assertNotIn("layers.007.q", safetensors_header(out))
+        self.assertIn("layers/007: cannot open it", self.run_tool("verify", self.path("d.h5"), code=4))
+
+    def test_pipes_do_not_hang(self):
+        os.mkfifo(self.path("d.h5"))
+        self.refused("not an HDF5 file but a pipe")
 
     def test_a_locked_file_says_so(self):
         self.write("d.h5")

@@ -1,4 +1,4 @@
-"""Makes the small valid dumps in tests/fuzz/dumps that data/hostile_dump_test.cpp damages: every storage a reader must follow.
+"""Makes the small valid dumps in tests/fuzz/dumps that tests/data/hostile_dump_test.cpp damages: every storage a reader must follow.
 Run with data/ on PYTHONPATH; the files are committed."""
 import os
 
