@@ -110,7 +110,7 @@ struct Found {
 std::int64_t value_place(const h5::File& file, const h5::Node& object, const char* attribute,
                          std::uint64_t bytes) {
   const auto place = h5::find_value(file.descriptor(), object.address, attribute, bytes, object.name);
-  if (!place) fail_to_resume(file.name(), fmt::format("{} has no place for {}", object.name, attribute));
+  if (!place) fail_to_resume(file.name(), "another program or an older version made it");
   return *place;
 }
 
