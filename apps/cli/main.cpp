@@ -7,6 +7,7 @@
 #include <cstdio>
 #include <new>
 
+#include "anchor/base/bus_error.hpp"
 #include "anchor/base/error.hpp"
 #include "anchor/base/parallel.hpp"
 #include "anchor/method/method.hpp"
@@ -118,6 +119,8 @@ std::string missing(CLI::App& app, const CLI::RequiredError& error) {
 
 int run_main(int argc, char** argv, CLI::App& app, const Command& command) {
   handle_signals();
+  const std::string name = app.get_name();
+  report_bus_errors(name.c_str());
   set_help(app);
   add_generators(app);
   try {

@@ -11,7 +11,9 @@
 #include "anchor/base/error.hpp"
 #include "anchor/base/lists.hpp"
 #include "anchor/base/parallel.hpp"
+#include "anchor/data/checksum.hpp"
 #include "anchor/data/dump_writer.hpp"
+#include "anchor/data/part_file.hpp"
 #include "anchor/engine/devices.hpp"
 #include "anchor/model/device_llama.hpp"
 #include "anchor/model/tokenizer.hpp"
@@ -91,10 +93,48 @@ std::vector<bool> chosen_layers(const Options& options, const LlamaConfig& confi
   return chosen;
 }
 
-void write_layer(DumpWriter& writer, const LayerInfo& info, const AttentionInputs& in,
-                 const AttentionResult& result, bool reference) {
-  const Geometry& g = info.geometry;
-  writer.begin_layer(info);
+// The layers as they will be written.
+std::vector<LayerInfo> plan_layers(const Options& options, const LlamaConfig& config,
+                                   const std::vector<bool>& chosen, std::int64_t count) {
+  LayerInfo info{.dtype = parse_dtype(options.dtype).value()};
+  info.geometry = {config.q_heads,
+                   config.kv_heads,
+                   count,
+                   count,
+                   0,
+                   config.head_dim,
+                   1 / std::sqrt(static_cast<double>(config.head_dim))};
+  info.has_ref_out = info.has_ref_lse = options.reference;
+  std::vector<LayerInfo> layers;
+  for (info.layer = 0; info.layer < config.layers; ++info.layer) {
+    if (chosen[static_cast<std::size_t>(info.layer)]) layers.push_back(info);
+  }
+  return layers;
+}
+
+// What decides the bits besides the header: a resumed dump must have the same.
+std::string request_of(const Options& options, const std::optional<MethodAttention>& sparse) {
+  std::string text = fmt::format("model {:016x}", sample_hash(options.model));
+  if (sparse) {
+    text += " method " + sparse->method().name;
+    const PlanRequest asked = sparse->request(0);
+    for (const auto& [name, value] : asked.params.values())
+      text += fmt::format(" {}={}", name, scalar_text(value));
+  }
+  if (!options.thresholds.empty()) text += fmt::format(" thresholds {}", read_text(options.thresholds));
+  return text;
+}
+
+std::vector<std::string> inputs_of(const Options& options) {
+  std::vector<std::string> inputs{options.model, options.text};
+  if (!options.thresholds.empty()) inputs.push_back(options.thresholds);
+  return inputs;
+}
+
+void write_layer(DumpWriter& writer, int layer, const AttentionInputs& in, const AttentionResult& result,
+                 bool reference) {
+  const Geometry& g = in.geometry;
+  writer.begin_layer(layer);
   writer.append(Part::q, std::span(in.q, static_cast<std::size_t>(g.q_heads * g.q_len * g.head_dim)));
   writer.append(Part::k, std::span(in.k, static_cast<std::size_t>(g.kv_heads * g.kv_len * g.head_dim)));
   writer.append(Part::v, std::span(in.v, static_cast<std::size_t>(g.kv_heads * g.kv_len * g.head_dim)));
@@ -146,12 +186,6 @@ int run(const Options& options) {
   set_threads(options.threads);
   if (options.out.empty() && (options.resume || options.reference || !options.layers.empty()))
     fail_usage("--layers, --reference and --resume are about the dump: give --out");
-  const std::string part = options.out + ".part";
-  const bool continues = options.resume && std::filesystem::exists(part);
-  if (options.resume && !continues && std::filesystem::exists(options.out)) {
-    note(options, fmt::format("{} is complete, nothing to resume", options.out));
-    return 0;
-  }
   std::optional<RopeScaling> scaling;
   if (!options.rope_scaling.empty()) scaling = parse_rope_scaling(options.rope_scaling);
   const GgufFile file(options.model);
@@ -176,27 +210,24 @@ int run(const Options& options) {
   std::optional<MethodAttention> sparse = chosen_attention(options, config);
   if (sparse) header.text["history"] = "attention in every layer: " + sparse->method().name;
   std::optional<DumpWriter> writer;
-  if (!options.out.empty())
-    writer.emplace(options.out, header, tokens,
-                   continues ? DumpWriter::Mode::resume : DumpWriter::Mode::create);
+  if (!options.out.empty()) {
+    header.request = request_of(options, sparse);
+    writer.emplace(options.out,
+                   DumpPlan{header, plan_layers(options, config, chosen, count), tokens, inputs_of(options)},
+                   options.resume ? DumpWriter::Mode::resume : DumpWriter::Mode::create);
+    if (writer->done()) {
+      note(options, fmt::format("{} is complete, nothing to resume", options.out));
+      return 0;
+    }
+  }
 
   cli::Progress progress("layer", config.layers, options.quiet);
   const Clock::time_point start = Clock::now();
   const auto wants_layer = [&](int layer) {
-    const Geometry shape{config.q_heads,
-                         config.kv_heads,
-                         count,
-                         count,
-                         0,
-                         config.head_dim,
-                         1 / std::sqrt(static_cast<double>(config.head_dim))};
-    return writer && chosen[static_cast<std::size_t>(layer)] &&
-           !writer->has_layer({layer, shape, parse_dtype(options.dtype).value(), true});
+    return writer && chosen[static_cast<std::size_t>(layer)] && !writer->has_layer(layer);
   };
   const LayerFn on_layer = [&](int layer, const AttentionInputs& in, const AttentionResult& result) {
-    if (wants_layer(layer))
-      write_layer(*writer, {layer, in.geometry, parse_dtype(options.dtype).value(), true}, in, result,
-                  options.reference);
+    if (wants_layer(layer)) write_layer(*writer, layer, in, result, options.reference);
   };
   const ProgressFn on_progress = [&](std::int64_t done, std::int64_t total) {
     const double speed =
@@ -225,8 +256,8 @@ int run(const Options& options) {
     }
   } catch (const Error& error) {
     if (error.kind() != ErrorKind::interrupted || !writer) throw;
-    throw Error(ErrorKind::interrupted,
-                fmt::format("interrupted; {} keeps the finished layers for --resume", part));
+    throw Error(ErrorKind::interrupted, fmt::format("interrupted; {} keeps the finished layers for --resume",
+                                                    PartFile::part_of(options.out)));
   }
   progress.clear();
   if (writer) {

@@ -48,13 +48,13 @@ int run(Options options) {
   set_threads(options.threads);
   const Synthetic heads(options.spec);
   const SyntheticSpec& spec = heads.spec();
-  DumpWriter writer(options.out, header_of(spec), {},
-                    options.resume ? DumpWriter::Mode::resume : DumpWriter::Mode::create);
+  DumpPlan plan{header_of(spec), {}, {}, {}};
+  for (int layer = 0; layer < spec.layers; ++layer) plan.layers.push_back(heads.layer_info(layer));
+  DumpWriter writer(options.out, plan, options.resume ? DumpWriter::Mode::resume : DumpWriter::Mode::create);
   cli::Progress progress("synthetic", std::int64_t{spec.layers} * spec.kv_heads, options.quiet);
   for (int layer = 0; layer < spec.layers; ++layer) {
-    const LayerInfo info = heads.layer_info(layer);
-    if (writer.has_layer(info)) continue;
-    writer.begin_layer(info);
+    if (writer.has_layer(layer)) continue;
+    writer.begin_layer(layer);
     for (int kv_head = 0; kv_head < spec.kv_heads; ++kv_head) {
       check_interrupt();
       progress.update(std::int64_t{layer} * spec.kv_heads + kv_head, fmt::format("layer {}", layer));
