@@ -7,6 +7,7 @@
 #include "anchor/data/dump_reader.hpp"
 #include "anchor/report/row_writer.hpp"
 #include "cli/common_options.hpp"
+#include "cli/streams.hpp"
 #include "cli/terminal.hpp"
 
 namespace anchor::dump {
@@ -138,7 +139,7 @@ int run(const Options& options) {
     }
     writer->finish();
   }
-  for (const std::string& problem : reader.problems()) fmt::print(stderr, "{}\n", problem);
+  for (const std::string& problem : reader.problems()) cli::print_note(problem);
   return 0;
 }
 
