@@ -4,6 +4,7 @@
 #include "anchor/base/lists.hpp"
 #include "anchor/timing/dump_layers.hpp"
 #include "anchor/timing/synthetic_layers.hpp"
+#include "cli/number.hpp"
 
 namespace anchor::bench {
 namespace {
@@ -39,15 +40,15 @@ void add_data(CLI::App& app, DataOptions& options) {
       ->type_name("LIST")
       ->group(group);
   app.add_option("--q-heads", options.q_heads, "Query heads")
-      ->check(CLI::PositiveNumber)
+      ->transform(cli::whole_number(1, 1 << 20))
       ->capture_default_str()
       ->group(group);
   app.add_option("--kv-heads", options.kv_heads, "KV heads; divides --q-heads")
-      ->check(CLI::PositiveNumber)
+      ->transform(cli::whole_number(1, 1 << 20))
       ->capture_default_str()
       ->group(group);
   app.add_option("--dim", options.head_dim, "Head dimension")
-      ->check(CLI::PositiveNumber)
+      ->transform(cli::whole_number(1, 1 << 20))
       ->capture_default_str()
       ->group(group);
   app.add_option("--dtype", options.dtype, "Element type")

@@ -1,4 +1,5 @@
 #include "bench/run.hpp"
+#include "cli/number.hpp"
 
 namespace anchor::bench {
 
@@ -40,17 +41,17 @@ anchor-bench --dump D.h5 --layers 12 --thresholds T.json --baseline cudnn)");
   app.add_flag("--warm", options.warm, "Leave in the cache what the same run left there (default: flushed)")
       ->group(group);
   app.add_option("--time-limit", options.time_limit, "Seconds per method and length")
-      ->check(CLI::PositiveNumber)
+      ->check(cli::positive_number())
       ->capture_default_str()
       ->group(group);
   app.add_option("--interval", options.interval,
                  "Stop when the median's 95 % interval is narrower than this share of it")
-      ->check(CLI::PositiveNumber)
+      ->check(cli::positive_number())
       ->capture_default_str()
       ->group(group);
   app.add_option("--checked-rows", options.sampled_rows,
                  "Query rows compared with the float64 reference before timing")
-      ->check(CLI::PositiveNumber)
+      ->transform(cli::whole_number(1, 1 << 30))
       ->capture_default_str()
       ->group(group);
 }

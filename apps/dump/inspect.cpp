@@ -7,6 +7,7 @@
 #include "anchor/data/dump_reader.hpp"
 #include "anchor/report/row_writer.hpp"
 #include "cli/common_options.hpp"
+#include "cli/streams.hpp"
 #include "cli/terminal.hpp"
 #include "dump/problems.hpp"
 

@@ -11,9 +11,9 @@
 #include "anchor/base/error.hpp"
 #include "anchor/base/lists.hpp"
 #include "anchor/base/parallel.hpp"
+#include "anchor/base/part_file.hpp"
 #include "anchor/data/checksum.hpp"
 #include "anchor/data/dump_writer.hpp"
-#include "anchor/data/part_file.hpp"
 #include "anchor/engine/devices.hpp"
 #include "anchor/model/device_llama.hpp"
 #include "anchor/model/tokenizer.hpp"
@@ -21,6 +21,7 @@
 #include "cli/method_options.hpp"
 #include "cli/number.hpp"
 #include "cli/progress.hpp"
+#include "cli/streams.hpp"
 #include "cli/threshold_options.hpp"
 
 namespace anchor::dump {
@@ -50,7 +51,7 @@ std::string read_text(const std::string& path) {
 }
 
 void note(const Options& options, const std::string& message) {
-  if (!options.quiet) fmt::print(stderr, "anchor-dump: {}\n", message);
+  if (!options.quiet) cli::print_note("anchor-dump: " + message);
 }
 
 std::vector<int> tokenize(const GgufFile& file, const LlamaConfig& config, const Options& options,
@@ -167,9 +168,13 @@ std::optional<MethodAttention> chosen_attention(const Options& options, const Ll
     thresholds.apply(*method, request.layer, heads, path, request);
   };
   for (int layer = 0; layer < config.layers; ++layer) {  // every head is there
-    PlanRequest trial{.params = run.params, .layer = layer};
-    choose(trial);
+    const Geometry shape{.q_heads = config.q_heads, .kv_heads = config.kv_heads, .head_dim = config.head_dim};
+    thresholds.check(*run.method, layer, shape, heads, options.thresholds);
   }
+  cli::CommonOptions common;
+  common.quiet = options.quiet;
+  cli::note_other_model(thresholds, options.thresholds, options.model,
+                        std::filesystem::path(options.model).stem().string(), common);
   return MethodAttention(*run.method, run.params, choose);
 }
 
@@ -310,7 +315,8 @@ void setup_model(CLI::App& app, cli::Command& command, const std::vector<std::st
   sub->add_option("--device", options->device, "auto, cpu, cuda or cuda:N; a CUDA device computes in bf16")
       ->type_name("DEVICE")
       ->capture_default_str();
-  sub->add_option("--threads", options->threads, "Threads (default: all cores)")->check(CLI::PositiveNumber);
+  sub->add_option("--threads", options->threads, "Threads (default: all cores)")
+      ->transform(cli::whole_number(1, 4096));
   sub->add_flag("--resume", options->resume, "Continue OUT.part: layers already in it are not written again");
   sub->add_flag("-q,--quiet", options->quiet, "No progress, no notes");
   sub->callback([options, &command] { command = [options] { return run(*options); }; });

@@ -93,14 +93,15 @@ void setup_synthetic(CLI::App& app, cli::Command& command) {
   sub->add_option("--pattern", spec.pattern, "What heads attend to; `--pattern list` explains")
       ->capture_default_str();
   sub->add_option("--seed", spec.seed, "Equal seeds give equal bits on every machine")
-      ->check(CLI::NonNegativeNumber)
+      ->transform(cli::whole_number(0))
       ->capture_default_str();
   sub->add_option("--dtype", options->dtype, "Stored type")
       ->check(CLI::IsMember({"bf16", "f16", "f32"}))
       ->capture_default_str();
   sub->add_option("-o,--out", options->out, "The dump to write; it grows as OUT.part (needed)")
       ->type_name("DUMP");
-  sub->add_option("--threads", options->threads, "Threads (default: all cores)")->check(CLI::PositiveNumber);
+  sub->add_option("--threads", options->threads, "Threads (default: all cores)")
+      ->transform(cli::whole_number(1, 4096));
   sub->add_flag("--resume", options->resume, "Continue OUT.part: only layers that it lacks are made");
   sub->add_flag("-q,--quiet", options->quiet, "No progress");
   sub->callback([options, &command] { command = [options] { return run(*options); }; });

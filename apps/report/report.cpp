@@ -6,6 +6,7 @@
 
 #include "anchor/base/error.hpp"
 #include "anchor/model/tokenizer.hpp"
+#include "anchor/report/dump_match.hpp"
 #include "anchor/report/figures.hpp"
 #include "anchor/report/html_report.hpp"
 #include "anchor/report/make_head_views.hpp"
@@ -75,7 +76,7 @@ int run(const Options& options) {
   if (!options.svg.empty() && options.figure.empty())
     fail_usage("--svg needs --figure pareto, curves or bench");
   HtmlReport report;
-  std::vector<ResultRow> rows;  // of the figure
+  std::vector<ResultRow> rows;
   std::string dump;
   std::optional<MethodRun> shown;
   for (const std::string& path : options.files) {
@@ -86,7 +87,7 @@ int run(const Options& options) {
     }
     for (ResultRow& row : read_rows(path)) {
       if (!shown) shown = run_of(row);
-      if (!options.svg.empty()) rows.push_back(row);
+      rows.push_back(row);
       report.row(std::move(row));
     }
   }
@@ -108,6 +109,7 @@ int run(const Options& options) {
       shown = runs[0];
     }
     const DumpReader reader = cli::open_dump(dump, options.dump);
+    for (const std::string& warning : dump_mismatches(rows, reader)) options.common.note(warning);
     const auto groups = cli::select_groups(reader, options.dump);
     check_memory(reader, groups, options.common.memory_limit());
     std::vector<std::string> texts;

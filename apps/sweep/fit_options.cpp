@@ -1,6 +1,7 @@
 #include "sweep/fit_options.hpp"
 
 #include "anchor/base/error.hpp"
+#include "cli/number.hpp"
 #include "sweep/fit.hpp"
 
 namespace anchor::sweep {
@@ -23,12 +24,13 @@ void add_rule(CLI::App& app, FitOptions& options) {
                             ->excludes(matrix);
   CLI::Option* margin =
       app.add_option("--margin", options.margin, "Add this to every fitted knob (its own units)")
+          ->check(cli::real_number(-1e300, 1e300))
           ->type_name("X");
   CLI::Option* bound =
       app.add_option(
              "--max-error", options.max_error,
              "With --worst: keep more where a head's output differs more (relative L2) on a fitted dump")
-          ->check(CLI::PositiveNumber)
+          ->check(cli::positive_number())
           ->needs(worst)
           ->type_name("X");
   app.add_option("--choose", options.choose,

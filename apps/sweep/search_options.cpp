@@ -4,6 +4,7 @@
 
 #include "anchor/base/error.hpp"
 #include "anchor/base/lists.hpp"
+#include "cli/number.hpp"
 
 namespace anchor::sweep {
 
@@ -12,6 +13,7 @@ void add_search(CLI::App& app, SearchOptions& options) {
       app.add_option("--target", options.target, "What a head must reach (default mass_recall=0.95)")
           ->type_name("METRIC=X");
   app.add_option("--target-recall", options.target_recall, "Short for --target mass_recall=X")
+      ->check(cli::real_number(0, 1))
       ->type_name("X")
       ->excludes(target);
   app.add_option("--grid", options.grid, "Knob values to evaluate, such as 0:20:0.5")->type_name("LIST");

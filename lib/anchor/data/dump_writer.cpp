@@ -7,12 +7,12 @@
 #include <set>
 
 #include "anchor/base/error.hpp"
+#include "anchor/base/part_file.hpp"
 #include "anchor/data/checksum.hpp"
 #include "anchor/data/dump_places.hpp"
 #include "anchor/data/dump_reader.hpp"
 #include "anchor/data/layer_rules.hpp"
 #include "anchor/data/non_finite.hpp"
-#include "anchor/data/part_file.hpp"
 
 namespace anchor {
 namespace {

@@ -8,7 +8,7 @@
 #include <string>
 #include <vector>
 
-#include "anchor/data/part_file.hpp"
+#include "anchor/base/part_file.hpp"
 
 // The safetensors container (https://github.com/huggingface/safetensors): 8 bytes with the header's length, a
 // JSON header that gives every tensor's type, shape and byte range, then the bytes.

@@ -140,8 +140,9 @@ Chart bench_figure(std::span<const ResultRow> rows) {
     for (const ResultRow* row : line) {
       series.x.push_back(static_cast<double>(row->geometry->kv_len));
       series.y.push_back(row->stats->median_ns / 1e6);
-      series.low.push_back(row->stats->ci95_low_ns / 1e6);
-      series.high.push_back(row->stats->ci95_high_ns / 1e6);
+      const ResultRow::Stats& stats = *row->stats;
+      series.low.push_back((stats.has_interval() ? stats.ci95_low_ns : stats.median_ns) / 1e6);
+      series.high.push_back((stats.has_interval() ? stats.ci95_high_ns : stats.median_ns) / 1e6);
     }
     chart.series.push_back(std::move(series));
   }

@@ -16,8 +16,8 @@ function benchView() {
       for (const row of s.rows) {
         s.x.push(row.geometry.kv_len);
         s.y.push(row.stats.median_ns / 1e6);
-        s.low.push(row.stats.ci95_ns[0] / 1e6);
-        s.high.push(row.stats.ci95_ns[1] / 1e6);
+        s.low.push((row.stats.ci95_ns?.[0] ?? row.stats.median_ns) / 1e6);
+        s.high.push((row.stats.ci95_ns?.[1] ?? row.stats.median_ns) / 1e6);
       }
     }
     const lengths = [...new Set(rows.map((row) => row.geometry.kv_len))].sort((a, b) => a - b);
@@ -27,7 +27,7 @@ function benchView() {
     if (split.length) section.append(make("h2", {}, "Where the time goes"), splitBars(split, label));
     const baselines = [...new Set(rows.flatMap((row) => Object.keys(row).filter((k) => k.startsWith("speedup_"))))];
     section.append(table(["method", "tokens", "median ms", "low", "high", "density", "useful TFLOP/s", ...baselines.map((b) => "× " + b.slice(8)), "samples"],
-      rows.map((row) => [label(row), row.geometry.kv_len, row.stats.median_ns / 1e6, row.stats.ci95_ns[0] / 1e6, row.stats.ci95_ns[1] / 1e6, row.density ?? null, row.tflops_useful ?? null, ...baselines.map((b) => row[b] ?? null), row.stats.n])));
+      rows.map((row) => [label(row), row.geometry.kv_len, row.stats.median_ns / 1e6, ...(row.stats.ci95_ns?.map((ns) => ns / 1e6) ?? [null, null]), row.density ?? null, row.tflops_useful ?? null, ...baselines.map((b) => row[b] ?? null), row.stats.n])));
   }
   const bad = data.bench.filter((row) => row.status !== "ok");
   if (bad.length) section.append(make("h2", {}, "Not timed"), table(["method", "tokens", "status", "reason"], bad.map((row) => [row.method, row.geometry?.kv_len ?? null, row.status, row.error ?? ""])));

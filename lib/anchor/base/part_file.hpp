@@ -1,9 +1,23 @@
 #pragma once
 
+#include <optional>
 #include <span>
 #include <string>
+#include <string_view>
 
 namespace anchor {
+
+/// Opens `file` for reading and writing without truncation, creates it where it is missing, and locks it, so
+/// that a second writer ends without harm. `path` is the output's name in messages. Data errors: it cannot be
+/// written, or another process writes or reads it.
+int open_locked(const std::string& file, const std::string& path);
+
+/// Opens a device, a pipe or a descriptor that the process was started with (/dev/stdout) for writing;
+/// nothing if `path` leads to a regular file or to none.
+std::optional<int> open_device(const std::string& path);
+
+/// Writes all bytes to a descriptor; a data error names `path`. An interrupt ends it.
+void write_all(int descriptor, std::string_view bytes, const std::string& path);
 
 /// The file that an output grows in: TARGET.part beside the file that the output's path leads to, through
 /// links. It is created without truncation and locked before anything changes, so that a second writer of the
@@ -17,7 +31,8 @@ class PartFile {
     write_through,  ///< write to it as it stands; nothing is renamed
   };
 
-  PartFile(const std::string& path, std::span<const std::string> inputs, Device device = Device::refuse);
+  explicit PartFile(const std::string& path, std::span<const std::string> inputs = {},
+                    Device device = Device::refuse);
   ~PartFile();
   PartFile(const PartFile&) = delete;
   PartFile& operator=(const PartFile&) = delete;
@@ -30,6 +45,8 @@ class PartFile {
   const std::string& path() const { return path_; }       ///< as the caller wrote it
   const std::string& target() const { return target_; }   ///< where it leads
   const std::string& part_path() const { return part_; }  ///< empty for a device
+  /// Writes all bytes at the descriptor's position; a full disk is a data error.
+  void write(std::string_view bytes);
   /// Makes the file empty.
   void clear();
   /// Removes it.
@@ -38,7 +55,6 @@ class PartFile {
   void publish();
 
  private:
-  void open_part();
   void refuse_inputs(std::span<const std::string> inputs) const;
   [[noreturn]] void fail_to_write(int reason) const;
 
