@@ -76,6 +76,30 @@ class Tile {
     }
   }
 
+  /// Keys before `reach` that each row's own list names: the products of all, of which the others are masked.
+  void add_lists(std::int64_t reach) {
+    std::vector<std::span<const std::int32_t>> left;
+    for (std::int64_t r = 0; r < rows_; ++r) left.push_back(plan_.columns[plan_.row_of(head_, begin_ + r)]);
+    float listed[chunk_keys];
+    for (std::int64_t begin = 0; begin < reach; begin += chunk_keys) {
+      const std::int64_t count = std::min(chunk_keys, reach - begin);
+      const float* keys = inputs_.keys(head_) + begin * dim_;
+      score(keys, count);
+      for (std::int64_t r = 0; r < rows_; ++r) {
+        float* row = score_.data() + r * chunk_keys;
+        auto& columns = left[static_cast<std::size_t>(r)];
+        std::fill_n(listed, count, -infinity);
+        std::size_t n = 0;
+        for (; n < columns.size() && columns[n] < begin + count; ++n)
+          listed[columns[n] - begin] = row[columns[n] - begin];
+        columns = columns.subspan(n);
+        std::copy_n(listed, count, row);
+      }
+      relate(keys, count);
+      step(inputs_.values(head_) + begin * dim_, count);
+    }
+  }
+
   /// One block under plan.pv_skip: left out if every row's scores are far below the row's maximum so far.
   void add_block_unless_far(std::int64_t begin, std::int64_t end) {
     const std::int64_t count = end - begin;
@@ -282,6 +306,27 @@ void run_tile(const AttentionInputs& inputs, const SparsePlan& plan, const Score
   tile.store(result);
 }
 
+/// Single rows with lists of columns and nothing else, as oracles make them.
+bool lists_single_rows(const SparsePlan& plan) {
+  return plan.q_tile == 1 && plan.tiles_per_row == 1 && plan.blocks.items.empty() && !plan.window &&
+         plan.dup.rows() == 0 && !plan.mean_correction;
+}
+
+/// Runs rows [begin, begin + rows) with lists of their own together if gathering the keys of each would take
+/// longer than all products; false otherwise.
+bool run_rows(const AttentionInputs& inputs, const SparsePlan& plan, const ScoreRange& range, int head,
+              std::int64_t begin, std::int64_t rows, AttentionResult& result) {
+  constexpr std::int64_t gathering = 8;  // a gathered product takes so many times as long
+  const std::int64_t reach = plan.geometry.visible(begin + rows - 1);
+  std::int64_t listed = 0;
+  for (std::int64_t r = 0; r < rows; ++r) listed += std::ssize(plan.columns[plan.row_of(head, begin + r)]);
+  if (listed * gathering < rows * reach) return false;
+  Tile tile(inputs, plan, range, head, begin, rows);
+  tile.add_lists(reach);
+  tile.store(result);
+  return true;
+}
+
 }  // namespace
 
 AttentionResult cpu_attention(const AttentionInputs& inputs, const SparsePlan& plan) {
@@ -302,9 +347,11 @@ AttentionResult cpu_attention(const AttentionInputs& inputs, const SparsePlan& p
   // them.
   const std::int64_t per_task = std::max<std::int64_t>(1, 64 / plan.q_tile);
   const std::int64_t tasks = (tiles + per_task - 1) / per_task;
+  const bool together = lists_single_rows(plan);
   parallel_for(g.q_heads * tasks, [&](std::int64_t task) {
     const int head = static_cast<int>(task / tasks);
     const std::int64_t first = (tasks - 1 - task % tasks) * per_task;
+    if (together && run_rows(inputs, plan, range, head, first, std::min(per_task, tiles - first), result)) return;
     for (std::int64_t t = first; t < std::min(first + per_task, tiles); ++t)
       run_tile(inputs, plan, range, means, head, t * plan.q_tile, result);
   });

@@ -37,6 +37,8 @@ std::optional<std::size_t> Curve::least(double target_recall) const {
 
 Curve exact_curve(const CriticalItems& items) {
   // Key and index in one integer sort faster than indices by key, and fix the order of summation among ties.
+  if (items.knob.size() > std::numeric_limits<std::uint32_t>::max())
+    fail("a curve of {} entries: at most 2^32 fit; use larger groups or blocks", items.knob.size());
   std::vector<std::uint64_t> order(items.knob.size());
   for (std::size_t n = 0; n < order.size(); ++n) {
     const std::uint32_t key = ordered_bits(items.knob[n]);
