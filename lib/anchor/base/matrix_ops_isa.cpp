@@ -22,6 +22,20 @@ using Map = Eigen::Map<RowMajor, 0, Stride>;
 
 constexpr float infinity = std::numeric_limits<float>::infinity();
 
+/// Vectors of the instruction set, with the fused product that the compiler may not make by itself
+/// (-ffp-contract=off).
+#if ANCHOR_ISA_BYTES == 64
+inline __m512 all(float x) { return _mm512_set1_ps(x); }
+inline __m512d all(double x) { return _mm512_set1_pd(x); }
+inline __m512 add_product(__m512 sum, __m512 a, __m512 b) { return _mm512_fmadd_ps(a, b, sum); }
+inline __m512d add_product(__m512d sum, __m512d a, __m512d b) { return _mm512_fmadd_pd(a, b, sum); }
+#else
+inline __m256 all(float x) { return _mm256_set1_ps(x); }
+inline __m256d all(double x) { return _mm256_set1_pd(x); }
+inline __m256 add_product(__m256 sum, __m256 a, __m256 b) { return _mm256_fmadd_ps(a, b, sum); }
+inline __m256d add_product(__m256d sum, __m256d a, __m256d b) { return _mm256_fmadd_pd(a, b, sum); }
+#endif
+
 /// Products a b^T in which every entry is one chain of fused multiply-adds over l = 0, 1, ..., k - 1, whatever
 /// its place: equal rows of b give equal bits in every column, block and instruction set. (Eigen's products sum
 /// in other orders at the edges of a block.) T is the type of sums and results; `most_rows` rows of a meet
@@ -32,7 +46,7 @@ class Products {
   static constexpr int width = bytes / static_cast<int>(sizeof(T));
   static constexpr int columns = vectors * width;                      ///< of a panel
   static constexpr std::int64_t depth = vectors > 2 ? 128 : 256;  ///< of a panel, which stays in cache
-  using Vector [[gnu::vector_size(bytes), gnu::may_alias]] = T;
+  using Vector = decltype(all(T{}));
 
   /// panel[l, n] = b[n, l] for `count` rows of b; columns beyond them are 0.
   static void pack(const float* b, std::int64_t ldb, std::int64_t count, std::int64_t k, T* panel) {
@@ -88,14 +102,14 @@ class Products {
         right[v] = *reinterpret_cast<const Vector*>(task.panel + l * columns + v * width);
 #pragma GCC unroll 8
       for (int r = 0; r < rows; ++r) {
-        const T left = static_cast<T>(task.a[r * task.lda + l]);
+        const Vector left = all(static_cast<T>(task.a[r * task.lda + l]));
 #pragma GCC unroll 8
-        for (int v = 0; v < vectors; ++v) sum[r][v] += right[v] * left;
+        for (int v = 0; v < vectors; ++v) sum[r][v] = add_product(sum[r][v], right[v], left);
       }
     }
     for (int r = 0; r < rows; ++r) {
       if (task.last)
-        for (Vector& part : sum[r]) part *= task.alpha;
+        for (Vector& part : sum[r]) part *= all(task.alpha);
       if (task.count == columns) {
         std::memcpy(task.c + r * task.ldc, sum[r], sizeof edge);
       } else {
