@@ -20,13 +20,19 @@ std::vector<Target> targets() {
   return all;
 }
 
-/// What takes least time comes first.
+/// In the order in which they are read: exact curves, then grids of knobs, then methods that list keys row by row,
+/// which take longest.
+int stage(const MethodFront& front) {
+  if (front.exact()) return 0;
+  return front.run().method->rows_per_plan == 0 ? 1 : 2;
+}
+
 std::vector<MethodFront> fronts_of(const Options& options) {
   std::vector<MethodFront> fronts;
   for (const MethodRun& run : cli::resolve_methods(options.method))
     if (!run.method->knob.empty()) fronts.emplace_back(run, targets(), options.measure != "none");
   if (fronts.empty()) fail_usage("--pareto: no chosen method has a knob");
-  std::ranges::stable_sort(fronts, {}, &MethodFront::cost);
+  std::ranges::stable_sort(fronts, {}, stage);
   return fronts;
 }
 
@@ -37,11 +43,15 @@ void announce(const Options& options, const DumpStream& stream, const StreamItem
   for (const MethodFront& front : fronts) cost += front.cost();
   double seconds = 0;
   const auto time_dense = [&](std::size_t, Engine& engine, const LoadedGroup& loaded) {
-    if (!loaded.error.empty()) return;  // the front says so
-    const auto inputs = engine.upload(loaded.group);
-    const auto start = std::chrono::steady_clock::now();
-    engine.dense_reference(*inputs);
-    seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+    if (!loaded.error.empty()) return;  // the fronts say so
+    try {
+      const auto inputs = engine.upload(loaded.group);
+      const auto start = std::chrono::steady_clock::now();
+      engine.dense_reference(*inputs);
+      seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+    } catch (const Error& error) {
+      if (error.kind() != ErrorKind::data) throw;
+    }
   };
   stream.run("front: estimate", std::span(&first, 1),
              {.wanted = nullptr, .compute = time_dense, .finish = nullptr});
@@ -51,15 +61,12 @@ void announce(const Options& options, const DumpStream& stream, const StreamItem
                                     fronts.size(), estimate));
 }
 
-/// Methods that are read together: those that list keys row by row after all others.
+/// Methods of one stage, which are read together.
 std::vector<std::span<MethodFront>> batches(std::span<MethodFront> fronts) {
   std::vector<std::span<MethodFront>> parts;
-  const auto kind = [](const MethodFront& front) {
-    return front.exact() ? 0 : front.run().method->rows_per_plan == 0 ? 1 : 2;
-  };
   for (std::size_t begin = 0; begin < fronts.size();) {
     std::size_t end = begin;
-    while (end < fronts.size() && kind(fronts[end]) == kind(fronts[begin])) ++end;
+    while (end < fronts.size() && stage(fronts[end]) == stage(fronts[begin])) ++end;
     parts.push_back(fronts.subspan(begin, end - begin));
     begin = end;
   }
