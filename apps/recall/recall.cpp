@@ -203,15 +203,17 @@ int DumpReplay::run() {
   return shell_->exit_code();
 }
 
-/// Says so when what a method with groups keeps anyway is most of the work.
+/// Says so when what a method with groups keeps anyway is most of the work, or a method keeps nearly all.
 void DumpReplay::warn_of_large_region() const {
   for (std::size_t n = 0; n < runs_.size() && n < done_.rows.size(); ++n) {
     const ResultRow& row = done_.rows[n];
-    if (!row.ok() || !runs_[n].params.values().contains("step")) continue;
-    const double region = row.density.value_or(0) - row.stripe_density.value_or(0);
-    if (const std::string hint = cli::region_hint(region, runs_[n].params); !hint.empty()) {
-      options_.common.note(hint);
-    }
+    if (!row.ok()) continue;
+    std::string hint;
+    if (runs_[n].params.values().contains("step"))
+      hint = cli::region_hint(row.density.value_or(0) - row.stripe_density.value_or(0), runs_[n].params);
+    if (hint.empty() && row.density && row.geometry)
+      hint = dense_hint(runs_[n], *row.density, row.geometry->kv_len);
+    if (!hint.empty()) options_.common.note(hint);
   }
 }
 

@@ -69,7 +69,7 @@ FitSpec fit_spec(const FitOptions& options) {
   const std::vector<MethodRun> runs = cli::resolve_methods(options.method);
   need_one_run(runs, "fit");
   check_knob(options, runs[0]);
-  FitSpec spec{fit_target(options), {.run = runs[0]}};
+  FitSpec spec{fit_target(options), {.run = with_own_knobs(runs[0])}};
   FitRequest& request = spec.request;
   for (const std::string& text : options.choose)
     request.choices.push_back(parse_param_choice(text, "--choose"));
@@ -82,7 +82,6 @@ FitSpec fit_spec(const FitOptions& options) {
     request.target_recall = spec.target.value;
     return spec;
   }
-  need_exact_curve(runs[0], "--allocate");
   if (!request.measure) fail_usage("--allocate runs its plans: no --measure none with it");
   request.allocate = {options.allocate == "layer" ? AllocationScope::layer : AllocationScope::model,
                       spec.target.value};

@@ -4,6 +4,7 @@
 
 #include "anchor/base/error.hpp"
 #include "anchor/base/lists.hpp"
+#include "anchor/base/number.hpp"
 #include "cli/number.hpp"
 
 namespace anchor::sweep {
@@ -55,6 +56,12 @@ void check_knob(const SearchOptions& options, const MethodRun& run) {
   if (!method.granularity && options.grid.empty()) {
     fail_usage("{} has no exact curve: give the values of {} to replay, as in --grid 0.5,0.9 or 512-8k*2",
                method.name, method.knob);
+  }
+  if (method.granularity) return;
+  for (const double knob : grid_of(options)) {
+    const std::string wrong = check_value(find_param(method, method.knob), knob);
+    if (!wrong.empty())
+      fail_usage("--grid {}: {}.{} {}", format_number(knob), method.name, method.knob, wrong);
   }
 }
 

@@ -240,7 +240,10 @@ void PlainSweep::choose() {
                                  .gap = {}});
     joint.push_back(global_choice(n));
     if (request_.allocate) joint.push_back(allocation_choice(n));
-    const std::string hint = cli::region_hint(found.layers[0].points.density[0], request_.runs[n].params);
+    const double always = found.layers[0].points.density[0];  // at every knob, where the curve is exact
+    std::string hint = cli::region_hint(always, request_.runs[n].params);
+    if (hint.empty())
+      hint = dense_hint(request_.runs[n], always, reader_.layer(groups_[0].layer).geometry.kv_len);
     if (!hint.empty()) options_.common.note(hint);
   }
   ChoiceRows rows(options_, request_, reader_, stream_, *shell_);

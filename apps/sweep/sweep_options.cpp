@@ -108,7 +108,8 @@ Request request_of(const SweepOptions& options) {
                   .allocate = {},
                   .full_curves = options.curves == "full",
                   .measure_joint = options.measure == "all"};
-  for (const MethodRun& run : request.runs) {
+  for (MethodRun& run : request.runs) {
+    run = with_own_knobs(std::move(run));
     check_knob(options, run);
     if (!options.allocate.empty()) need_exact_curve(run, "--allocate");
   }

@@ -3,6 +3,7 @@
 #include <doctest/doctest.h>
 
 #include <cmath>
+#include <limits>
 
 #include "anchor/base/error.hpp"
 #include "support/params.hpp"
@@ -134,4 +135,29 @@ TEST_CASE("a check names the head, layer or parameter that a method cannot be gi
   made.layers[0].params["block"] = {16., 16.};
   CHECK_THROWS_WITH_AS(made.check(stripes, 3, {}, std::vector<int>{0}, "t.json"),
                        doctest::Contains("\"block\""), Error);
+}
+
+TEST_CASE("the knob's own specification checks every value that a file gives a head") {
+  const auto apply = [](const char* name, double value) {
+    const Method& method = find_method(name);
+    Thresholds given;
+    given.method = name;
+    given.knob = method.knob;
+    given.layers = {{.layer = 0, .heads = {0}, .value = {value}, .mass_recall = {}, .density = {}}};
+    PlanRequest request{default_params(method), {}};
+    const int asked[] = {0};
+    given.apply(method, 0, asked, "T.json", request);
+    return request.knobs[0];
+  };
+  constexpr double infinity = std::numeric_limits<double>::infinity();
+  CHECK(apply("anchor", infinity) == infinity);
+  CHECK(apply("anchor", -infinity) == -infinity);
+  CHECK(apply("xattention", -infinity) == -infinity);  // what is always kept suffices
+  for (const auto& [name, value] : {std::pair{"vertical-slash", infinity}, {"vertical-slash", -infinity},
+                                    {"vertical-slash", 0.5}, {"vertical-slash", 0.}, {"streaming", 1e300},
+                                    {"flexprefill", 7.}, {"anchor", std::nan("")}}) {
+    CAPTURE(name);
+    CAPTURE(value);
+    CHECK_THROWS_WITH_AS(apply(name, value), doctest::Contains("T.json: layer 0 head 0"), Error);
+  }
 }

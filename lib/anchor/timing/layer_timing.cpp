@@ -56,7 +56,8 @@ std::vector<TimedRow> LayerTiming::templates(const LayerTask& task) const {
     row.method = method.name;
     row.params = method.params.values();
     if (!method.method) row.path = method.name;
-    row.extra["cache"] = settings_.warm ? "warm" : "cold";
+    // The CPU's cache is never flushed: it holds what the last run of any contender left there.
+    row.extra["cache"] = engine_.device() == "cpu" ? "unflushed" : settings_.warm ? "warm" : "cold";
     if (method.stripe_density) {
       row.target = Target{"stripe_density", "layer", *method.stripe_density};
       row.params.erase(method.method->knob);

@@ -21,7 +21,15 @@ double set_head(const Method& of, const Thresholds::Layer& entry, int head, cons
       fail("{}: {} has no parameter \"{}\" of single heads", path, of.name, name);
     set_param(of, params, name, scalar_text(values[at]));
   }
-  return entry.value[at];
+  const double knob = entry.value[at];
+  const ParamSpec& spec = find_param(of, of.knob);
+  // -infinity: what is always kept suffices, whatever the range of a threshold.
+  const bool forced_only = knob == -infinity && spec.kind == ParamSpec::Kind::real;
+  const std::string wrong = forced_only ? "" : check_value(spec, knob);
+  if (!wrong.empty())
+    fail("{}: layer {} head {}: {}.{} = {}: {}", path, entry.layer, head, of.name, of.knob,
+         format_number(knob), wrong);
+  return knob;
 }
 
 }  // namespace
