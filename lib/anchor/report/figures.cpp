@@ -68,8 +68,8 @@ class BenchNames {
       shapes_.insert(shape(*row));
       devices_.insert(device(*row));
       targets_.insert(target(*row));
-      if (const auto step = row->params.find("step"); step != row->params.end())
-        steps_[row->method].insert(scalar_text(step->second));
+      const auto step = row->params.find("step");
+      steps_[row->method].insert(step == row->params.end() ? "" : scalar_text(step->second));
       if (const auto clock = row->env.find("sm_clock_mhz"); clock != row->env.end())
         if (const double* mhz = std::get_if<double>(&clock->second)) clocks_.insert(*mhz);
     }
@@ -98,7 +98,8 @@ class BenchNames {
     if (shapes_.size() == 1) first += "; " + *shapes_.begin();
     if (targets_.size() == 1 && !targets_.begin()->empty()) first += "; every method at " + *targets_.begin();
     for (const auto& [method, steps] : steps_)
-      if (steps.size() == 1) first += fmt::format("; {} step {}", method, *steps.begin());
+      if (steps.size() == 1 && !steps.begin()->empty())
+        first += fmt::format("; {} step {}", method, *steps.begin());
     return {first + "."};
   }
 
