@@ -129,7 +129,8 @@ int run(const Options& options) {
                         });
     progress.clear();
     if (std::all_of(views.heads.begin(), views.heads.end(), [](auto& head) { return !head.error.empty(); }))
-      fail("{}", views.heads.front().error);
+      fail("{}{}", views.heads.front().error,
+           asks_for_method(options.method) ? "" : " (--method and its parameters say what to show instead)");
     for (const std::string& warning : check_values(rows, *shown, views))
       options.common.note("anchor-report: " + warning);
     report.views(std::move(views));

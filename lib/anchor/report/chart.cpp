@@ -74,7 +74,6 @@ std::vector<std::string> wrapped(const std::string& text, std::size_t width) {
 /// The name of a series, to stand at its end.
 struct End {
   const std::string* name;
-  std::size_t line;
   Svg::Point at;
 };
 
@@ -84,9 +83,9 @@ void draw_names(Svg& svg, const std::vector<End>& ends, double edge, double top,
   for (const End& end : ends) wanted.push_back(end.at.y);
   const std::vector<double> placed = spread_labels(wanted, 15, top + 4, bottom);
   for (std::size_t n = 0; n < ends.size(); ++n) {
-    const auto [name, line, at] = ends[n];
+    const auto& [name, at] = ends[n];
     svg.path(fmt::format("M{:.1f} {:.1f}H{:.1f}L{:.1f} {:.1f}h4", at.x, at.y, edge + 3, edge + 13, placed[n]),
-             fmt::format("fill:none;shape-rendering:auto;stroke-width:0.8;stroke:{}", series_color(line)));
+             "fill:none;shape-rendering:auto;stroke-width:0.7;stroke:#777777;stroke-dasharray:1 3");
     svg.text(edge + 20, placed[n] + 4, *name);
   }
 }
@@ -170,7 +169,7 @@ std::string svg_chart(const Chart& chart) {
       }
       svg.path(bars, fmt::format("stroke:{};stroke-width:2;fill:none", color));
       svg.path(dots, fmt::format("fill:{};shape-rendering:auto", color));
-      if (!series.name.empty() && end) ends.push_back({&series.name, number, *end});
+      if (!series.name.empty() && end) ends.push_back({&series.name, *end});
     }
   }
   draw_names(svg, ends, edge, top, bottom);

@@ -43,15 +43,15 @@ function benchView() {
   return section;
 }
 function splitBars(rows, label) {
-  const stages = [...new Set(rows.flatMap((row) => Object.keys(row.stages_ns)))], height = 24 * rows.length + 8, width = fit(760), left = Math.min(260, width * 0.4);
+  const stages = [...new Set(rows.flatMap((row) => Object.keys(row.stages_ns)))], width = fit(760), narrow = width < 600, step = narrow ? 40 : 24, left = narrow ? 0 : 290, height = step * rows.length + 8;
   const root = make("svg:svg", { viewBox: `0 0 ${width} ${height}`, width, height, role: "img", "aria-label": "Share of each stage" });
   rows.forEach((row, n) => {
     const total = Object.values(row.stages_ns).reduce((a, b) => a + b, 0);
-    root.append(make("svg:text", { x: left - 8, y: 24 * n + 18, "text-anchor": "end" }, `${label(row)}, ${row.geometry.kv_len / 1024}k`));
+    root.append(make("svg:text", narrow ? { x: 0, y: step * n + 15 } : { x: left - 8, y: step * n + 18, "text-anchor": "end" }, `${label(row)}, ${row.geometry.kv_len % 1024 ? row.geometry.kv_len : row.geometry.kv_len / 1024 + "k"}`));
     let x = left;
     stages.forEach((stage, s) => {
       const w = (row.stages_ns[stage] || 0) / total * (width - left - 8);
-      root.append(make("svg:rect", { x, y: 24 * n + 5, width: w, height: 18, fill: SERIES[s % SERIES.length] }, make("svg:title", {}, `${stage} ${number((row.stages_ns[stage] || 0) / 1e6)} ms`)));
+      root.append(make("svg:rect", { x, y: step * n + (narrow ? 20 : 5), width: w, height: 18, fill: SERIES[s % SERIES.length] }, make("svg:title", {}, `${stage} ${number((row.stages_ns[stage] || 0) / 1e6)} ms`)));
       x += w;
     });
   });

@@ -88,7 +88,7 @@ function chart(series, options) {
   if (direct) {
     const heights = spread(ends.map((one) => one.end[1]), top + 6, height - bottom), edge = width - right;
     ends.forEach((one, n) => {
-      root.append(make("svg:path", { d: `M${one.end[0]} ${one.end[1]}L${edge + 4} ${one.end[1]}L${edge + 14} ${heights[n]}h4`, fill: "none", stroke: one.stroke, "stroke-width": 0.8 }));
+      root.append(make("svg:path", { d: `M${one.end[0]} ${one.end[1]}L${edge + 4} ${one.end[1]}L${edge + 14} ${heights[n]}h4`, class: "leader" }));
       const words = one.name.length * 6.2 > right - 24 ? one.name.slice(0, Math.floor((right - 30) / 6.2)) + "…" : one.name;
       root.append(make("svg:text", { class: "label", x: edge + 21, y: heights[n] + 4 }, words, make("svg:title", {}, one.name)));
     });

@@ -18,7 +18,7 @@ function compareView() {
   if (series.length) {
     section.append(make("h2", {}, "Recall against density, means over heads"), chart(series, { title: "Mass recall against density", xTitle: "density (mean over heads)", yTitle: "mass recall (mean over heads)", width: 760, height: 420,
       xRange: [0, 1], yRange: [Math.max(0, Math.min(0.5, ...series.flatMap((s) => Array.from(s.y)))), 1] }),
-      make("p", { class: "soft" }, "Lines: every knob value, one for all heads, exact. Dots: rows that were replayed or searched."),
+      make("p", { class: "soft" }, "Lines: one knob for all heads, at every value (methods without exact curves: at those of a grid). Dots: rows that were replayed or searched."),
       ...Object.values(data.notes).map((note) => make("p", { class: "soft" }, note)));
   }
   if (curveSets.length) {
