@@ -5,6 +5,7 @@
 
 #include "anchor/base/error.hpp"
 #include "anchor/base/number.hpp"
+#include "anchor/report/figure_file.hpp"
 #include "anchor/report/front_svg.hpp"
 #include "cli/dump_stream.hpp"
 #include "cli/output.hpp"
@@ -104,6 +105,7 @@ int run_fronts(const Options& options) {
   if (!options.thresholds.empty() || !options.svg.empty() || !options.head_map.empty())
     fail_usage(
         "--pareto tries every knob and draws one picture: no --thresholds, --svg or --head-map with it");
+  check_figure_name(options.pareto);
   const DumpReader reader = cli::open_dump(options.dump.path, options.dump);
   const std::vector<GroupSelection> groups = cli::select_groups(reader, options.dump);
   std::vector<MethodFront> fronts = fronts_of(options);
@@ -153,9 +155,10 @@ int run_fronts(const Options& options) {
   output.finish();
   if (output.markdown()) print_fronts(lines);
   const std::string& model = reader.header().model;
-  picture.write(front_svg(drawn, fmt::format("{}: {} heads, {} tokens, one knob for all heads",
-                                             model.empty() ? reader.path() : model, fronts[0].heads().size(),
-                                             reader.layer(groups[0].layer).geometry.q_len)));
+  const std::string title =
+      fmt::format("{}: {} heads, {} tokens, one knob for all heads", model.empty() ? reader.path() : model,
+                  fronts[0].heads().size(), reader.layer(groups[0].layer).geometry.q_len);
+  picture.write(figure_bytes(front_svg(drawn, title), options.pareto));
   picture.commit();
   return drawn.size() < fronts.size() ? 3 : 0;
 }

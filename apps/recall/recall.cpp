@@ -9,6 +9,7 @@
 #include "anchor/base/parallel.hpp"
 #include "anchor/base/text_file.hpp"
 #include "anchor/replay/replay_rows.hpp"
+#include "anchor/report/figure_file.hpp"
 #include "anchor/report/heatmap.hpp"
 #include "anchor/report/make_head_map.hpp"
 #include "anchor/tuning/thresholds.hpp"
@@ -229,7 +230,7 @@ void DumpReplay::draw_heatmaps() {
       fmt::print(shell_->markdown() ? stdout : stderr, "\n{}{}",
                  terminal_heatmap(shown, cli::terminal_colors(), width), layer_bars(done_, n, width));
     }
-    if (svg_) svg_->write(svg_heatmap(map));
+    if (svg_) svg_->write(figure_bytes(svg_heatmap(map), options_.svg));
   }
 }
 
@@ -243,14 +244,16 @@ int DumpReplay::draw_head_map() {
   const GroupSelection group = cli::select_groups(reader_, one).front();
   OutputFile file(options_.svg);
   const std::unique_ptr<Engine> engine = cli::open_engine(options_.common);
-  file.write(svg_head_map(
-      make_head_map(*engine, reader_, group.layer, group.heads[0], *runs_[0].method, request(0, group))));
+  const HeadMap map =
+      make_head_map(*engine, reader_, group.layer, group.heads[0], *runs_[0].method, request(0, group));
+  file.write(figure_bytes(svg_head_map(map), options_.svg));
   file.commit();
   return 0;
 }
 
 /// Flags that make no sense together.
 void check(const Options& options, std::size_t runs) {
+  if (!options.svg.empty()) check_figure_name(options.svg);
   if (!options.svg.empty() && runs > 1)
     fail_usage("--svg shows one method with one set of parameters, not {}", runs);
   if (options.head_map.empty()) return;

@@ -35,6 +35,19 @@ std::optional<std::size_t> Curve::least(double target_recall) const {
   return static_cast<std::size_t>(reached - mass_recall.begin());
 }
 
+void CriticalItems::place(std::int64_t row_begin, std::int64_t row_end, std::int64_t key,
+                          std::int64_t width) {
+  if (!places.empty()) {
+    Run& last = places.back();
+    if (last.row_begin == row_begin && last.row_end == row_end && last.width == width &&
+        last.key + last.entries * width == key) {
+      ++last.entries;
+      return;
+    }
+  }
+  places.push_back({row_begin, row_end, key, width, 1});
+}
+
 Curve exact_curve(const CriticalItems& items) {
   // Key and index in one integer sort faster than indices by key, and fix the order of summation among ties.
   if (items.knob.size() > std::numeric_limits<std::uint32_t>::max())

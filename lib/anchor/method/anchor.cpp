@@ -225,6 +225,7 @@ CriticalItems critical_anchor(const AttentionInputs& inputs, int q_head, const P
       items.knob.push_back(critical[static_cast<std::size_t>(g)][static_cast<std::size_t>(j - keys.begin)]);
       items.pairs.push_back(rows);
       items.mass.push_back(column_mass[j]);
+      items.place(g * windows.group, g * windows.group + rows, j);
     }
   }
   return items;

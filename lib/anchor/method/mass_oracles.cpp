@@ -137,6 +137,7 @@ CriticalItems critical_stripe_oracle(const AttentionInputs& inputs, int, const P
     items.knob.push_back(stripe.critical);
     items.pairs.push_back(rows);
     items.mass.push_back(stripe.mass);
+    items.place(stripe.group * windows.group, stripe.group * windows.group + rows, stripe.column);
     items.forced_pairs -= rows;
   }
   return items;

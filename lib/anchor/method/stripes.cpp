@@ -216,6 +216,7 @@ CriticalItems critical_stripes(const AttentionInputs& inputs, int q_head, const 
       items.knob.push_back(critical[static_cast<std::size_t>(g)][static_cast<std::size_t>(j - keys.begin)]);
       items.pairs.push_back(static_cast<std::int32_t>(tile.rows()));
       items.mass.push_back(m);
+      items.place(g * head.block, g * head.block + tile.rows(), j);
     }
   }
   return items;
