@@ -6,7 +6,7 @@
 #include <random>
 
 #include "anchor/base/error.hpp"
-#include "anchor/model/llama.hpp"
+#include "anchor/model/language_model.hpp"
 #include "anchor/model/tokenizer.hpp"
 #include "model/gguf_writer.hpp"
 #include "model/golden.hpp"
@@ -27,7 +27,7 @@ std::string complaint(const std::string& bytes) {
   write_bytes(file.path, bytes);
   try {
     const GgufFile gguf(file.path);
-    const LlamaModel model(gguf);
+    const LanguageModel model(gguf);
     const Tokenizer tokenizer(gguf);
     tokenizer.encode("the cat <|end|> 12");
   } catch (const Error& error) {
@@ -139,8 +139,8 @@ TEST_CASE("hostile headers are refused with the field that is wrong") {
   twice.header(2, 0).tensor_entry("t", {4}, 0, 0).tensor_entry("t", {4}, 0, 0).pad();
   twice.bytes.append(64, '\0');
   check_complaint(twice, "tensor 't' occurs twice");
-  check_complaint(GgufBytes().header(0, 1).string_entry("general.architecture", "gemma3"),
-                  "'gemma3' is not supported");
+  check_complaint(GgufBytes().header(0, 1).string_entry("general.architecture", "gemma2"),
+                  "'gemma2' is not supported");
 }
 
 TEST_CASE("a model whose parts do not fit together is refused") {
