@@ -91,9 +91,17 @@ std::vector<std::string> Tokenizer::token_texts() const {
   std::vector<std::string> texts(parts_.vocab_size);
   for (const auto& [text, id] : parts_.tokens) {
     std::string& place = texts[static_cast<std::size_t>(id)];
-    place = text;
-    if (parts_.byte_level) continue;
-    for (std::size_t at = 0; (at = place.find("\u2581", at)) != std::string::npos;) place.replace(at, 3, " ");
+    if (parts_.byte_level) {
+      place = text;
+      continue;
+    }
+    constexpr std::string_view space = "\u2581";
+    std::size_t begin = 0;
+    for (std::size_t at = 0; (at = text.find(space, begin)) != std::string::npos; begin = at + space.size()) {
+      place.append(text, begin, at - begin);
+      place += ' ';
+    }
+    place.append(text, begin);
   }
   for (std::size_t byte = 0; byte < parts_.byte_tokens.size(); ++byte) {
     if (parts_.byte_tokens[byte] >= 0)
