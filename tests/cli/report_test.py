@@ -97,12 +97,12 @@ class Page(ToolTest):
         run("anchor-recall", dump, *SMALL, "--out", self.path("a.jsonl"))
         with open(self.report(self.path("a.jsonl"), dump)) as file:
             text = file.read()
-        for gone in (self.folder, os.path.expanduser("~") + "/", os.environ["ANCHOR_BIN"], os.uname().nodename):
-            self.assertNotIn(gone, text)
+        for gone in (self.folder, os.path.expanduser("~") + "/", os.environ["ANCHOR_BIN"], json.dumps(os.uname().nodename), '"host"'):
+            self.assertFalse(gone in text, gone)
 
     def test_rows_of_another_dump(self):
         dump = self.dump()
-        run("anchor-recall", dump, *SMALL, "--out", self.path("a.jsonl"))
+        run("anchor-recall", dump, "--theta", 2, *SMALL, "--out", self.path("a.jsonl"))
         command = ("anchor-report", self.path("a.jsonl"), "--html", self.path("r.html"))
         for more in ({"length": 128}, {"q_heads": 2}, {"dim": 16}):
             other = self.dump("other.h5", **more)

@@ -99,9 +99,9 @@ std::string svg_chart(const Chart& chart) {
     named += !series.name.empty();
   }
   const double left = 64, top = 36, plot = 540,
-               right = 20 + (named > 0 ? 12 + 6.2 * static_cast<double>(longest) : 0);
+               right = 20 + (named > 0 ? 12 + 6.8 * static_cast<double>(longest) : 0);
   const double width =
-      std::max(left + plot + right, left + 8 + 7.4 * static_cast<double>(chart.title.size()));
+      std::max(left + plot + right, left + 8 + 7.9 * static_cast<double>(chart.title.size()));
   const double edge = left + plot, bottom = std::max(352., top + 15 * static_cast<double>(named) + 10),
                height = bottom + 48;
   std::vector<std::string> notes;

@@ -91,24 +91,20 @@ class GroupViews {
     column_mass_.push_back(map.column_mass);
   }
 
-  PlanRequest request_at(std::size_t stop, const std::vector<std::vector<double>>& stops) const {
-    PlanRequest request{run_.params, {}};
-    request.knobs.assign(static_cast<std::size_t>(geometry().q_heads),
-                         stops[0][std::min(stop, stops[0].size() - 1)]);
-    for (std::size_t h = 0; h < heads_.size(); ++h)
-      request.knobs[static_cast<std::size_t>(local(h))] = stops[h][std::min(stop, stops[h].size() - 1)];
-    return request;
-  }
-
-  void add_plan_at(std::size_t stop, const std::vector<std::vector<double>>& stops,
+  /// The plan at a knob of all heads, which may share tiles: to the heads that stop there.
+  void add_plan_at(double knob, const std::vector<std::vector<double>>& stops,
                    std::vector<KeyStops>& keys) const {
-    const SparsePlan plan =
-        engine_.plan(*run_.method, request_at(stop, stops), inputs_, 0, geometry().q_len)->to_host();
+    const PlanRequest request{run_.params,
+                              std::vector<double>(static_cast<std::size_t>(geometry().q_heads), knob)};
+    const SparsePlan plan = engine_.plan(*run_.method, request, inputs_, 0, geometry().q_len)->to_host();
     if (plan.window || plan.group_rows() != keys[0].list_rows())
       fail("{}: its plans are not lists of {} rows, as its curves say", run_.method->name,
            keys[0].list_rows());
-    for (std::size_t h = 0; h < heads_.size(); ++h)
-      if (stop < stops[h].size()) keys[h].add_plan(plan, local(h), static_cast<std::uint8_t>(stop));
+    for (std::size_t h = 0; h < heads_.size(); ++h) {
+      const auto stop = std::find(stops[h].begin(), stops[h].end(), knob);
+      if (stop != stops[h].end())
+        keys[h].add_plan(plan, local(h), static_cast<std::uint8_t>(stop - stops[h].begin()));
+    }
   }
 
   /// Every stop of every head.
@@ -117,13 +113,11 @@ class GroupViews {
     const MassGranularity grain = run_.method->granularity(run_.params, g);
     std::vector<std::vector<double>> stops;
     std::vector<KeyStops> keys;
-    std::size_t most = 0;
     for (const HeadView& head : heads_) {
       stops.push_back(views_.stops_of(head));
-      most = std::max(most, stops.back().size());
       keys.emplace_back(one_head(), list_rows(grain));
     }
-    add_plan_at(0, stops, keys);
+    add_plan_at(stops[0][0], stops, keys);
     std::vector<MassMap> masses;
     bool known = true;
     for (std::size_t h = 0; h < heads_.size(); ++h) {
@@ -140,9 +134,13 @@ class GroupViews {
         heads_[h].curve = thin(knob_curves(engine_, inputs_, *run_.method, run_.params, {}, one)[0].points);
       }
     }
-    for (std::size_t stop = 1; !known && stop < most; ++stop) {
-      check_interrupt();
-      add_plan_at(stop, stops, keys);
+    if (!known) {
+      std::set<double> knobs;
+      for (const std::vector<double>& own : stops) knobs.insert(own.begin(), own.end());
+      for (const double knob : knobs) {
+        check_interrupt();
+        add_plan_at(knob, stops, keys);
+      }
     }
     for (std::size_t h = 0; h < heads_.size(); ++h) {
       if (views_.row_tile < list_rows(grain))  // lists are longer than the chart's tiles

@@ -12,8 +12,7 @@ std::vector<double> round_ticks(double low, double high, int count) {
     if (m * power >= least * (1 - 1e-9)) step = m * power;
   std::vector<double> ticks;
   for (double n = std::ceil(low / step - 1e-9); n * step <= high + 1e-9 * step; ++n) {
-    const double value = n * step;
-    ticks.push_back(std::abs(value) < 1e-12 * step ? 0 : value);
+    ticks.push_back(step < 1 ? n / std::round(1 / step) : n * step);  // 0.7, not 7 * 0.1
   }
   return ticks;
 }

@@ -15,7 +15,7 @@ std::string svg_heatmap(const Heatmap& map) {
   const double left = 56, top = 58, bar_gap = 20, bar_width = 14;
   const double width = cell_width * heads, height = cell_height * layers;
   const double bar_height = std::max(height, 80.0);
-  const double title_width = 6.6 * static_cast<double>(map.title.size());
+  const double title_width = 7.9 * static_cast<double>(map.title.size());
   Svg svg(std::max(left + width + bar_gap + bar_width + 60, left + title_width), top + bar_height + 24);
   svg.text(left, 20, map.title, Svg::Align::start, 13);
   svg.text(left + width / 2, 38, "head", Svg::Align::middle);
