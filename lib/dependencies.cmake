@@ -26,6 +26,11 @@ find_library(PCRE2_LIBRARY NAMES libpcre2-8.a REQUIRED)
 anchor_add_archive(pcre2 ${PCRE2_LIBRARY} ${PCRE2_INCLUDE_DIR})
 target_compile_definitions(anchor_thirdparty::pcre2 INTERFACE PCRE2_STATIC)
 
+find_path(UTF8PROC_INCLUDE_DIR utf8proc.h REQUIRED)
+find_library(UTF8PROC_LIBRARY NAMES libutf8proc.a REQUIRED)
+anchor_add_archive(utf8proc ${UTF8PROC_LIBRARY} ${UTF8PROC_INCLUDE_DIR})
+target_compile_definitions(anchor_thirdparty::utf8proc INTERFACE UTF8PROC_STATIC)
+
 find_path(XXHASH_INCLUDE_DIR xxhash.h REQUIRED)
 find_library(XXHASH_LIBRARY NAMES libxxhash.a REQUIRED)
 anchor_add_archive(xxhash ${XXHASH_LIBRARY} ${XXHASH_INCLUDE_DIR})

@@ -7,14 +7,14 @@
 #include <fstream>
 #include <numeric>
 
-#include "anchor/attention/cpu_executor.hpp"
 #include "anchor/base/error.hpp"
 #include "anchor/base/lists.hpp"
 #include "anchor/base/parallel.hpp"
 #include "anchor/data/dump_writer.hpp"
 #include "anchor/engine/devices.hpp"
-#include "anchor/model/device_llama.hpp"
-#include "anchor/model/tokenizer.hpp"
+#include "anchor/model/dense_attention.hpp"
+#include "anchor/model/device_model.hpp"
+#include "anchor/model/model_files.hpp"
 #include "anchor/tuning/thresholds.hpp"
 #include "cli/method_options.hpp"
 #include "cli/number.hpp"
@@ -47,26 +47,29 @@ std::string read_text(const std::string& path) {
   return text;
 }
 
+/// A GGUF file's name without its ending, a folder's without a slash at the end.
+std::string model_name(const std::string& path) {
+  const std::filesystem::path whole = std::filesystem::absolute(path).lexically_normal();
+  if (!std::filesystem::is_directory(whole)) return whole.stem().string();
+  return (whole.has_filename() ? whole : whole.parent_path()).filename().string();
+}
+
 void note(const Options& options, const std::string& message) {
   if (!options.quiet) fmt::print(stderr, "anchor-dump: {}\n", message);
 }
 
-std::vector<int> tokenize(const GgufFile& file, const LlamaConfig& config, const Options& options,
+std::vector<int> tokenize(const ModelFiles& files, const ModelConfig& config, const Options& options,
                           std::string& name) {
-  const Tokenizer tokenizer(file);
+  const Tokenizer tokenizer = files.tokenizer();
   if (tokenizer.vocab_size() > static_cast<std::size_t>(config.vocab_size)) {
-    fail("{}: {} tokens but embeddings for {} only", file.path(), tokenizer.vocab_size(), config.vocab_size);
+    fail("{}: {} tokens but embeddings for {} only", options.model, tokenizer.vocab_size(),
+         config.vocab_size);
   }
   name = tokenizer.name();
   Encoding encoding = tokenizer.encode(read_text(options.text));
   if (encoding.replaced > 0) {
     note(options, fmt::format("{}: {} ill-formed UTF-8 sequences are read as U+FFFD", options.text,
                               encoding.replaced));
-  }
-  if (tokenizer.expects_nfc()) {
-    note(options,
-         "this model's own tokenizer normalises to NFC first; the text is taken as it is, so make sure it is "
-         "NFC");
   }
   const auto count = static_cast<std::int64_t>(encoding.ids.size());
   if (count == 0) fail("{}: the text has no tokens", options.text);
@@ -80,7 +83,7 @@ std::vector<int> tokenize(const GgufFile& file, const LlamaConfig& config, const
 }
 
 // Which layers to write; none asked for = all.
-std::vector<bool> chosen_layers(const Options& options, const LlamaConfig& config) {
+std::vector<bool> chosen_layers(const Options& options, const ModelConfig& config) {
   std::vector<bool> chosen(static_cast<std::size_t>(config.layers), options.layers.empty());
   if (options.layers.empty()) return chosen;
   for (const std::int64_t layer : parse_integers(options.layers, "--layers", 0, 999)) {
@@ -107,7 +110,7 @@ void write_layer(DumpWriter& writer, const LayerInfo& info, const AttentionInput
 }
 
 /// The method that the options ask for; empty = plain dense attention.
-std::optional<MethodAttention> chosen_attention(const Options& options, const LlamaConfig& config) {
+std::optional<MethodAttention> chosen_attention(const Options& options, const ModelConfig& config) {
   if (!options.method.named && options.thresholds.empty()) {
     cli::resolve_methods(options.method);  // --theta without --method: say that dense has none
     return std::nullopt;
@@ -126,7 +129,8 @@ std::optional<MethodAttention> chosen_attention(const Options& options, const Ll
                        method = run.method](PlanRequest& request) {
     thresholds.apply(*method, request.layer, heads, path, request);
   };
-  for (int layer = 0; layer < config.layers; ++layer) {  // every head is there
+  for (int layer = 0; layer < config.layers; ++layer) {  // every head is there, where the method runs
+    if (config.window(layer) > 0) continue;
     PlanRequest trial{.params = run.params, .layer = layer};
     choose(trial);
   }
@@ -154,27 +158,39 @@ int run(const Options& options) {
   }
   std::optional<RopeScaling> scaling;
   if (!options.rope_scaling.empty()) scaling = parse_rope_scaling(options.rope_scaling);
-  const GgufFile file(options.model);
-  const LlamaModel model(file);
-  const LlamaConfig& config = model.config();
+  const ModelFiles files(options.model);
+  const LanguageModel model = files.model();
+  const ModelConfig& config = model.config();
   const std::vector<bool> chosen = chosen_layers(options, config);
   const std::optional<int> cuda = cuda_device(options.device);
-  const std::unique_ptr<DeviceLlama> on_device = cuda ? make_cuda_llama(model, *cuda) : nullptr;
+  const std::unique_ptr<DeviceModel> on_device = cuda ? make_cuda_model(model, *cuda) : nullptr;
 
   DumpHeader header;
-  const std::vector<int> tokens = tokenize(file, config, options, header.text["tokenizer"]);
+  const std::vector<int> tokens = tokenize(files, config, options, header.text["tokenizer"]);
   const auto count = static_cast<std::int64_t>(tokens.size());
-  const Rope rope = model.rope(scaling, count);
-  header.model = std::filesystem::path(options.model).stem().string();
+  const Ropes ropes = model.ropes(scaling, count);
+  header.model = model_name(options.model);
   header.seq_len = count;
   header.tool = "anchor-dump model";
   header.tool_version = ANCHOR_VERSION;
-  header.text["config_json"] = config.to_json();
+  header.text["config_json"] = config.json;
   header.text["prompt_source"] = options.text;
-  header.text["rope_json"] = rope.json;
+  header.text["rope_json"] = ropes.json;
   header.text["device"] = on_device ? on_device->device() : "cpu";
   std::optional<MethodAttention> sparse = chosen_attention(options, config);
-  if (sparse) header.text["history"] = "attention in every layer: " + sparse->method().name;
+  const auto windowed = std::count_if(config.windows.begin(), config.windows.end(),
+                                      [&](std::int64_t window) { return window > 0; });
+  if (sparse) {
+    header.text["history"] = "attention in every layer: " + sparse->method().name;
+    if (windowed == config.layers)
+      fail_usage("{}: every layer has a sliding window, where --method has nothing to do", options.model);
+    if (windowed > 0) {
+      header.text["history"] = "attention in every layer without a window: " + sparse->method().name;
+      note(options,
+           fmt::format("{} of {} layers have a sliding window and run it whole; {} runs in the others",
+                       windowed, config.layers, sparse->method().name));
+    }
+  }
   std::optional<DumpWriter> writer;
   if (!options.out.empty())
     writer.emplace(options.out, header, tokens,
@@ -183,15 +199,9 @@ int run(const Options& options) {
   cli::Progress progress("layer", config.layers, options.quiet);
   const Clock::time_point start = Clock::now();
   const auto wants_layer = [&](int layer) {
-    const Geometry shape{config.q_heads,
-                         config.kv_heads,
-                         count,
-                         count,
-                         0,
-                         config.head_dim,
-                         1 / std::sqrt(static_cast<double>(config.head_dim))};
     return writer && chosen[static_cast<std::size_t>(layer)] &&
-           !writer->has_layer({layer, shape, parse_dtype(options.dtype).value(), true});
+           !writer->has_layer(
+               {layer, model.geometry(layer, count), parse_dtype(options.dtype).value(), true});
   };
   const LayerFn on_layer = [&](int layer, const AttentionInputs& in, const AttentionResult& result) {
     if (wants_layer(layer))
@@ -208,15 +218,16 @@ int run(const Options& options) {
   try {
     if (on_device) {
       const std::vector<double> by_token = on_device->forward(
-          tokens, rope, {sparse ? &*sparse : nullptr, wants_layer, options.reference, on_layer, on_progress});
+          tokens, ropes,
+          {sparse ? &*sparse : nullptr, wants_layer, options.reference, on_layer, on_progress});
       seconds = seconds_since(start);
       nll = mean(by_token);
       late_nll = mean(std::span(by_token).subspan(std::min(half, by_token.size())));
     } else {
       const AttentionFn attention = [&](int layer, const AttentionInputs& in) {
-        return sparse ? sparse->attend(layer, in) : cpu_attention(in, dense_plan(in.geometry, 512));
+        return sparse && in.geometry.sliding_window == 0 ? sparse->attend(layer, in) : dense_attention(in);
       };
-      const AlignedVector<float> hidden = model.forward(tokens, rope, {attention, on_layer, on_progress});
+      const AlignedVector<float> hidden = model.forward(tokens, ropes, {attention, on_layer, on_progress});
       seconds = seconds_since(start);
       nll = model.mean_nll(tokens, hidden);
       late_nll =
@@ -229,6 +240,9 @@ int run(const Options& options) {
                 fmt::format("interrupted; {} keeps the finished layers for --resume", part));
   }
   progress.clear();
+  if (tokens.size() > 1 && !std::isfinite(nll))
+    fail("{}: the likelihood of the text is {}; the model's weights are damaged, or it overflows",
+         options.model, nll);
   if (writer) {
     writer->finish();
     fmt::print("{}: {} of {} layers, {} query and {} KV heads of {}, {} tokens, {}\n", options.out,
@@ -236,11 +250,11 @@ int run(const Options& options) {
                config.head_dim, count, options.dtype);
   }
   if (sparse) fmt::print("{}\n", describe(*sparse));
-  const auto perplexity = [](double mean) {
-    return std::isnan(mean) ? "undefined (one token)" : fmt::format("{:.3f}", std::exp(mean));
+  const auto perplexity = [](double mean, std::size_t predicted) {
+    return predicted == 0 ? "undefined (one token)" : fmt::format("{:.3f}", std::exp(mean));
   };
-  fmt::print("perplexity {}, of the second half {}, {:.0f} tokens/s\n", perplexity(nll), perplexity(late_nll),
-             static_cast<double>(count) / seconds);
+  fmt::print("perplexity {}, of the second half {}, {:.0f} tokens/s\n", perplexity(nll, tokens.size() - 1),
+             perplexity(late_nll, tokens.size() - half - 1), static_cast<double>(count) / seconds);
   return 0;
 }
 
@@ -249,13 +263,13 @@ int run(const Options& options) {
 void setup_model(CLI::App& app, cli::Command& command, const std::vector<std::string>& argv) {
   auto options = std::make_shared<Options>();
   options->argv = argv;
-  CLI::App* sub = app.add_subcommand("model", "Run a GGUF language model over a text");
+  CLI::App* sub = app.add_subcommand("model", "Run a language model over a text");
   sub->footer(
       "anchor-dump model --model M.gguf --text book.txt --tokens 8k --out dump.h5\n"
       "anchor-dump model --model M.gguf --text book.txt --thresholds T.json");
-  sub->add_option("--model", options->model, "Llama-architecture model, a GGUF file")
+  sub->add_option("--model", options->model, "A GGUF file, or a folder as transformers saves it")
       ->required()
-      ->type_name("FILE");
+      ->type_name("FILE|FOLDER");
   sub->add_option("--text", options->text, "The text, taken as it is: no template, nothing stripped")
       ->required()
       ->type_name("FILE");

@@ -6,7 +6,8 @@
 #include <map>
 
 #include "anchor/attention/cpu_executor.hpp"
-#include "anchor/model/llama.hpp"
+#include "anchor/model/gguf.hpp"
+#include "anchor/model/language_model.hpp"
 #include "anchor/model/tokenizer.hpp"
 #include "model/golden.hpp"
 
@@ -34,7 +35,7 @@ inline void check_close(std::span<const float> got, std::span<const float> expec
 /// Runs the model over a golden file's text and compares everything that the file keeps.
 inline void check_golden(const std::string& model_path, const nlohmann::json& golden) {
   const GgufFile file(model_path);
-  const LlamaModel model(file);
+  const LanguageModel model(file);
   const auto ids = golden["input_ids"].get<std::vector<int>>();
   std::vector<int> encoded = Tokenizer(file).encode(golden["text"].get<std::string>()).ids;
   encoded.resize(std::min(encoded.size(), ids.size()));
@@ -45,7 +46,7 @@ inline void check_golden(const std::string& model_path, const nlohmann::json& go
     scaling = parse_rope_scaling(golden["rope_scaling"].get<std::string>());
   const auto positions = golden["positions"].get<std::vector<std::int64_t>>();
   std::size_t seen = 0;
-  LlamaModel::Hooks hooks{dense, {}, {}};
+  LanguageModel::Hooks hooks{dense, {}, {}};
   hooks.on_layer = [&](int layer, const AttentionInputs& in, const AttentionResult& result) {
     for (const auto& entry : golden["layers"]) {
       if (entry["layer"] != layer) continue;
@@ -65,7 +66,7 @@ inline void check_golden(const std::string& model_path, const nlohmann::json& go
       }
     }
   };
-  const Rope rope = model.rope(scaling, static_cast<std::int64_t>(ids.size()));
+  const Ropes rope = model.ropes(scaling, static_cast<std::int64_t>(ids.size()));
   const AlignedVector<float> hidden = model.forward(ids, rope, hooks);
   CHECK(seen == 3 * 4 * 2);
   CHECK(model.mean_nll(ids, hidden) == doctest::Approx(golden["mean_nll"].get<double>()).epsilon(1e-4));

@@ -6,7 +6,7 @@
 #include <random>
 
 #include "anchor/base/error.hpp"
-#include "anchor/model/llama.hpp"
+#include "anchor/model/language_model.hpp"
 #include "anchor/model/tokenizer.hpp"
 #include "model/gguf_writer.hpp"
 #include "model/golden.hpp"
@@ -27,7 +27,7 @@ std::string complaint(const std::string& bytes) {
   write_bytes(file.path, bytes);
   try {
     const GgufFile gguf(file.path);
-    const LlamaModel model(gguf);
+    const LanguageModel model(gguf);
     const Tokenizer tokenizer(gguf);
     tokenizer.encode("the cat <|end|> 12");
   } catch (const Error& error) {

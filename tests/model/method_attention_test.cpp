@@ -5,7 +5,7 @@
 #include <cmath>
 
 #include "anchor/attention/cpu_executor.hpp"
-#include "anchor/model/llama.hpp"
+#include "anchor/model/language_model.hpp"
 #include "model/check_golden.hpp"
 #include "support/close.hpp"
 #include "support/random.hpp"
@@ -46,10 +46,10 @@ TEST_CASE("a layer's attention is the plan's, whole or in ranges of rows, and it
 TEST_CASE(
     "in a forward pass a full plan changes nothing, and the sparser the plan the worse the likelihood") {
   const GgufFile file(golden_path("tiny_llama.gguf"));
-  const LlamaModel model(file);
+  const LanguageModel model(file);
   std::vector<int> tokens(200);
   for (std::size_t i = 0; i < tokens.size(); ++i) tokens[i] = static_cast<int>((i * i + 3 * i) % 290);
-  const Rope rope = model.rope(std::nullopt, 200);
+  const Ropes rope = model.ropes(std::nullopt, 200);
   const auto nll = [&](AttentionFn attention) {
     const AlignedVector<float> hidden = model.forward(tokens, rope, {std::move(attention), {}, {}});
     return model.mean_nll(tokens, hidden);

@@ -10,8 +10,8 @@ using namespace anchor;
 
 namespace {
 
-LlamaConfig small_config() {
-  LlamaConfig config;
+ModelConfig small_config() {
+  ModelConfig config;
   config.head_dim = 64;
   config.context_length = 2048;
   config.rope_theta = 10000;
@@ -31,7 +31,7 @@ TEST_CASE("scaling requests are parsed strictly") {
 }
 
 TEST_CASE("a text beyond the context is refused with the limit, unless scaling makes room") {
-  const LlamaConfig config = small_config();
+  const ModelConfig config = small_config();
   CHECK_NOTHROW(make_rope(config, std::nullopt, 2048));
   CHECK_THROWS_WITH_AS(make_rope(config, std::nullopt, 2049), doctest::Contains("context of 2048"), Error);
   CHECK_NOTHROW(make_rope(config, parse_rope_scaling("linear:2"), 4096));
@@ -42,7 +42,7 @@ TEST_CASE("a text beyond the context is refused with the limit, unless scaling m
 }
 
 TEST_CASE("every scaling by 1 within the context changes nothing") {
-  const LlamaConfig config = small_config();
+  const ModelConfig config = small_config();
   const Rope plain = make_rope(config, std::nullopt, 100);
   CHECK(plain.inv_freq[0] == 1);
   for (const char* text : {"linear:1", "dynamic:1", "yarn:1", "dynamic:4"}) {
@@ -54,7 +54,7 @@ TEST_CASE("every scaling by 1 within the context changes nothing") {
 }
 
 TEST_CASE("yarn keeps the fast pairs, divides the slow ones, and warms the softmax") {
-  const LlamaConfig config = small_config();
+  const ModelConfig config = small_config();
   const Rope plain = make_rope(config, std::nullopt, 1),
              yarn = make_rope(config, parse_rope_scaling("yarn:4"), 1);
   CHECK(yarn.inv_freq.front() == plain.inv_freq.front());
@@ -64,7 +64,7 @@ TEST_CASE("yarn keeps the fast pairs, divides the slow ones, and warms the softm
 }
 
 TEST_CASE("divisors act on the frequencies") {
-  const LlamaConfig config = small_config();
+  const ModelConfig config = small_config();
   const Rope plain = make_rope(config, std::nullopt, 1),
              divided = make_rope(config, std::nullopt, 1, std::vector<float>(32, 8.0f));
   for (std::size_t i = 0; i < 32; ++i) CHECK(divided.inv_freq[i] == doctest::Approx(plain.inv_freq[i] / 8));

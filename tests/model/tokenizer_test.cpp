@@ -4,6 +4,7 @@
 
 #include <chrono>
 
+#include "anchor/model/gguf.hpp"
 #include "anchor/model/utf8.hpp"
 #include "model/golden.hpp"
 

@@ -5,22 +5,31 @@
 
 namespace anchor {
 
-bool Bpe::add_merge(int left, int right, int merged) {
-  return merges_.emplace(key(left, right), Merge{static_cast<int>(merges_.size()), merged}).second;
+bool Bpe::add_merge(int left, int right, int merged, int rank) {
+  return merges_.emplace(key(left, right), Merge{rank, merged}).second;
 }
 
 void Bpe::encode(std::string_view piece, std::vector<int>& tokens) const {
-  struct Symbol {
-    int id, previous, next;  // id -1: merged into its left neighbour
-  };
-  std::vector<Symbol> symbols;
+  std::vector<int> symbols;
   symbols.reserve(piece.size());
   for (const char c : piece) {
     const int id = byte_symbol_[static_cast<unsigned char>(c)];
-    const int at = static_cast<int>(symbols.size());
-    if (id >= 0) symbols.push_back({id, at - 1, at + 1});
+    if (id >= 0) symbols.push_back(id);
   }
-  if (symbols.empty()) return;
+  merge(symbols, tokens);
+}
+
+void Bpe::merge(const std::vector<int>& ids, std::vector<int>& tokens) const {
+  struct Symbol {
+    int id, previous, next;  // id -1: merged into its left neighbour
+  };
+  if (ids.empty()) return;
+  std::vector<Symbol> symbols;
+  symbols.reserve(ids.size());
+  for (const int id : ids) {
+    const int at = static_cast<int>(symbols.size());
+    symbols.push_back({id, at - 1, at + 1});
+  }
   symbols.back().next = -1;
 
   // Candidates hold the pair they were made for; one that has changed since is stale and skipped.

@@ -9,7 +9,7 @@
 
 namespace anchor {
 
-/// Byte-pair encoding over token ids (Sennrich et al., arXiv 1508.07909): starting from single bytes, the
+/// Byte-pair encoding over token ids (Sennrich et al., arXiv 1508.07909): starting from single symbols, the
 /// adjacent pair of lowest rank is merged, leftmost first, until none is left.
 class Bpe {
  public:
@@ -17,11 +17,17 @@ class Bpe {
   void set_byte(unsigned char byte, int symbol) { byte_symbol_[byte] = symbol; }
   /// Declares that `left right` merges into `merged`; the order of calls is the rank. False if the pair has a
   /// rank.
-  bool add_merge(int left, int right, int merged);
+  bool add_merge(int left, int right, int merged) {
+    return add_merge(left, right, merged, static_cast<int>(merges_.size()));
+  }
+  /// The same with a rank of its own, which pairs may share.
+  bool add_merge(int left, int right, int merged, int rank);
 
-  /// Appends the tokens of a piece, in O(n log n). A byte without a symbol is left out, as in Hugging Face's
-  /// tokenizers.
+  /// Appends the tokens of a piece that starts as bytes, in O(n log n). A byte without a symbol is left out,
+  /// as in Hugging Face's tokenizers.
   void encode(std::string_view piece, std::vector<int>& tokens) const;
+  /// Appends what is left of the start symbols after all merges.
+  void merge(const std::vector<int>& symbols, std::vector<int>& tokens) const;
 
  private:
   struct Merge {

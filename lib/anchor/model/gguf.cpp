@@ -1,38 +1,16 @@
 #include "anchor/model/gguf.hpp"
 
-#include <fcntl.h>
-#include <sys/mman.h>
-#include <sys/stat.h>
-#include <unistd.h>
-
 #include <bit>
-#include <cerrno>
+#include <charconv>
 #include <cstring>
+#include <filesystem>
 #include <limits>
+#include <optional>
+#include <span>
 
 #include "anchor/base/error.hpp"
 
 namespace anchor {
-
-MappedFile::MappedFile(const std::string& path) {
-  const int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
-  if (fd < 0) fail("{}: cannot be opened: {}", path, std::strerror(errno));
-  struct stat info {};
-  if (::fstat(fd, &info) != 0 || !S_ISREG(info.st_mode)) {
-    ::close(fd);
-    fail("{}: is not a regular file", path);
-  }
-  size_ = static_cast<std::size_t>(info.st_size);
-  void* address = size_ == 0 ? nullptr : ::mmap(nullptr, size_, PROT_READ, MAP_PRIVATE, fd, 0);
-  const int error = errno;
-  ::close(fd);
-  if (address == MAP_FAILED) fail("{}: cannot be mapped into memory: {}", path, std::strerror(error));
-  data_ = static_cast<const std::byte*>(address);
-}
-
-MappedFile::~MappedFile() {
-  if (data_) ::munmap(const_cast<std::byte*>(data_), size_);
-}
 
 namespace {
 
@@ -193,9 +171,9 @@ GgufFile::Value read_value(Cursor& in, const std::string& where) {
 }
 
 /// Reads one tensor entry; `offset` receives its place in the data section.
-GgufTensor read_tensor_info(Cursor& in, std::uint64_t& offset) {
+StoredTensor read_tensor_info(Cursor& in, std::uint64_t& offset) {
   const std::string& path = in.path();
-  GgufTensor tensor;
+  StoredTensor tensor;
   tensor.name = in.string("a tensor name");
   const std::string where = fmt::format("tensor '{}'", tensor.name);
   const auto rank = in.read<std::uint32_t>(where);
@@ -233,65 +211,115 @@ std::string_view kind_of(const GgufFile::Value& value) {
   return kinds[value.index()];
 }
 
+constexpr std::string_view split_count = "split.count", split_number = "split.no",
+                           split_tensors = "split.tensors.count";
+
+/// A name that ends in -00002-of-00005.gguf, as llama.cpp names the files of a split model.
+struct SplitName {
+  std::string stem;
+  std::int64_t count = 0;
+
+  std::string part(std::int64_t n) const { return fmt::format("{}-{:05}-of-{:05}.gguf", stem, n, count); }
+};
+
+std::optional<SplitName> split_name(std::string_view path) {
+  constexpr std::string_view shape = "-00000-of-00000.gguf";
+  if (path.size() < shape.size()) return std::nullopt;
+  const std::string_view end = path.substr(path.size() - shape.size());
+  for (std::size_t i = 0; i < shape.size(); ++i) {
+    const bool digit = end[i] >= '0' && end[i] <= '9';
+    if (shape[i] == '0' ? !digit : end[i] != shape[i]) return std::nullopt;
+  }
+  SplitName name{std::string(path.substr(0, path.size() - shape.size())), 0};
+  std::from_chars(end.data() + 10, end.data() + 15, name.count);
+  return name;
+}
+
 }  // namespace
 
-GgufFile::GgufFile(const std::string& path) : path_(path), file_(path) {
+GgufFile::GgufFile(const std::string& path) : TensorStore(path) {
   static_assert(std::endian::native == std::endian::little, "GGUF fields are read in place");
-  Cursor in(path_, file_.bytes());
-  if (in.left() < 4 || std::memcmp(file_.bytes().data(), "GGUF", 4) != 0)
-    fail("{}: is not a GGUF file", path_);
+  const std::optional<SplitName> name = split_name(path);
+  const std::string first = name ? name->part(1) : path;
+  open_part(name && std::filesystem::exists(first) ? first : path, true);
+  const std::int64_t count = has(split_count) ? integer(split_count, 0, 65535) : 1;
+  if (count <= 1) return;
+  if (!name || name->count != count) {
+    fail("{}: is one of {} files of a model, which must keep names that end in -00001-of-{:05}.gguf", path,
+         count, count);
+  }
+  if (integer(split_number, 0, 65535) != 0) fail("{}: is not the first file of its model", first);
+  for (std::int64_t n = 2; n <= count; ++n) open_part(name->part(n), false);
+  const auto held = static_cast<std::int64_t>(tensors().size());
+  if (has(split_tensors) && get<std::int64_t>(split_tensors) != held)
+    fail("{}: the {} files hold {} tensors, not the {} of split.tensors.count", path, count, held,
+         get<std::int64_t>(split_tensors));
+}
+
+void GgufFile::open_part(const std::string& path, bool first) {
+  files_.push_back(std::make_unique<MappedFile>(path));
+  const std::span<const std::byte> bytes = files_.back()->bytes();
+  Cursor in(path, bytes);
+  if (in.left() < 4 || std::memcmp(bytes.data(), "GGUF", 4) != 0) fail("{}: is not a GGUF file", path);
   in.read<std::uint32_t>("the magic number");
   const auto version = in.read<std::uint32_t>("the version");
   if (version != 0 && (version & 0xffffu) == 0)
-    fail("{}: is a big-endian GGUF file, which is not supported", path_);
+    fail("{}: is a big-endian GGUF file, which is not supported", path);
   if (version != 2 && version != 3)
-    fail("{}: is GGUF version {}; versions 2 and 3 are supported", path_, version);
+    fail("{}: is GGUF version {}; versions 2 and 3 are supported", path, version);
   const std::size_t tensor_count = in.count("the tensor count", 8 + 4 + 8 + 4 + 8);
   const std::size_t metadata_count = in.count("the metadata count", 8 + 4 + 1);
 
+  std::map<std::string_view, Value> metadata;
   for (std::size_t i = 0; i < metadata_count; ++i) {
     const std::string_view key = in.string("a metadata key");
     Value value = read_value(in, fmt::format("metadata '{}'", key));
-    if (!metadata_.emplace(key, std::move(value)).second) fail("{}: metadata '{}' occurs twice", path_, key);
+    if (!metadata.emplace(key, std::move(value)).second) fail("{}: metadata '{}' occurs twice", path, key);
   }
+  const auto number = [&](std::string_view key, std::int64_t fallback) {
+    const auto found = metadata.find(key);
+    const std::int64_t* value = found == metadata.end() ? nullptr : std::get_if<std::int64_t>(&found->second);
+    return value ? *value : fallback;
+  };
+  const auto position = static_cast<std::int64_t>(files_.size()) - 1;
+  if (!first && number(split_number, -1) != position)
+    fail("{}: says that it is file {} of its model, not file {}", path, number(split_number, -1) + 1,
+         position + 1);
 
   std::vector<std::uint64_t> offsets(tensor_count);
-  tensors_.reserve(tensor_count);
-  for (std::size_t i = 0; i < tensor_count; ++i) {
-    tensors_.push_back(read_tensor_info(in, offsets[i]));
-    if (!tensor_index_.emplace(tensors_[i].name, i).second) {
-      fail("{}: tensor '{}' occurs twice", path_, tensors_[i].name);
-    }
-  }
+  std::vector<StoredTensor> tensors;
+  tensors.reserve(tensor_count);
+  for (std::size_t i = 0; i < tensor_count; ++i) tensors.push_back(read_tensor_info(in, offsets[i]));
 
-  constexpr std::string_view alignment_key = "general.alignment";
-  const auto alignment =
-      has(alignment_key) ? static_cast<std::size_t>(integer(alignment_key, 1, 1 << 20)) : std::size_t{32};
-  if (!std::has_single_bit(alignment))
-    fail("{}: metadata 'general.alignment' is {}, not a power of two", path_, alignment);
+  const std::int64_t alignment_value = number("general.alignment", 32);
+  if (alignment_value < 1 || alignment_value > 1 << 20 ||
+      !std::has_single_bit(static_cast<std::uint64_t>(alignment_value)))
+    fail("{}: metadata 'general.alignment' is {}, not a power of two", path, alignment_value);
+  const auto alignment = static_cast<std::size_t>(alignment_value);
   const std::size_t data_start =
-      std::min((in.position() + alignment - 1) / alignment * alignment, file_.bytes().size());
-  const std::span<const std::byte> data = file_.bytes().subspan(data_start);
+      std::min((in.position() + alignment - 1) / alignment * alignment, bytes.size());
+  const std::span<const std::byte> data = bytes.subspan(data_start);
   for (std::size_t i = 0; i < tensor_count; ++i) {
-    GgufTensor& tensor = tensors_[i];
-    const auto size =
-        static_cast<std::uint64_t>(tensor.row_bytes() * tensor.shape[1] * tensor.shape[2] * tensor.shape[3]);
+    StoredTensor& tensor = tensors[i];
+    const auto size = static_cast<std::uint64_t>(tensor.row_bytes() * tensor.rows());
     if (offsets[i] % alignment != 0)
-      fail("{}: tensor '{}' is not aligned to {} bytes", path_, tensor.name, alignment);
+      fail("{}: tensor '{}' is not aligned to {} bytes", path, tensor.name, alignment);
     if (offsets[i] > data.size() || size > data.size() - offsets[i]) {
       fail("{}: tensor '{}' ({} bytes at {}) reaches past the end of the file; it is truncated or damaged",
-           path_, tensor.name, size, offsets[i]);
+           path, tensor.name, size, offsets[i]);
     }
     tensor.data = data.data() + offsets[i];
+    add_tensor(tensor);
   }
+  if (first) metadata_ = std::move(metadata);
 }
 
 template <class T>
 const T& GgufFile::get(std::string_view key) const {
   const auto found = metadata_.find(key);
-  if (found == metadata_.end()) fail("{}: metadata '{}' is missing", path_, key);
+  if (found == metadata_.end()) fail("{}: metadata '{}' is missing", path(), key);
   if (const T* value = std::get_if<T>(&found->second)) return *value;
-  fail("{}: metadata '{}' is {}, not {}", path_, key, kind_of(found->second), kind_of(Value(T{})));
+  fail("{}: metadata '{}' is {}, not {}", path(), key, kind_of(found->second), kind_of(Value(T{})));
 }
 
 template const bool& GgufFile::get<bool>(std::string_view) const;
@@ -300,27 +328,13 @@ template const double& GgufFile::get<double>(std::string_view) const;
 template const std::string_view& GgufFile::get<std::string_view>(std::string_view) const;
 template const GgufFile::Strings& GgufFile::get<GgufFile::Strings>(std::string_view) const;
 template const GgufFile::Integers& GgufFile::get<GgufFile::Integers>(std::string_view) const;
+template const GgufFile::Floats& GgufFile::get<GgufFile::Floats>(std::string_view) const;
 
 std::int64_t GgufFile::integer(std::string_view key, std::int64_t low, std::int64_t high) const {
   const auto value = get<std::int64_t>(key);
   if (value < low || value > high)
-    fail("{}: metadata '{}' is {}, not in [{}, {}]", path_, key, value, low, high);
+    fail("{}: metadata '{}' is {}, not in [{}, {}]", path(), key, value, low, high);
   return value;
-}
-
-const GgufTensor* GgufFile::find_tensor(std::string_view name) const {
-  const auto found = tensor_index_.find(name);
-  return found == tensor_index_.end() ? nullptr : &tensors_[found->second];
-}
-
-const GgufTensor& GgufFile::tensor(std::string_view name, std::int64_t rows, std::int64_t columns) const {
-  const GgufTensor* tensor = find_tensor(name);
-  if (!tensor) fail("{}: tensor '{}' is missing", path_, name);
-  if (tensor->shape != std::array<std::int64_t, 4>{columns, rows, 1, 1}) {
-    fail("{}: tensor '{}' has shape [{}], expected [{}, {}]", path_, name, fmt::join(tensor->shape, ", "),
-         columns, rows);
-  }
-  return *tensor;
 }
 
 }  // namespace anchor

@@ -4,6 +4,7 @@
 #include <array>
 #include <charconv>
 #include <cmath>
+#include <limits>
 #include <nlohmann/json.hpp>
 #include <numbers>
 
@@ -12,29 +13,95 @@
 namespace anchor {
 namespace {
 
-constexpr std::array<std::string_view, 3> kind_names{"linear", "dynamic", "yarn"};
+constexpr std::array<std::string_view, 5> kind_names{"linear", "dynamic", "yarn", "llama3", "longrope"};
+constexpr std::size_t requestable = 3;  // the first ones; the others need more than a factor
 
 std::optional<RopeScaling::Kind> parse_kind(std::string_view name) {
-  for (std::size_t i = 0; i < kind_names.size(); ++i) {
+  for (std::size_t i = 0; i < requestable; ++i) {
     if (kind_names[i] == name) return static_cast<RopeScaling::Kind>(i);
   }
   return std::nullopt;
 }
 
-// Weight of interpolation per pair: 0 for pairs that turn often within the pretraining context (beta_fast =
-// 32 turns), 1 for those that turn less than once (beta_slow = 1), linear in between (YaRN, section 3.2).
-std::vector<double> yarn_ramp(int head_dim, double theta, double context) {
+// Weight of interpolation per pair: 0 for pairs that turn often within the pretraining context (beta_fast
+// turns), 1 for those that turn less than beta_slow times, linear in between (YaRN, section 3.2).
+std::vector<double> yarn_ramp(int dims, double theta, double context, const RopeScaling& scaling) {
   const auto pair_that_turns = [&](double turns) {
-    return head_dim * std::log(context / (turns * 2 * std::numbers::pi)) / (2 * std::log(theta));
+    return dims * std::log(context / (turns * 2 * std::numbers::pi)) / (2 * std::log(theta));
   };
-  const double low = std::max(std::floor(pair_that_turns(32)), 0.0);
-  double high = std::min(std::ceil(pair_that_turns(1)), head_dim - 1.0);
+  double low = pair_that_turns(scaling.beta_fast), high = pair_that_turns(scaling.beta_slow);
+  if (scaling.truncate) low = std::floor(low), high = std::ceil(high);
+  low = std::max(low, 0.0);
+  high = std::min(high, dims - 1.0);
   if (low == high) high += 0.001;
-  std::vector<double> ramp(static_cast<std::size_t>(head_dim / 2));
+  std::vector<double> ramp(static_cast<std::size_t>(dims / 2));
   for (std::size_t i = 0; i < ramp.size(); ++i) {
     ramp[i] = std::clamp((static_cast<double>(i) - low) / (high - low), 0.0, 1.0);
   }
   return ramp;
+}
+
+// Llama 3.1: pairs of long waves are interpolated, those of short ones are not, with a blend between.
+double llama3_share(double inv_freq, double context, const RopeScaling& scaling) {
+  const double turns = context * inv_freq / (2 * std::numbers::pi);
+  const double smooth =
+      (turns - scaling.low_freq_factor) / (scaling.high_freq_factor - scaling.low_freq_factor);
+  return 1 - std::clamp(smooth, 0.0, 1.0);
+}
+
+/// Scales the frequencies, notes the parameters in `json`, and returns the attention factor of the rule
+/// itself.
+double scale(std::vector<double>& inv_freq, const RopeScaling& scaling, const ModelConfig& config,
+             double theta, std::int64_t tokens, nlohmann::json& json) {
+  using Kind = RopeScaling::Kind;
+  const std::int64_t original =
+      scaling.original_context > 0 ? scaling.original_context : config.context_length;
+  const auto context = static_cast<double>(original);
+  json["rope_type"] = kind_names[static_cast<std::size_t>(scaling.kind)];
+  json["factor"] = scaling.factor;
+  double factor = 1;
+  if (scaling.kind == Kind::linear) {
+    for (double& f : inv_freq) f /= scaling.factor;
+  } else if (scaling.kind == Kind::yarn) {
+    const std::vector<double> ramp =
+        yarn_ramp(static_cast<int>(2 * inv_freq.size()), theta, context, scaling);
+    for (std::size_t i = 0; i < inv_freq.size(); ++i) {
+      const double unscaled = (1 - ramp[i]) * scaling.extrapolation;
+      inv_freq[i] *= (1 - unscaled) / scaling.factor + unscaled;
+    }
+    if (scaling.factor > 1) factor = 0.1 * std::log(scaling.factor) + 1;
+    if (scaling.beta_fast != 32) json["beta_fast"] = scaling.beta_fast;
+    if (scaling.beta_slow != 1) json["beta_slow"] = scaling.beta_slow;
+  } else if (scaling.kind == Kind::llama3) {
+    for (double& f : inv_freq) {
+      const double share = llama3_share(f, context, scaling);
+      f *= share / scaling.factor + 1 - share;
+    }
+    json["low_freq_factor"] = scaling.low_freq_factor;
+    json["high_freq_factor"] = scaling.high_freq_factor;
+  } else if (scaling.kind == Kind::longrope) {
+    const std::vector<float>& divisors = tokens > original ? scaling.long_factors : scaling.short_factors;
+    for (std::size_t i = 0; i < inv_freq.size(); ++i) inv_freq[i] /= static_cast<double>(divisors[i]);
+    json["short_factor"] = scaling.short_factors;
+    json["long_factor"] = scaling.long_factors;
+  }
+  if (scaling.kind == Kind::yarn || scaling.kind == Kind::llama3 || scaling.kind == Kind::longrope)
+    json["original_max_position_embeddings"] = original;
+  return factor;
+}
+
+/// The most tokens that a context, scaled or not, has room for; dynamic scaling has no limit.
+std::int64_t longest(const ModelConfig& config, const std::optional<RopeScaling>& scaling) {
+  using Kind = RopeScaling::Kind;
+  const auto times = [&](std::int64_t context) {
+    return static_cast<std::int64_t>(static_cast<double>(context) * scaling->factor);
+  };
+  if (!scaling || scaling->kind == Kind::longrope || scaling->kind == Kind::llama3)
+    return config.context_length;
+  if (scaling->kind == Kind::dynamic) return std::numeric_limits<std::int64_t>::max();
+  // A yarn scaling that came with the file names the context that it starts from.
+  if (scaling->original_context > 0) return std::max(config.context_length, times(scaling->original_context));
+  return times(config.context_length);
 }
 
 }  // namespace
@@ -54,19 +121,6 @@ RopeScaling parse_rope_scaling(std::string_view text) {
   return {*kind, factor};
 }
 
-std::optional<RopeScaling> read_rope_scaling(const GgufFile& file) {
-  const std::string_view name = file.get_or<std::string_view>("llama.rope.scaling.type", "none");
-  if (name == "none") return std::nullopt;
-  const auto kind = parse_kind(name);
-  if (!kind) fail("{}: rope scaling '{}' is not supported; linear, dynamic and yarn are", file.path(), name);
-  const double factor = file.get<double>("llama.rope.scaling.factor");
-  if (!(std::isfinite(factor) && factor >= 1))
-    fail("{}: rope scaling factor {} is impossible", file.path(), factor);
-  const std::int64_t original = file.get_or<std::int64_t>("llama.rope.scaling.original_context_length", 0);
-  if (original < 0) fail("{}: rope scaling's original context {} is impossible", file.path(), original);
-  return RopeScaling{*kind, factor, original};
-}
-
 void Rope::tables(std::int64_t tokens, std::vector<float>& cos, std::vector<float>& sin) const {
   cos.resize(static_cast<std::size_t>(tokens) * inv_freq.size());
   sin.resize(cos.size());
@@ -78,60 +132,70 @@ void Rope::tables(std::int64_t tokens, std::vector<float>& cos, std::vector<floa
   }
 }
 
-Rope make_rope(const LlamaConfig& config, const std::optional<RopeScaling>& scaling, std::int64_t tokens,
+Rope make_rope(const ModelConfig& config, const std::optional<RopeScaling>& scaling, std::int64_t tokens,
                const std::vector<float>& divisors) {
-  using Kind = RopeScaling::Kind;
-  const auto context = static_cast<double>(config.context_length);
-  const auto length = static_cast<double>(tokens);
-  if (!scaling && tokens > config.context_length) {
+  if (const std::int64_t limit = longest(config, scaling); tokens > limit) {
+    if (!scaling || scaling->from_file) {
+      fail(
+          "{} tokens are more than the model's context of {}; take fewer (--tokens) or ask for "
+          "--rope-scaling "
+          "linear:F, dynamic:F or yarn:F",
+          tokens, limit);
+    }
     fail(
-        "{} tokens are more than the model's context of {}; take fewer (--tokens) or ask for --rope-scaling "
-        "linear:F, dynamic:F or yarn:F",
-        tokens, config.context_length);
-  }
-  // A scaling that came with the file is already part of its context length.
-  const bool from_file = scaling && scaling->original_context > 0;
-  const double limit = scaling && !from_file ? context * scaling->factor : context;
-  if (scaling && scaling->kind != Kind::dynamic && length > limit) {
-    fail(
-        "{} tokens are more than the context of {:.0f} that rope scaling {}:{} gives; use a larger factor or "
+        "{} tokens are more than the context of {} that rope scaling {}:{} gives; use a larger factor or "
         "fewer "
         "tokens (--tokens)",
         tokens, limit, kind_names[static_cast<std::size_t>(scaling->kind)], scaling->factor);
   }
 
+  const int dims = config.rotated_dims();
   double theta = config.rope_theta;
-  if (scaling && scaling->kind == Kind::dynamic) {
-    const double seen = std::max(length, context), dim = config.head_dim;
-    theta *= std::pow(scaling->factor * seen / context - (scaling->factor - 1), dim / (dim - 2));
+  if (scaling && scaling->kind == RopeScaling::Kind::dynamic) {
+    const auto context = static_cast<double>(config.context_length);
+    const double seen = std::max(static_cast<double>(tokens), context), width = dims;
+    theta *= std::pow(scaling->factor * seen / context - (scaling->factor - 1), width / (width - 2));
   }
   Rope rope;
-  std::vector<double> inv_freq(static_cast<std::size_t>(config.head_dim / 2));
+  std::vector<double> inv_freq(static_cast<std::size_t>(dims / 2));
   for (std::size_t i = 0; i < inv_freq.size(); ++i) {
-    inv_freq[i] = std::pow(theta, -2.0 * static_cast<double>(i) / config.head_dim);
+    inv_freq[i] = std::pow(theta, -2.0 * static_cast<double>(i) / dims);
     if (!divisors.empty()) inv_freq[i] /= static_cast<double>(divisors[i]);
   }
   nlohmann::json json{{"rope_type", "default"}, {"rope_theta", config.rope_theta}};
   if (!divisors.empty()) json["frequency_divisors"] = divisors;
+  if (dims != config.head_dim) json["partial_rotary_factor"] = static_cast<double>(dims) / config.head_dim;
   if (scaling) {
-    json["rope_type"] = kind_names[static_cast<std::size_t>(scaling->kind)];
-    json["factor"] = scaling->factor;
-    if (scaling->kind == Kind::linear) {
-      for (double& f : inv_freq) f /= scaling->factor;
-    }
-    if (scaling->kind == Kind::yarn) {
-      const auto original = from_file ? scaling->original_context : config.context_length;
-      const std::vector<double> ramp = yarn_ramp(config.head_dim, theta, static_cast<double>(original));
-      for (std::size_t i = 0; i < inv_freq.size(); ++i)
-        inv_freq[i] *= ramp[i] / scaling->factor + (1 - ramp[i]);
-      if (scaling->factor > 1) rope.attention_factor = 0.1 * std::log(scaling->factor) + 1;
-      json["original_max_position_embeddings"] = original;
+    rope.attention_factor = scale(inv_freq, *scaling, config, theta, tokens, json);
+    if (scaling->attention_factor != 0) rope.attention_factor = scaling->attention_factor;
+    if (rope.attention_factor != 1 || scaling->kind == RopeScaling::Kind::yarn)
       json["attention_factor"] = rope.attention_factor;
-    }
   }
   rope.inv_freq.assign(inv_freq.begin(), inv_freq.end());
   rope.json = json.dump();
   return rope;
+}
+
+Ropes make_ropes(const ModelConfig& config, const std::optional<RopeScaling>& scaling, std::int64_t tokens) {
+  Ropes ropes;
+  ropes.kinds.push_back(
+      make_rope(config, scaling ? scaling : config.rope_scaling, tokens, config.rope_divisors));
+  ropes.json = ropes.kinds[0].json;
+  ropes.of_layer.assign(static_cast<std::size_t>(config.layers), 0);
+  if (config.local_rope_theta > 0) {
+    ModelConfig local = config;
+    local.rope_theta = config.local_rope_theta;
+    local.context_length = std::max(config.context_length, tokens);
+    ropes.kinds.push_back(make_rope(local, std::nullopt, tokens));
+    ropes.json = nlohmann::json{{"full_attention", nlohmann::json::parse(ropes.kinds[0].json)},
+                                {"sliding_attention", nlohmann::json::parse(ropes.kinds[1].json)}}
+                     .dump();
+  }
+  for (std::size_t layer = 0; layer < ropes.of_layer.size(); ++layer) {
+    if (config.local_rope_theta > 0 && config.windows[layer] > 0) ropes.of_layer[layer] = 1;
+    if (!config.rotated[layer]) ropes.of_layer[layer] = -1;
+  }
+  return ropes;
 }
 
 }  // namespace anchor

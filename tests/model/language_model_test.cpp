@@ -1,4 +1,4 @@
-#include "anchor/model/llama.hpp"
+#include "anchor/model/language_model.hpp"
 
 #include <doctest/doctest.h>
 
@@ -30,12 +30,12 @@ TEST_CASE("the tiny model computes what transformers computes") {
 
 TEST_CASE("a text's beginning does not depend on its end, nor anything on the thread count") {
   const GgufFile file(golden_path("tiny_llama.gguf"));
-  const LlamaModel model(file);
+  const LanguageModel model(file);
   const auto run = [&](std::size_t count, int thread_count) {
     set_threads(thread_count);
     const std::vector<int> tokens = some_tokens(count);
     AlignedVector<float> hidden =
-        model.forward(tokens, model.rope(std::nullopt, static_cast<std::int64_t>(count)), {dense, {}, {}});
+        model.forward(tokens, model.ropes(std::nullopt, static_cast<std::int64_t>(count)), {dense, {}, {}});
     set_threads(0);
     return hidden;
   };
@@ -52,9 +52,9 @@ TEST_CASE("a text's beginning does not depend on its end, nor anything on the th
 
 TEST_CASE("likelihoods agree with the logits") {
   const GgufFile file(golden_path("tiny_llama.gguf"));
-  const LlamaModel model(file);
+  const LanguageModel model(file);
   const std::vector<int> tokens = some_tokens(40);
-  const AlignedVector<float> hidden = model.forward(tokens, model.rope(std::nullopt, 40), {dense, {}, {}});
+  const AlignedVector<float> hidden = model.forward(tokens, model.ropes(std::nullopt, 40), {dense, {}, {}});
   double total = 0;
   for (std::size_t i = 0; i + 1 < tokens.size(); ++i) {
     const std::vector<float> logits = model.logits(std::span(hidden).subspan(i * 64, 64));
@@ -68,8 +68,8 @@ TEST_CASE("likelihoods agree with the logits") {
 
 TEST_CASE("tokens outside the vocabulary are refused") {
   const GgufFile file(golden_path("tiny_llama.gguf"));
-  const LlamaModel model(file);
+  const LanguageModel model(file);
   const std::vector<int> tokens{1, 5000};
-  CHECK_THROWS_WITH_AS(model.forward(tokens, model.rope(std::nullopt, 2), {dense, {}, {}}),
+  CHECK_THROWS_WITH_AS(model.forward(tokens, model.ropes(std::nullopt, 2), {dense, {}, {}}),
                        doctest::Contains("token 5000 at position 1"), Error);
 }

@@ -1,11 +1,11 @@
-#include "anchor/model/device_llama.hpp"
+#include "anchor/model/device_model.hpp"
 
 #include "anchor/base/error.hpp"
 
 namespace anchor {
 
 #ifndef ANCHOR_HAVE_CUDA
-std::unique_ptr<DeviceLlama> make_cuda_llama(const LlamaModel&, int device) {
+std::unique_ptr<DeviceModel> make_cuda_model(const LanguageModel&, int device) {
   fail("device cuda:{}: this build has no CUDA kernels (it was configured without nvcc); use --device cpu",
        device);
 }

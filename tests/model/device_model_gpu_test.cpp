@@ -6,7 +6,7 @@
 #include <random>
 
 #include "anchor/attention/cpu_executor.hpp"
-#include "anchor/model/device_llama.hpp"
+#include "anchor/model/device_model.hpp"
 #include "model/gguf_writer.hpp"
 
 using namespace anchor;
@@ -86,11 +86,11 @@ double relative_l2(std::span<const float> got, std::span<const float> expected) 
 
 TEST_CASE("the forward pass on the device is the CPU's within bf16 rounding, dense and sparse") {
   const GgufFile file(write_model());
-  const LlamaModel model(file);
+  const LanguageModel model(file);
   std::vector<int> tokens(700);
   for (std::size_t i = 0; i < tokens.size(); ++i) tokens[i] = static_cast<int>((i * i + 3 * i) % vocab);
-  const Rope rope = model.rope(std::nullopt, 700);
-  const auto device = make_cuda_llama(model, 0);
+  const Ropes rope = model.ropes(std::nullopt, 700);
+  const auto device = make_cuda_model(model, 0);
   const Method& anchor = find_method("anchor");
   Params params = default_params(anchor);
   set_param(anchor, params, "step", "1");

@@ -6,7 +6,7 @@
 #include "anchor/engine/cuda/cublas.hpp"
 #include "anchor/engine/cuda/plan.hpp"
 #include "anchor/kernels/model.hpp"
-#include "anchor/model/device_llama.hpp"
+#include "anchor/model/device_model.hpp"
 
 namespace anchor {
 namespace {
@@ -48,9 +48,9 @@ class DeviceValues {
   kernels::DeviceBuffer buffer_;
 };
 
-class CudaLlama final : public DeviceLlama {
+class CudaModel final : public DeviceModel {
  public:
-  CudaLlama(const LlamaModel& model, int device)
+  CudaModel(const LanguageModel& model, int device)
       : model_(model), config_(model.config()), info_(kernels::device_info(device)), gemm_(stream_) {}
 
   std::string device() const override { return info_.name; }
@@ -63,7 +63,7 @@ class CudaLlama final : public DeviceLlama {
   /// One text.
   class Pass {
    public:
-    Pass(CudaLlama& owner, std::span<const int> tokens, const Rope& rope, const Hooks& hooks)
+    Pass(CudaModel& owner, std::span<const int> tokens, const Rope& rope, const Hooks& hooks)
         : m_(owner),
           c_(owner.config_),
           stream_(owner.stream_),
@@ -115,7 +115,7 @@ class CudaLlama final : public DeviceLlama {
     }
 
     void project_heads() {
-      const LlamaModel::Layer& w = m_.weights_;
+      const LanguageModel::Layer& w = m_.weights_;
       norm_.upload<float>(w.attention_norm, stream_);
       matrix_.upload_bf16(w.qkv, stream_);
       for_chunks(n_, row_chunk, [&](std::int64_t begin, std::int64_t rows) {
@@ -172,7 +172,7 @@ class CudaLlama final : public DeviceLlama {
     }
 
     void feed_forward() {
-      const LlamaModel::Layer& w = m_.weights_;
+      const LanguageModel::Layer& w = m_.weights_;
       norm_.upload<float>(w.ffn_norm, stream_);
       matrix_.upload_bf16(w.output, stream_);
       gate_up_.upload_bf16(w.gate_up, stream_);
@@ -231,8 +231,8 @@ class CudaLlama final : public DeviceLlama {
       return {values.begin(), values.end()};
     }
 
-    CudaLlama& m_;
-    const LlamaConfig& c_;
+    CudaModel& m_;
+    const ModelConfig& c_;
     const kernels::Stream& stream_;
     std::span<const int> tokens_;
     const Hooks& hooks_;
@@ -242,20 +242,20 @@ class CudaLlama final : public DeviceLlama {
     DeviceValues x_, cos_, sin_, norm_, matrix_, gate_up_, down_;
   };
 
-  const LlamaModel& model_;
-  const LlamaConfig& config_;
+  const LanguageModel& model_;
+  const ModelConfig& config_;
   kernels::DeviceInfo info_;
   kernels::Stream stream_;
   CublasGemm gemm_;
-  LlamaModel::Layer weights_;  ///< of the layer at hand
+  LanguageModel::Layer weights_;  ///< of the layer at hand
 };
 
 }  // namespace
 
-std::unique_ptr<DeviceLlama> make_cuda_llama(const LlamaModel& model, int device) {
-  return guarded([&]() -> std::unique_ptr<DeviceLlama> {
+std::unique_ptr<DeviceModel> make_cuda_model(const LanguageModel& model, int device) {
+  return guarded([&]() -> std::unique_ptr<DeviceModel> {
     kernels::set_device(device);
-    return std::make_unique<CudaLlama>(model, device);
+    return std::make_unique<CudaModel>(model, device);
   });
 }
 

@@ -2,16 +2,16 @@
 
 #include <memory>
 
-#include "anchor/model/llama.hpp"
+#include "anchor/model/language_model.hpp"
 #include "anchor/model/method_attention.hpp"
 
 namespace anchor {
 
-/// The forward pass of a Llama model on a device: products in bf16 on weights rounded to bf16 (float32 sums),
-/// the residual stream in float32, attention by the engine's kernels on bf16 heads.
-class DeviceLlama {
+/// The forward pass of a language model on a device: products in bf16 on weights rounded to bf16 (float32
+/// sums), the residual stream in float32, attention by the engine's kernels on bf16 heads.
+class DeviceModel {
  public:
-  virtual ~DeviceLlama() = default;
+  virtual ~DeviceModel() = default;
 
   struct Hooks {
     MethodAttention* attention = nullptr;  ///< nullptr: dense
@@ -21,12 +21,13 @@ class DeviceLlama {
     ProgressFn on_progress;                ///< may be empty
   };
   /// Negative log-likelihoods (nats) of tokens 1..N-1 given their past.
-  virtual std::vector<double> forward(std::span<const int> tokens, const Rope& rope, const Hooks& hooks) = 0;
+  virtual std::vector<double> forward(std::span<const int> tokens, const Ropes& ropes,
+                                      const Hooks& hooks) = 0;
   virtual std::string device() const = 0;
 };
 
 /// The model on a CUDA device; it must outlive what is returned. A data error without a device, kernels for
-/// the model's head dimension, or cuBLAS.
-std::unique_ptr<DeviceLlama> make_cuda_llama(const LlamaModel& model, int device);
+/// the model's head dimension, or cuBLAS, and for a model with parts that have no kernels.
+std::unique_ptr<DeviceModel> make_cuda_model(const LanguageModel& model, int device);
 
 }  // namespace anchor
