@@ -162,16 +162,29 @@ class Writer:
         return bf16_type() if self.dtype == "bf16" else h5py.h5t.IEEE_F16LE
 
     def _stored(self, number, part, values):
-        if part in FLOAT32 or self.dtype == "f32":
-            return np.ascontiguousarray(values, "<f4")
-        if self.dtype == "bf16":
-            return float_to_bf16(values)
         with np.errstate(over="ignore"):
-            stored = np.ascontiguousarray(values, "<f2")
-        if np.isinf(stored).any() and np.isfinite(values).all():
-            raise ValueError(f"layer {number}: {part} has values up to {np.abs(values).max():.4g}, f16 ends at 65504; "
-                             "take bf16 or f32")
+            if part in FLOAT32 or self.dtype == "f32":
+                stored = np.ascontiguousarray(values, "<f4")
+            elif self.dtype == "bf16":
+                stored = float_to_bf16(values)
+            else:
+                stored = np.ascontiguousarray(values, "<f2")
+        if part not in FLOAT32:
+            self._require_finite(number, part, values, bf16_to_float(stored) if stored.dtype == np.uint16 else stored)
         return stored
+
+    def _require_finite(self, number, part, values, stored):
+        """Says which number of a tensor is broken, or overflows the type that is stored."""
+        bad = ~np.isfinite(stored)
+        if not bad.any():
+            return
+        at = np.unravel_index(np.argmax(bad), bad.shape)
+        value = np.asarray(values)[at]
+        where = f"layer {number}, {part}[{', '.join(map(str, at))}]"
+        if np.isfinite(value):
+            wider = "f32" if self.dtype == "bf16" else "bf16 or f32"
+            raise ValueError(f"{where} is {value:.6g}, which overflows {self.dtype}; take {wider}")
+        raise ValueError(f"{where} is {'NaN' if np.isnan(value) else 'infinite'}: the numbers are broken before they are written")
 
     def __enter__(self):
         return self

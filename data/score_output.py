@@ -129,6 +129,18 @@ def score_head(dump, layer, head, given, tile):
     return row, warnings
 
 
+def check_replayable(path, layer, group):
+    """Dense causal attention over stored q and k is what outputs are held against; other layers compute something else."""
+    attributes = group.attrs
+    obstacles = {"has a sliding window": attributes.get("sliding_window", 0) != 0, "is not causal": attributes["causal"] == 0,
+                 "was taken before RoPE": attributes.get("rope_applied", 1) == 0, "has a soft cap": attributes.get("softcap", 0) != 0,
+                 "has attention sinks": "sink_logits" in group}
+    for obstacle, found in obstacles.items():
+        if found:
+            raise ValueError(f"{path}: layer {layer} {obstacle}: its attention is not dense and causal over the stored q and k; "
+                             "score the other layers")
+
+
 def check_shapes(given, group, layer, tile):
     heads, rows, dim = group["q"].shape
     keys = group["k"].shape[1]
@@ -149,6 +161,7 @@ def score(args):
             if layer not in dump.layers:
                 raise ValueError(f"{args.output}: layer {layer} is not in {args.dump}, which has {dump.layers}")
             group = dump.layer(layer)
+            check_replayable(args.dump, layer, group)
             heads, q_len, dim = group["q"].shape
             kv_heads, kv_len, _ = group["k"].shape
             given = {name: read() for name, read in tensors.items()}

@@ -2,7 +2,7 @@
 # libanchor, so that it runs on machines that have none of them; cmake/install.cmake hides their symbols there.
 find_package(Threads REQUIRED)
 find_package(Eigen3 3.4 REQUIRED NO_MODULE)
-find_package(fmt REQUIRED)  # used header-only: the distribution ships no static library
+find_package(fmt REQUIRED)
 find_package(nlohmann_json REQUIRED)
 if(ANCHOR_HAVE_CUDA)
   find_package(CUDAToolkit REQUIRED)
@@ -44,6 +44,18 @@ find_library(Z_LIBRARY NAMES libz.a REQUIRED)
 anchor_add_archive(hdf5 ${HDF5_LIBRARY} ${HDF5_INCLUDE_DIR})
 target_link_libraries(anchor_thirdparty::hdf5 INTERFACE ${SZ_LIBRARY} ${AEC_LIBRARY} ${Z_LIBRARY} Threads::Threads ${CMAKE_DL_LIBS} m)
 
+# fmt as an archive of our own: the distribution ships it shared or header-only. Releases whose library has other parts than
+# lib/fmt_once.cpp names are used header-only, which compiles slower and is otherwise the same.
+if(fmt_VERSION VERSION_LESS 10)
+  add_library(anchor_fmt STATIC ${CMAKE_CURRENT_LIST_DIR}/fmt_once.cpp)
+  get_target_property(fmt_includes fmt::fmt-header-only INTERFACE_INCLUDE_DIRECTORIES)
+  target_include_directories(anchor_fmt SYSTEM PUBLIC ${fmt_includes})
+  target_compile_features(anchor_fmt PUBLIC cxx_std_20)
+else()
+  add_library(anchor_fmt INTERFACE)
+  target_link_libraries(anchor_fmt INTERFACE fmt::fmt-header-only)
+endif()
+
 # Warnings of the project's own code; third-party headers stay outside (SYSTEM).
 add_library(anchor_warnings INTERFACE)
 target_compile_options(anchor_warnings INTERFACE
@@ -61,7 +73,8 @@ else()
 endif()
 if(ANCHOR_SANITIZE)
   add_compile_options($<$<COMPILE_LANGUAGE:CXX>:-fsanitize=address,undefined> $<$<COMPILE_LANGUAGE:CXX>:-fno-sanitize-recover=all>
-                      $<$<COMPILE_LANGUAGE:CXX>:-fno-omit-frame-pointer> $<$<COMPILE_LANGUAGE:CXX>:-O1>)
+                      $<$<COMPILE_LANGUAGE:CXX>:-fno-omit-frame-pointer> $<$<COMPILE_LANGUAGE:CXX>:-O1>
+                      $<$<COMPILE_LANGUAGE:CXX>:-g1>)  # what a report's stack needs
   add_link_options(-fsanitize=address,undefined)
 else()
   add_link_options($<$<CONFIG:Release>:-s>)

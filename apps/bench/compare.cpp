@@ -6,6 +6,8 @@
 #include "anchor/base/number.hpp"
 #include "anchor/rows/compare_runs.hpp"
 #include "anchor/rows/read_rows.hpp"
+#include "cli/number.hpp"
+#include "cli/streams.hpp"
 
 namespace anchor::bench {
 namespace {
@@ -35,11 +37,13 @@ int compare(const Options& options) {
     const char* verdict = "same";
     if (c.verdict == RunComparison::Verdict::faster) verdict = "faster";
     if (c.verdict == RunComparison::Verdict::slower) verdict = "slower", ++slower;
+    if (c.verdict == RunComparison::Verdict::too_few_samples) verdict = "too few samples";
     fmt::print("{:<6} {:>6.3f}x  {:>10.4f} -> {:>10.4f} ms  {}\n", verdict, c.ratio, ms(c.before),
                ms(c.after), describe(c.after));
   }
   if (slower > 0)
-    fmt::print(stderr, "anchor-bench: {} of {} configurations became slower\n", slower, comparisons.size());
+    cli::print_note(
+        fmt::format("anchor-bench: {} of {} configurations became slower", slower, comparisons.size()));
   return slower > 0 ? 4 : 0;
 }
 
@@ -54,7 +58,7 @@ void setup_compare(CLI::App& app, cli::Command& command) {
   sub->add_option("BEFORE", options->before, "Rows of the earlier run (jsonl)")->required();
   sub->add_option("AFTER", options->after, "Rows of the later run (jsonl)")->required();
   sub->add_option("--margin", options->margin, "Share of the median by which intervals must miss each other")
-      ->check(CLI::NonNegativeNumber)
+      ->check(cli::real_number(0))
       ->capture_default_str();
   sub->callback([options, &command] { command = [options] { return compare(*options); }; });
 }

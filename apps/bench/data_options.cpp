@@ -4,6 +4,7 @@
 #include "anchor/base/lists.hpp"
 #include "anchor/timing/dump_layers.hpp"
 #include "anchor/timing/synthetic_layers.hpp"
+#include "cli/number.hpp"
 
 namespace anchor::bench {
 namespace {
@@ -36,20 +37,16 @@ void add_data(CLI::App& app, DataOptions& options) {
   constexpr const char* group = "Data";
   app.add_option("--seq", options.seq,
                  "Lengths, such as 8k-128k*2 (default 8k); with --dump: prefixes of its text")
-      ->type_name("LIST")
-      ->group(group);
+      ->type_name("LIST");
   app.add_option("--q-heads", options.q_heads, "Query heads")
-      ->check(CLI::PositiveNumber)
-      ->capture_default_str()
-      ->group(group);
+      ->transform(cli::whole_number(1, 1 << 20))
+      ->capture_default_str();
   app.add_option("--kv-heads", options.kv_heads, "KV heads; divides --q-heads")
-      ->check(CLI::PositiveNumber)
-      ->capture_default_str()
-      ->group(group);
+      ->transform(cli::whole_number(1, 1 << 20))
+      ->capture_default_str();
   app.add_option("--dim", options.head_dim, "Head dimension")
-      ->check(CLI::PositiveNumber)
-      ->capture_default_str()
-      ->group(group);
+      ->transform(cli::whole_number(1, 1 << 20))
+      ->capture_default_str();
   app.add_option("--dtype", options.dtype, "Element type")
       ->check(CLI::IsMember({"bf16", "f16", "f32"}))
       ->capture_default_str()
@@ -58,12 +55,8 @@ void add_data(CLI::App& app, DataOptions& options) {
       ->capture_default_str()
       ->group(group);
   app.add_option("--seed", options.seed, "Of the synthetic data")->capture_default_str()->group(group);
-  app.add_option("--dump", options.dump.path, "Time the heads of a dump instead")
-      ->type_name("D.h5")
-      ->group(group);
-  app.add_option("--layers", options.dump.layers, "Layers of the dump (default all)")
-      ->type_name("LIST")
-      ->group(group);
+  app.add_option("--dump", options.dump.path, "Time the heads of a dump instead")->type_name("D.h5");
+  app.add_option("--layers", options.dump.layers, "Layers of the dump (default all)")->type_name("LIST");
   app.add_option("--heads", options.dump.heads,
                  "Query heads of the dump, equally many of every KV head used (default all)")
       ->type_name("LIST")

@@ -8,8 +8,23 @@
 #include "bench/timed_methods.hpp"
 #include "cli/progress.hpp"
 #include "cli/run_shell.hpp"
+#include "cli/threshold_options.hpp"
 
 namespace anchor::bench {
+
+namespace {
+
+/// The thresholds are for the heads of this dump.
+void check_thresholds(const Options& options, const TimingSettings& settings, const TimedData& data,
+                      const Method& method) {
+  for (const LayerTask& task : data.layers->tasks())
+    settings.thresholds->check(method, task.layer, data.reader->layer(task.layer).geometry,
+                               data.layers->heads(), options.thresholds);
+  cli::note_other_model(*settings.thresholds, options.thresholds, data.reader->path(),
+                        data.reader->header().model, options.common);
+}
+
+}  // namespace
 
 int run(const Options& options, const CLI::App& app) {
   const TimedData data = open_data(options.data, app);
@@ -18,6 +33,7 @@ int run(const Options& options, const CLI::App& app) {
   const std::unique_ptr<Engine> engine = cli::open_engine(options.common);
   const std::vector<TimedMethod> methods =
       timed_methods(options, settings, engine->device(), layers.geometry(layers.tasks().front()));
+  if (settings.thresholds) check_thresholds(options, settings, data, *methods.back().method);
   LayerTiming timing(*engine, layers, methods, settings);
   cli::RunShell shell(options.common, columns_for_eyes(methods), columns_for_files());
   bool checks_failed = false;

@@ -1,4 +1,5 @@
 #include "bench/run.hpp"
+#include "cli/number.hpp"
 
 namespace anchor::bench {
 
@@ -21,36 +22,33 @@ anchor-bench --dump D.h5 --layers 12 --thresholds T.json --baseline cudnn)");
   constexpr const char* group = "Measurement";
   app.add_option("--baseline", options.baselines,
                  "cudnn, dense, both or none (default: cudnn, or dense on the CPU)")
-      ->type_name("LIST")
-      ->group(group);
+      ->type_name("LIST");
   app.add_option("--thresholds", options.thresholds, "A knob per head from anchor-sweep's file (with --dump)")
       ->type_name("T.json")
       ->group("Method");
   app.add_option(
          "--stripe-density", options.stripe_density,
          "Find the knob whose stripes hold this share of the causal pairs; a list makes a run of each")
-      ->type_name("LIST")
-      ->group("Method");
+      ->type_name("LIST");
   app.add_option(
          "--match", options.match,
          "Find every method's knob that keeps mass_recall=X, or errs by out_rel_l2=X, on the layer (with "
          "--thresholds: what to add to all); then time it")
-      ->type_name("METRIC=X")
-      ->group("Method");
+      ->type_name("METRIC=X");
   app.add_flag("--warm", options.warm, "Leave in the cache what the same run left there (default: flushed)")
       ->group(group);
   app.add_option("--time-limit", options.time_limit, "Seconds per method and length")
-      ->check(CLI::PositiveNumber)
+      ->check(cli::positive_number())
       ->capture_default_str()
       ->group(group);
   app.add_option("--interval", options.interval,
                  "Stop when the median's 95 % interval is narrower than this share of it")
-      ->check(CLI::PositiveNumber)
+      ->check(cli::positive_number())
       ->capture_default_str()
       ->group(group);
   app.add_option("--checked-rows", options.sampled_rows,
                  "Query rows compared with the float64 reference before timing")
-      ->check(CLI::PositiveNumber)
+      ->transform(cli::whole_number(1, 1 << 30))
       ->capture_default_str()
       ->group(group);
 }

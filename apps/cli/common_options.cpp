@@ -8,7 +8,8 @@
 #include "anchor/base/parallel.hpp"
 #include "anchor/engine/devices.hpp"
 #include "anchor/rows/provenance.hpp"
-#include "cli/progress.hpp"
+#include "cli/number.hpp"
+#include "cli/streams.hpp"
 #include "cli/terminal.hpp"
 
 namespace anchor::cli {
@@ -57,9 +58,7 @@ std::int64_t CommonOptions::memory_limit() const {
 }
 
 void CommonOptions::note(const std::string& line) const {
-  if (quiet) return;
-  Progress::clear_any();
-  fmt::print(stderr, "{}\n", line);
+  if (!quiet) print_note(line, verbose > 0);
 }
 
 void add_common(CLI::App& app, CommonOptions& options) {
@@ -73,6 +72,7 @@ void add_common(CLI::App& app, CommonOptions& options) {
          "Print every method with its parameters and defaults")
       ->configurable(false)
       ->group("Method");
+  app.allow_config_extras(CLI::config_extras_mode::error);  // a misspelt key must not run the defaults
   app.set_config("--config", "", "Read options from a TOML file (flag > file > default)");
   app.add_flag_callback(
          "--print-config",
@@ -86,7 +86,7 @@ void add_common(CLI::App& app, CommonOptions& options) {
          "Print the options as a TOML file and stop")
       ->configurable(false);
   app.add_option("--threads", options.threads, "CPU threads, 0 = all cores")
-      ->check(CLI::NonNegativeNumber)
+      ->transform(whole_number(0, 4096))
       ->type_name("N")
       ->group(machine_group);
   app.add_option("--memory", options.memory, "Host memory for KV groups read ahead and worked on, such as 4G")

@@ -2,10 +2,9 @@
 
 #include <algorithm>
 #include <cmath>
-#include <cstdio>
 
 #include "anchor/base/error.hpp"
-#include "cli/progress.hpp"
+#include "cli/streams.hpp"
 #include "cli/terminal.hpp"
 
 namespace anchor::cli {
@@ -32,9 +31,6 @@ Output::Output(const CommonOptions& options, std::vector<Column> eye, std::vecto
     : resume_(options.resume),
       shortens_(options.format.empty() && stdout_is_terminal()),
       format_(options.stdout_format()) {
-  for (auto it = options.out.begin(); it != options.out.end(); ++it) {
-    if (std::find(options.out.begin(), it, *it) != it) fail_usage("--out {} is given twice", *it);
-  }
   const auto is_jsonl = [](const std::string& path) { return format_of_suffix(path) == "jsonl"; };
   if (resume_ && std::count_if(options.out.begin(), options.out.end(), is_jsonl) != 1) {
     fail_usage("--resume continues a jsonl file: give one --out X.jsonl");
@@ -50,12 +46,7 @@ Output::Output(const CommonOptions& options, std::vector<Column> eye, std::vecto
       files_.push_back(std::move(file));
     }
   }
-  const TextSink sink = [](std::string_view text) {
-    Progress::clear_any();
-    std::fwrite(text.data(), 1, text.size(), stdout);
-    std::fflush(stdout);
-  };
-  stdout_ = make_row_writer(format_, sink, markdown() ? std::move(eye) : std::move(all),
+  stdout_ = make_row_writer(format_, print_out, markdown() ? std::move(eye) : std::move(all),
                             stdout_is_terminal() ? static_cast<std::size_t>(terminal_width()) : 0);
 }
 
@@ -90,8 +81,8 @@ void Output::show_held() {
     };
     std::stable_sort(held_.begin(), held_.end(),
                      [&](const Json& a, const Json& b) { return key(a) < key(b); });
-    fmt::print("The {} of {} rows {} (--format md prints all, -o FILE keeps them):\n\n", selected,
-               held_.size(), selection_->words);
+    print_out(fmt::format("The {} of {} rows {} (--format md prints all, -o FILE keeps them):\n\n", selected,
+                          held_.size(), selection_->words));
     held_.resize(selected);
   }
   for (const Json& row : held_) stdout_->row(row);

@@ -42,12 +42,13 @@ void Progress::update(std::int64_t done, const std::string& detail) {
   const std::string line =
       fmt::format("{} {}/{} ({:.0f} %{}) {}", what_, done, total_,
                   100 * static_cast<double>(done) / static_cast<double>(total_), rest, detail);
-  fmt::print(stderr, "\r\x1b[K{}", line.substr(0, static_cast<std::size_t>(stderr_width() - 1)));
+  std::fputs(fmt::format("\r\x1b[K{}", line.substr(0, static_cast<std::size_t>(stderr_width() - 1))).c_str(),
+             stderr);
   std::fflush(stderr);
 }
 
 void Progress::clear() {
-  if (drawn_) fmt::print(stderr, "\r\x1b[K");
+  if (drawn_) std::fputs("\r\x1b[K", stderr);
   drawn_ = false;
   if (drawn == this) drawn = nullptr;
 }

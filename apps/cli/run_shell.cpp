@@ -23,7 +23,7 @@ std::string place_of(const ResultRow& row) {
 RunShell::RunShell(const CommonOptions& options, std::vector<Column> eye, std::vector<Column> all,
                    const std::string& thresholds_out)
     : options_(options), output_(options, std::move(eye), std::move(all)) {
-  if (!thresholds_out.empty()) probe_.emplace(thresholds_out);
+  if (!thresholds_out.empty()) thresholds_.emplace(thresholds_out);
 }
 
 bool RunShell::all_finished(const std::vector<ResultRow>& rows) const {
@@ -63,7 +63,12 @@ void RunShell::finish() {
     fail("{}", first_error_);
   }
   output_.finish();
-  probe_.reset();
+}
+
+void RunShell::write_thresholds(const std::string& text) {
+  thresholds_->write(text);
+  thresholds_->commit();
+  thresholds_.reset();
 }
 
 }  // namespace anchor::cli

@@ -40,13 +40,16 @@ class RunShell {
   /// Ends the documents. If no row has a result, that is a data error with the first reason.
   void finish();
 
+  /// Puts the text into the file of `thresholds_out`; without it the file stays as it was.
+  void write_thresholds(const std::string& text);
+
   /// 3 if a row failed, else `otherwise`.
   int exit_code(int otherwise = 0) const { return failed_ > 0 ? 3 : otherwise; }
 
  private:
   const CommonOptions& options_;
   Output output_;
-  std::optional<OutputFile> probe_;
+  std::optional<OutputFile> thresholds_;
   std::size_t succeeded_ = 0, failed_ = 0;
   std::string first_error_;
 };

@@ -42,4 +42,11 @@ MethodRun thresholds_run(const Thresholds& thresholds, const std::string& path,
   return run;
 }
 
+void note_other_model(const Thresholds& thresholds, const std::string& path, const std::string& where,
+                      const std::string& model, const CommonOptions& options) {
+  if (thresholds.model.empty() || model.empty() || thresholds.model == model) return;
+  options.note(fmt::format("warning: {} was fitted on the model {}; {} is of {}", path, thresholds.model,
+                           where, model));
+}
+
 }  // namespace anchor::cli

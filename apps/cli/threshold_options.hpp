@@ -1,6 +1,7 @@
 #pragma once
 
 #include "anchor/tuning/thresholds.hpp"
+#include "cli/common_options.hpp"
 #include "cli/method_options.hpp"
 
 namespace anchor::cli {
@@ -9,5 +10,9 @@ namespace anchor::cli {
 /// a flag or a --set that contradicts the file, the knob itself. Data errors: a method or parameter that this
 /// build does not know.
 MethodRun thresholds_run(const Thresholds& thresholds, const std::string& path, const MethodOptions& options);
+
+/// Says so where a file's knobs were fitted on another model than that of `where`.
+void note_other_model(const Thresholds& thresholds, const std::string& path, const std::string& where,
+                      const std::string& model, const CommonOptions& options);
 
 }  // namespace anchor::cli

@@ -7,7 +7,9 @@
 #include "anchor/data/dump_reader.hpp"
 #include "anchor/report/row_writer.hpp"
 #include "cli/common_options.hpp"
+#include "cli/streams.hpp"
 #include "cli/terminal.hpp"
+#include "dump/problems.hpp"
 
 namespace anchor::dump {
 namespace {
@@ -138,8 +140,8 @@ int run(const Options& options) {
     }
     writer->finish();
   }
-  for (const std::string& problem : reader.problems()) fmt::print(stderr, "{}\n", problem);
-  return 0;
+  print_problems(stderr, reader.problems());
+  return reader.layers().empty() ? 1 : 0;
 }
 
 }  // namespace

@@ -10,6 +10,8 @@
 #include "anchor/base/error.hpp"
 #include "anchor/base/lists.hpp"
 #include "anchor/base/parallel.hpp"
+#include "anchor/base/part_file.hpp"
+#include "anchor/data/checksum.hpp"
 #include "anchor/data/dump_writer.hpp"
 #include "anchor/engine/devices.hpp"
 #include "anchor/model/dense_attention.hpp"
@@ -19,6 +21,7 @@
 #include "cli/method_options.hpp"
 #include "cli/number.hpp"
 #include "cli/progress.hpp"
+#include "cli/streams.hpp"
 #include "cli/threshold_options.hpp"
 
 namespace anchor::dump {
@@ -55,7 +58,7 @@ std::string model_name(const std::string& path) {
 }
 
 void note(const Options& options, const std::string& message) {
-  if (!options.quiet) fmt::print(stderr, "anchor-dump: {}\n", message);
+  if (!options.quiet) cli::print_note("anchor-dump: " + message);
 }
 
 std::vector<int> tokenize(const ModelFiles& files, const ModelConfig& config, const Options& options,
@@ -94,10 +97,54 @@ std::vector<bool> chosen_layers(const Options& options, const ModelConfig& confi
   return chosen;
 }
 
-void write_layer(DumpWriter& writer, const LayerInfo& info, const AttentionInputs& in,
-                 const AttentionResult& result, bool reference) {
-  const Geometry& g = info.geometry;
-  writer.begin_layer(info);
+// The layers as they will be written.
+std::vector<LayerInfo> plan_layers(const Options& options, const LanguageModel& model,
+                                   const std::vector<bool>& chosen, std::int64_t count) {
+  LayerInfo info{.dtype = parse_dtype(options.dtype).value()};
+  info.has_ref_out = info.has_ref_lse = options.reference;
+  std::vector<LayerInfo> layers;
+  for (info.layer = 0; info.layer < model.config().layers; ++info.layer) {
+    info.geometry = model.geometry(info.layer, count);
+    if (chosen[static_cast<std::size_t>(info.layer)]) layers.push_back(info);
+  }
+  return layers;
+}
+
+// Samples of the model's file, or of every file of its folder.
+std::string model_hash(const std::string& path) {
+  if (!std::filesystem::is_directory(path)) return fmt::format("{:016x}", sample_hash(path));
+  std::vector<std::string> files;
+  for (const auto& entry : std::filesystem::directory_iterator(path))
+    if (entry.is_regular_file()) files.push_back(entry.path().string());
+  std::sort(files.begin(), files.end());
+  std::string hashes;
+  for (const std::string& file : files) hashes += fmt::format("{:016x}", sample_hash(file));
+  return hashes;
+}
+
+// What decides the bits besides the header: a resumed dump must have the same.
+std::string request_of(const Options& options, const std::optional<MethodAttention>& sparse) {
+  std::string text = "model " + model_hash(options.model);
+  if (sparse) {
+    text += " method " + sparse->method().name;
+    const PlanRequest asked = sparse->request(0);
+    for (const auto& [name, value] : asked.params.values())
+      text += fmt::format(" {}={}", name, scalar_text(value));
+  }
+  if (!options.thresholds.empty()) text += fmt::format(" thresholds {}", read_text(options.thresholds));
+  return text;
+}
+
+std::vector<std::string> inputs_of(const Options& options) {
+  std::vector<std::string> inputs{options.model, options.text};
+  if (!options.thresholds.empty()) inputs.push_back(options.thresholds);
+  return inputs;
+}
+
+void write_layer(DumpWriter& writer, int layer, const AttentionInputs& in, const AttentionResult& result,
+                 bool reference) {
+  const Geometry& g = in.geometry;
+  writer.begin_layer(layer);
   writer.append(Part::q, std::span(in.q, static_cast<std::size_t>(g.q_heads * g.q_len * g.head_dim)));
   writer.append(Part::k, std::span(in.k, static_cast<std::size_t>(g.kv_heads * g.kv_len * g.head_dim)));
   writer.append(Part::v, std::span(in.v, static_cast<std::size_t>(g.kv_heads * g.kv_len * g.head_dim)));
@@ -131,9 +178,12 @@ std::optional<MethodAttention> chosen_attention(const Options& options, const Mo
   };
   for (int layer = 0; layer < config.layers; ++layer) {  // every head is there, where the method runs
     if (config.window(layer) > 0) continue;
-    PlanRequest trial{.params = run.params, .layer = layer};
-    choose(trial);
+    const Geometry shape{.q_heads = config.q_heads, .kv_heads = config.kv_heads, .head_dim = config.head_dim};
+    thresholds.check(*run.method, layer, shape, heads, options.thresholds);
   }
+  cli::CommonOptions common;
+  common.quiet = options.quiet;
+  cli::note_other_model(thresholds, options.thresholds, options.model, model_name(options.model), common);
   return MethodAttention(*run.method, run.params, choose);
 }
 
@@ -150,12 +200,6 @@ int run(const Options& options) {
   set_threads(options.threads);
   if (options.out.empty() && (options.resume || options.reference || !options.layers.empty()))
     fail_usage("--layers, --reference and --resume are about the dump: give --out");
-  const std::string part = options.out + ".part";
-  const bool continues = options.resume && std::filesystem::exists(part);
-  if (options.resume && !continues && std::filesystem::exists(options.out)) {
-    note(options, fmt::format("{} is complete, nothing to resume", options.out));
-    return 0;
-  }
   std::optional<RopeScaling> scaling;
   if (!options.rope_scaling.empty()) scaling = parse_rope_scaling(options.rope_scaling);
   const ModelFiles files(options.model);
@@ -192,21 +236,24 @@ int run(const Options& options) {
     }
   }
   std::optional<DumpWriter> writer;
-  if (!options.out.empty())
-    writer.emplace(options.out, header, tokens,
-                   continues ? DumpWriter::Mode::resume : DumpWriter::Mode::create);
+  if (!options.out.empty()) {
+    header.request = request_of(options, sparse);
+    writer.emplace(options.out,
+                   DumpPlan{header, plan_layers(options, model, chosen, count), tokens, inputs_of(options)},
+                   options.resume ? DumpWriter::Mode::resume : DumpWriter::Mode::create);
+    if (writer->done()) {
+      note(options, fmt::format("{} is complete, nothing to resume", options.out));
+      return 0;
+    }
+  }
 
   cli::Progress progress("layer", config.layers, options.quiet);
   const Clock::time_point start = Clock::now();
   const auto wants_layer = [&](int layer) {
-    return writer && chosen[static_cast<std::size_t>(layer)] &&
-           !writer->has_layer(
-               {layer, model.geometry(layer, count), parse_dtype(options.dtype).value(), true});
+    return writer && chosen[static_cast<std::size_t>(layer)] && !writer->has_layer(layer);
   };
   const LayerFn on_layer = [&](int layer, const AttentionInputs& in, const AttentionResult& result) {
-    if (wants_layer(layer))
-      write_layer(*writer, {layer, in.geometry, parse_dtype(options.dtype).value(), true}, in, result,
-                  options.reference);
+    if (wants_layer(layer)) write_layer(*writer, layer, in, result, options.reference);
   };
   const ProgressFn on_progress = [&](std::int64_t done, std::int64_t total) {
     const double speed =
@@ -236,8 +283,8 @@ int run(const Options& options) {
     }
   } catch (const Error& error) {
     if (error.kind() != ErrorKind::interrupted || !writer) throw;
-    throw Error(ErrorKind::interrupted,
-                fmt::format("interrupted; {} keeps the finished layers for --resume", part));
+    throw Error(ErrorKind::interrupted, fmt::format("interrupted; {} keeps the finished layers for --resume",
+                                                    PartFile::part_of(options.out)));
   }
   progress.clear();
   if (tokens.size() > 1 && !std::isfinite(nll))
@@ -293,7 +340,8 @@ void setup_model(CLI::App& app, cli::Command& command, const std::vector<std::st
   sub->add_option("--device", options->device, "auto, cpu, cuda or cuda:N; a CUDA device computes in bf16")
       ->type_name("DEVICE")
       ->capture_default_str();
-  sub->add_option("--threads", options->threads, "Threads (default: all cores)")->check(CLI::PositiveNumber);
+  sub->add_option("--threads", options->threads, "Threads (default: all cores)")
+      ->transform(cli::whole_number(1, 4096));
   sub->add_flag("--resume", options->resume, "Continue OUT.part: layers already in it are not written again");
   sub->add_flag("-q,--quiet", options->quiet, "No progress, no notes");
   sub->callback([options, &command] { command = [options] { return run(*options); }; });

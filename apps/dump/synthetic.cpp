@@ -48,13 +48,13 @@ int run(Options options) {
   set_threads(options.threads);
   const Synthetic heads(options.spec);
   const SyntheticSpec& spec = heads.spec();
-  DumpWriter writer(options.out, header_of(spec), {},
-                    options.resume ? DumpWriter::Mode::resume : DumpWriter::Mode::create);
+  DumpPlan plan{header_of(spec), {}, {}, {}};
+  for (int layer = 0; layer < spec.layers; ++layer) plan.layers.push_back(heads.layer_info(layer));
+  DumpWriter writer(options.out, plan, options.resume ? DumpWriter::Mode::resume : DumpWriter::Mode::create);
   cli::Progress progress("synthetic", std::int64_t{spec.layers} * spec.kv_heads, options.quiet);
   for (int layer = 0; layer < spec.layers; ++layer) {
-    const LayerInfo info = heads.layer_info(layer);
-    if (writer.has_layer(info)) continue;
-    writer.begin_layer(info);
+    if (writer.has_layer(layer)) continue;
+    writer.begin_layer(layer);
     for (int kv_head = 0; kv_head < spec.kv_heads; ++kv_head) {
       check_interrupt();
       progress.update(std::int64_t{layer} * spec.kv_heads + kv_head, fmt::format("layer {}", layer));
@@ -93,14 +93,15 @@ void setup_synthetic(CLI::App& app, cli::Command& command) {
   sub->add_option("--pattern", spec.pattern, "What heads attend to; `--pattern list` explains")
       ->capture_default_str();
   sub->add_option("--seed", spec.seed, "Equal seeds give equal bits on every machine")
-      ->check(CLI::NonNegativeNumber)
+      ->transform(cli::whole_number(0))
       ->capture_default_str();
   sub->add_option("--dtype", options->dtype, "Stored type")
       ->check(CLI::IsMember({"bf16", "f16", "f32"}))
       ->capture_default_str();
   sub->add_option("-o,--out", options->out, "The dump to write; it grows as OUT.part (needed)")
       ->type_name("DUMP");
-  sub->add_option("--threads", options->threads, "Threads (default: all cores)")->check(CLI::PositiveNumber);
+  sub->add_option("--threads", options->threads, "Threads (default: all cores)")
+      ->transform(cli::whole_number(1, 4096));
   sub->add_flag("--resume", options->resume, "Continue OUT.part: only layers that it lacks are made");
   sub->add_flag("-q,--quiet", options->quiet, "No progress");
   sub->callback([options, &command] { command = [options] { return run(*options); }; });

@@ -2,6 +2,7 @@
 
 #include "anchor/data/transfer.hpp"
 #include "anchor/rows/provenance.hpp"
+#include "cli/number.hpp"
 #include "cli/progress.hpp"
 
 namespace anchor::dump {
@@ -69,7 +70,7 @@ void setup_transfer(CLI::App& app, cli::Command& command) {
   sub->add_option("-o,--out", options->out, "The dump to write")->required()->type_name("DUMP");
   sub->add_option("--model", options->import.model, "The model's name, where the file has none");
   sub->add_option("--softmax-scale", options->import.softmax_scale, "Of all layers, where the file has none")
-      ->check(CLI::PositiveNumber);
+      ->check(cli::positive_number());
   sub->add_flag("-q,--quiet", options->quiet, "No progress");
   sub->callback([options, &command] { command = [options] { return run_import(*options); }; });
 }

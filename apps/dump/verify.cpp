@@ -4,6 +4,7 @@
 
 #include "anchor/data/verify.hpp"
 #include "cli/progress.hpp"
+#include "dump/problems.hpp"
 
 namespace anchor::dump {
 namespace {
@@ -21,7 +22,7 @@ int run(const Options& options) {
     cli::Progress progress("verify", static_cast<std::int64_t>(reader.layers().size()), options.quiet);
     problems = verify_dump(reader, [&](auto done, auto, const auto& name) { progress.update(done, name); });
   }
-  for (const std::string& problem : problems) fmt::print("{}\n", problem);
+  print_problems(stdout, problems);
   if (!problems.empty()) return 4;
   fmt::print("{}: ok, {} layers\n", reader.path(), reader.layers().size());
   return 0;

@@ -7,12 +7,15 @@
 #include "anchor/base/lists.hpp"
 #include "anchor/base/number.hpp"
 #include "anchor/base/parallel.hpp"
+#include "anchor/base/text_file.hpp"
 #include "anchor/replay/replay_rows.hpp"
+#include "anchor/report/figure_file.hpp"
 #include "anchor/report/heatmap.hpp"
 #include "anchor/report/make_head_map.hpp"
 #include "anchor/tuning/thresholds.hpp"
 #include "cli/dump_stream.hpp"
 #include "cli/run_shell.hpp"
+#include "cli/streams.hpp"
 #include "cli/terminal.hpp"
 #include "cli/threshold_options.hpp"
 #include "recall/fronts.hpp"
@@ -37,12 +40,16 @@ class DumpReplay {
       thresholds_ = read_thresholds(options.thresholds);
       runs_ = {cli::thresholds_run(*thresholds_, options.thresholds, options.method)};
       for (const GroupSelection& group : groups_)
-        thresholds_->check(*runs_[0].method, group.layer, group.heads, options.thresholds);
+        thresholds_->check(*runs_[0].method, group.layer, reader_.layer(group.layer).geometry, group.heads,
+                           options.thresholds);
+      cli::note_other_model(*thresholds_, options.thresholds, reader_.path(), reader_.header().model,
+                            options.common);
     }
     for (const MethodRun& run : runs_)
       states_.push_back(run.method->model_state ? run.method->model_state(run.params) : nullptr);
     check(options, runs_.size());
     for (const MethodRun& run : runs_) done_.names.push_back(run_name(run));
+    context_ = context();
     group_bytes_ = check_memory(reader_, groups_, options.common.memory_limit());
   }
 
@@ -52,9 +59,10 @@ class DumpReplay {
  private:
   PlanRequest request(std::size_t run, const GroupSelection& group) const;
   ReplayRows rows_of(const GroupSelection& group) const;
+  std::vector<std::uint64_t> context() const;
   std::vector<Column> columns_for_eyes() const;
   void emit(const ResultRow& row);
-  void draw_heatmaps() const;
+  void draw_heatmaps();
   std::string run_name(const MethodRun& run) const;
   void warn_of_large_region() const;
 
@@ -65,10 +73,12 @@ class DumpReplay {
   /// Of methods that carry patterns from head to head: one prompt's, so that groups run in order and none is
   /// skipped.
   std::vector<std::shared_ptr<ModelState>> states_;
+  std::vector<std::uint64_t> context_;
   std::optional<Thresholds> thresholds_;
   std::int64_t group_bytes_ = 0;  ///< host memory for work on one group
   std::optional<DumpStream> stream_;
   std::optional<cli::RunShell> shell_;
+  std::optional<OutputFile> svg_;
   RunRows done_;
 };
 
@@ -89,7 +99,25 @@ PlanRequest DumpReplay::request(std::size_t run, const GroupSelection& group) co
 ReplayRows DumpReplay::rows_of(const GroupSelection& group) const {
   std::vector<MethodRequest> methods;
   for (std::size_t n = 0; n < runs_.size(); ++n) methods.push_back({runs_[n].method, request(n, group)});
-  return {group, std::move(methods), options_.stats};
+  return {group, std::move(methods), options_.stats, context_};
+}
+
+/// What patterns that are carried from head to head depend on: all selected heads, and files of parameters.
+std::vector<std::uint64_t> DumpReplay::context() const {
+  std::vector<std::uint64_t> content;
+  if (std::ranges::none_of(states_, [](const auto& state) { return state != nullptr; })) return content;
+  for (const GroupSelection& group : groups_) {
+    for (const std::uint64_t hash : layer_content(reader_, group.layer)) content.push_back(hash);
+    for (const int head : group.heads) content.push_back(static_cast<std::uint64_t>(head));
+  }
+  for (const MethodRun& run : runs_) {
+    for (const ParamSpec& spec : run.method->params) {
+      if (spec.kind != ParamSpec::Kind::text) continue;
+      const std::string& file = run.params.choice(spec.name);
+      if (!file.empty()) content.push_back(option_hash(read_text_file(file)));
+    }
+  }
+  return content;
 }
 
 std::vector<Column> columns(const std::vector<MethodRun>& runs) {
@@ -143,6 +171,7 @@ int DumpReplay::run() {
   const bool in_order = std::any_of(states_.begin(), states_.end(), [](const auto& state) { return state; });
   stream_.emplace(cli::open_stream(options_.common, group_bytes_, in_order));
   shell_.emplace(options_.common, columns_for_eyes(), columns(runs_));
+  if (!options_.svg.empty()) svg_.emplace(options_.svg);
   shell_->output().shorten({"mass_recall", cli::Selection::Order::least, "that keep least"});
   const std::vector<StreamItem> items = stream_items(reader_, groups_);
   std::vector<std::vector<ResultRow>> rows(items.size());  // of the groups on their way
@@ -167,27 +196,29 @@ int DumpReplay::run() {
   warn_of_large_region();
   const bool markdown = shell_->markdown();
   if (markdown) {
-    fmt::print("\n{}", summary_table(done_, cli::terminal_width()));
-    std::fflush(stdout);
+    cli::print_out(fmt::format("\n{}", summary_table(done_, cli::terminal_width())));
   }
   if (markdown && options_.stats) print_sparsity(done_.rows);
   draw_heatmaps();
+  if (svg_) svg_->commit();
   return shell_->exit_code();
 }
 
-/// Says so when what a method with groups keeps anyway is most of the work.
+/// Says so when what a method with groups keeps anyway is most of the work, or a method keeps nearly all.
 void DumpReplay::warn_of_large_region() const {
   for (std::size_t n = 0; n < runs_.size() && n < done_.rows.size(); ++n) {
     const ResultRow& row = done_.rows[n];
-    if (!row.ok() || !runs_[n].params.values().contains("step")) continue;
-    const double region = *row.density - *row.stripe_density;
-    if (const std::string hint = cli::region_hint(region, runs_[n].params); !hint.empty()) {
-      options_.common.note(hint);
-    }
+    if (!row.ok()) continue;
+    std::string hint;
+    if (runs_[n].params.values().contains("step"))
+      hint = cli::region_hint(row.density.value_or(0) - row.stripe_density.value_or(0), runs_[n].params);
+    if (hint.empty() && row.density && row.geometry)
+      hint = dense_hint(runs_[n], *row.density, row.geometry->kv_len);
+    if (!hint.empty()) options_.common.note(hint);
   }
 }
 
-void DumpReplay::draw_heatmaps() const {
+void DumpReplay::draw_heatmaps() {
   const bool in_terminal = options_.heatmap || (shell_->markdown() && cli::stdout_is_terminal());
   if (!in_terminal && options_.svg.empty()) return;
   for (std::size_t n = 0; n < runs_.size(); ++n) {
@@ -199,7 +230,7 @@ void DumpReplay::draw_heatmaps() const {
       fmt::print(shell_->markdown() ? stdout : stderr, "\n{}{}",
                  terminal_heatmap(shown, cli::terminal_colors(), width), layer_bars(done_, n, width));
     }
-    if (!options_.svg.empty()) write_text_file(options_.svg, svg_heatmap(map));
+    if (svg_) svg_->write(figure_bytes(svg_heatmap(map), options_.svg));
   }
 }
 
@@ -213,14 +244,16 @@ int DumpReplay::draw_head_map() {
   const GroupSelection group = cli::select_groups(reader_, one).front();
   OutputFile file(options_.svg);
   const std::unique_ptr<Engine> engine = cli::open_engine(options_.common);
-  file.write(svg_head_map(
-      make_head_map(*engine, reader_, group.layer, group.heads[0], *runs_[0].method, request(0, group))));
+  const HeadMap map =
+      make_head_map(*engine, reader_, group.layer, group.heads[0], *runs_[0].method, request(0, group));
+  file.write(figure_bytes(svg_head_map(map), options_.svg));
   file.commit();
   return 0;
 }
 
 /// Flags that make no sense together.
 void check(const Options& options, std::size_t runs) {
+  if (!options.svg.empty()) check_figure_name(options.svg);
   if (!options.svg.empty() && runs > 1)
     fail_usage("--svg shows one method with one set of parameters, not {}", runs);
   if (options.head_map.empty()) return;

@@ -26,7 +26,8 @@ anchor-recall dump.h5 --method anchor,streaming --layers 0-3 -o rows.jsonl)");
   app.add_flag("--stats", options.stats,
                "Density by position, persistence and sharing of stripes, sink share, places of row maxima");
   app.add_flag("--heatmap", options.heatmap, "Layer x head heatmap in the terminal (default on one)");
-  app.add_option("--svg", options.svg, "Layer x head heatmap as SVG")->type_name("FILE");
+  app.add_option("--svg", options.svg, "Layer x head heatmap as a picture: .svg, .png or .pdf")
+      ->type_name("FILE");
   app.add_option("--metric", options.metric, "What heatmaps show")
       ->check(CLI::IsMember({"density", "work_density", "stripe_density", "mass_recall", "mass_recall_p05",
                              "mass_recall_min", "output_recall_0.01", "output_recall_0.005", "out_rel_l2",
@@ -39,7 +40,8 @@ anchor-recall dump.h5 --method anchor,streaming --layers 0-3 -o rows.jsonl)");
   app.add_option(
          "--pareto", options.pareto,
          "Instead of single knobs: every method's recall over density, and the density that mean recalls "
-         "and output errors need, with one knob for all heads, one per head, or recall allocated")
+         "and output errors need, with one knob for all heads, one per head, or recall allocated; "
+         "the picture is .svg, .png or .pdf")
       ->type_name("F.svg");
   app.add_option("--measure", options.measure,
                  "With --pareto: none = no plans of methods with exact curves are run, and no errors known")

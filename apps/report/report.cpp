@@ -5,13 +5,15 @@
 #include <optional>
 
 #include "anchor/base/error.hpp"
-#include "anchor/model/tokenizer.hpp"
+#include "anchor/model/model_files.hpp"
+#include "anchor/report/figure_file.hpp"
 #include "anchor/report/figures.hpp"
 #include "anchor/report/html_report.hpp"
 #include "anchor/report/make_head_views.hpp"
 #include "anchor/report/output_file.hpp"
 #include "anchor/rows/read_rows.hpp"
 #include "cli/progress.hpp"
+#include "report/join.hpp"
 
 namespace anchor::report {
 namespace {
@@ -33,7 +35,9 @@ std::optional<MethodRun> run_of(const ResultRow& row) {
   return run;
 }
 
-Chart figure(const std::string& name, std::span<const ResultRow> rows) {
+Chart figure(const std::string& name, const std::vector<FileRow>& of_files) {
+  std::vector<ResultRow> rows;
+  for (const FileRow& one : of_files) rows.push_back(one.row);
   return name == "pareto" ? front_figure(rows) : name == "curves" ? curves_figure(rows) : bench_figure(rows);
 }
 
@@ -54,7 +58,8 @@ void setup(CLI::App& app, Options& options) {
       ->type_name("FILE");
   app.add_option("--html", options.html, "The page to write")->type_name("FILE");
   CLI::Option* svg =
-      app.add_option("--svg", options.svg, "A figure of the rows, for print")->type_name("FILE");
+      app.add_option("--svg", options.svg, "A figure of the rows, for print: .svg, .png or .pdf")
+          ->type_name("FILE");
   app.add_option("--figure", options.figure, "With --svg: pareto, curves or bench")
       ->check(CLI::IsMember({"pareto", "curves", "bench"}))
       ->type_name("NAME")
@@ -74,8 +79,9 @@ int run(const Options& options) {
   if (options.html.empty() && options.svg.empty()) fail_usage("say what to write: --html FILE or --svg FILE");
   if (!options.svg.empty() && options.figure.empty())
     fail_usage("--svg needs --figure pareto, curves or bench");
+  if (!options.svg.empty()) check_figure_name(options.svg);
   HtmlReport report;
-  std::vector<ResultRow> rows;  // of the figure
+  std::vector<FileRow> rows;
   std::string dump;
   std::optional<MethodRun> shown;
   for (const std::string& path : options.files) {
@@ -86,11 +92,10 @@ int run(const Options& options) {
     }
     for (ResultRow& row : read_rows(path)) {
       if (!shown) shown = run_of(row);
-      if (!options.svg.empty()) rows.push_back(row);
-      report.row(std::move(row));
+      rows.push_back({path, std::move(row)});
     }
   }
-  if (!options.svg.empty()) write_text_file(options.svg, svg_chart(figure(options.figure, rows)));
+  if (!options.svg.empty()) write_figure(options.svg, svg_chart(figure(options.figure, rows)));
   if (options.html.empty()) return 0;
   OutputFile file(options.html);
   if (dump.empty()) {
@@ -109,20 +114,28 @@ int run(const Options& options) {
     }
     const DumpReader reader = cli::open_dump(dump, options.dump);
     const auto groups = cli::select_groups(reader, options.dump);
+    for (const std::string& warning : check_join(rows, reader))
+      options.common.note("anchor-report: " + warning);
     check_memory(reader, groups, options.common.memory_limit());
     std::vector<std::string> texts;
-    if (!options.tokenizer.empty()) texts = Tokenizer(GgufFile(options.tokenizer)).token_texts();
+    if (!options.tokenizer.empty()) texts = ModelFiles(options.tokenizer).tokenizer().token_texts();
     const auto engine = cli::open_engine(options.common);
     cli::Progress progress("report: KV group", std::ssize(groups), options.common.quiet);
-    HeadViews views = make_head_views(
-        *engine, reader, groups, *shown, texts, [&](std::size_t n, const GroupSelection& group) {
-          progress.update(static_cast<std::int64_t>(n), fmt::format("layer {}", group.layer));
-        });
+    HeadViews views =
+        make_head_views(*engine, reader, groups, *shown, marks_of(rows, *shown, reader),
+                        asks_for_method(options.method) ? "as the command line says" : "the default", texts,
+                        [&](std::size_t n, const GroupSelection& group) {
+                          progress.update(static_cast<std::int64_t>(n), fmt::format("layer {}", group.layer));
+                        });
     progress.clear();
     if (std::all_of(views.heads.begin(), views.heads.end(), [](auto& head) { return !head.error.empty(); }))
-      fail("{}", views.heads.front().error);
+      fail("{}{}", views.heads.front().error,
+           asks_for_method(options.method) ? "" : " (--method and its parameters say what to show instead)");
+    for (const std::string& warning : check_values(rows, *shown, views))
+      options.common.note("anchor-report: " + warning);
     report.views(std::move(views));
   }
+  for (FileRow& one : rows) report.row(std::move(one.row));
   file.write(report.render(options.argv));
   file.commit();
   return 0;

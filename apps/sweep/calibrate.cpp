@@ -12,6 +12,7 @@
 #include "anchor/tuning/prompt_calibration.hpp"
 #include "anchor/tuning/thresholds.hpp"
 #include "cli/dump_stream.hpp"
+#include "cli/number.hpp"
 #include "cli/run_shell.hpp"
 #include "cli/terminal.hpp"
 #include "sweep/search_options.hpp"
@@ -50,7 +51,7 @@ class CalibrationRun {
   ResultRow row_of(const CalibratedGroup& group, std::size_t head) const;
   void emit(const CalibratedGroup& group);
   void print_summary() const;
-  void write_thresholds() const;
+  void write_thresholds();
 
   const CalibrateOptions& options_;
   const MethodRun run_;
@@ -142,9 +143,10 @@ void CalibrationRun::print_summary() const {
   std::fflush(stdout);
 }
 
-void CalibrationRun::write_thresholds() const {
-  const Thresholds made = make_thresholds(run_, dumps_[0]->header().model, target_, paths_, found_.back());
-  write_text_file(options_.thresholds_out, thresholds_text(made));
+void CalibrationRun::write_thresholds() {
+  Thresholds made = make_thresholds(run_, dumps_[0]->header().model, target_, paths_, found_.back());
+  set_shapes(made, *dumps_[0]);
+  shell_->write_thresholds(thresholds_text(made));
 }
 
 int CalibrationRun::run() {
@@ -193,7 +195,7 @@ void setup_calibrate(CLI::App& app, cli::Command& command, const std::vector<std
           "Halve each head's theta_h from 0.008 on while the L1 error of its output is X or more per "
           "row; 1e-4 or less is dense. The published Llama recipe has 0.4, its flag's default was 1")
       ->required()
-      ->check(CLI::NonNegativeNumber)
+      ->check(cli::real_number(0))
       ->type_name("X");
   calibrate
       ->add_option("--thresholds-out", options->thresholds_out, "One knob value per head, for --thresholds")

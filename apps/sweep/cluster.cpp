@@ -6,6 +6,7 @@
 
 #include "anchor/tuning/dump_clusters.hpp"
 #include "cli/dump_stream.hpp"
+#include "cli/number.hpp"
 #include "cli/output.hpp"
 
 namespace anchor::sweep {
@@ -45,7 +46,7 @@ void setup_cluster(CLI::App& app, cli::Command& command) {
   cluster
       ->add_option("--cut", options->cut,
                    "Clusters join up to this mean distance (0 = alike, 0.83 = nothing in common)")
-      ->check(CLI::Range(0., 1.))
+      ->check(cli::real_number(0, 1))
       ->capture_default_str();
   cluster->add_option("-o,--out", options->out, "The clusters, JSON, for --set clusters=FILE")
       ->required()

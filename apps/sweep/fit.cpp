@@ -6,7 +6,6 @@
 
 #include "anchor/base/error.hpp"
 #include "anchor/base/lists.hpp"
-#include "anchor/data/checksum.hpp"
 #include "anchor/replay/row_stamp.hpp"
 #include "anchor/tuning/thresholds.hpp"
 #include "cli/dump_stream.hpp"
@@ -30,7 +29,7 @@ class FitRun {
   void fill(std::vector<ResultRow>& rows, const FittedGroup& group) const;
   void emit(const std::vector<ResultRow>& rows);
   void count(std::size_t set, std::span<const ChosenHead> fitted);
-  void write_thresholds() const;
+  void write_thresholds();
   bool missed() const;
   std::vector<Column> eye_columns() const;
 
@@ -84,14 +83,15 @@ std::vector<std::uint64_t> FitRun::identity(const GroupSelection& selection) con
   for (const double knob : spec_.request.grid) content.push_back(std::bit_cast<std::uint64_t>(knob));
   content.push_back(std::bit_cast<std::uint64_t>(options_.margin));
   content.push_back(options_.worst);
-  content.push_back(std::bit_cast<std::uint64_t>(options_.max_error.value_or(0)));
+  content.push_back(std::bit_cast<std::uint64_t>(options_.max_error.value_or(-1)));
   content.push_back(spec_.request.measure);
-  std::vector<std::string> texts = options_.choose;
-  if (allocates()) texts.push_back(options_.allocate);
-  for (const std::string& text : texts) {
-    Checksum hash;
-    hash.add(std::as_bytes(std::span(text)));
-    content.push_back(hash.value());
+  for (const std::string& text : options_.choose) content.push_back(option_hash(text));
+  if (!allocates()) return content;
+  content.push_back(option_hash(options_.allocate));  // every head's knob depends on all heads
+  for (const GroupSelection& group : groups_) {
+    for (const auto& dump : dumps_)
+      for (const std::uint64_t hash : layer_content(*dump, group.layer)) content.push_back(hash);
+    for (const int head : group.heads) content.push_back(static_cast<std::uint64_t>(head));
   }
   return content;
 }
@@ -170,12 +170,13 @@ void FitRun::count(std::size_t set, std::span<const ChosenHead> fitted) {
   if (set == 0) fitted_.push_back(mean);
 }
 
-void FitRun::write_thresholds() const {
+void FitRun::write_thresholds() {
   std::vector<std::string> texts;
   for (const std::size_t n : sets_[0].fitted) texts.push_back(paths_[n]);
-  const Thresholds made =
+  Thresholds made =
       make_thresholds(spec_.request.run, dumps_[0]->header().model, spec_.target, texts, fitted_);
-  write_text_file(options_.thresholds_out, thresholds_text(made));
+  set_shapes(made, *dumps_[0]);
+  shell_->write_thresholds(thresholds_text(made));
 }
 
 /// A head misses its target, or the mean of an allocation does.

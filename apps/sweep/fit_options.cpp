@@ -1,6 +1,7 @@
 #include "sweep/fit_options.hpp"
 
 #include "anchor/base/error.hpp"
+#include "cli/number.hpp"
 #include "sweep/fit.hpp"
 
 namespace anchor::sweep {
@@ -23,12 +24,13 @@ void add_rule(CLI::App& app, FitOptions& options) {
                             ->excludes(matrix);
   CLI::Option* margin =
       app.add_option("--margin", options.margin, "Add this to every fitted knob (its own units)")
+          ->check(cli::real_number(-1e300, 1e300))
           ->type_name("X");
   CLI::Option* bound =
       app.add_option(
              "--max-error", options.max_error,
              "With --worst: keep more where a head's output differs more (relative L2) on a fitted dump")
-          ->check(CLI::PositiveNumber)
+          ->check(cli::positive_number())
           ->needs(worst)
           ->type_name("X");
   app.add_option("--choose", options.choose,
@@ -67,7 +69,7 @@ FitSpec fit_spec(const FitOptions& options) {
   const std::vector<MethodRun> runs = cli::resolve_methods(options.method);
   need_one_run(runs, "fit");
   check_knob(options, runs[0]);
-  FitSpec spec{fit_target(options), {.run = runs[0]}};
+  FitSpec spec{fit_target(options), {.run = with_own_knobs(runs[0])}};
   FitRequest& request = spec.request;
   for (const std::string& text : options.choose)
     request.choices.push_back(parse_param_choice(text, "--choose"));
@@ -80,7 +82,6 @@ FitSpec fit_spec(const FitOptions& options) {
     request.target_recall = spec.target.value;
     return spec;
   }
-  need_exact_curve(runs[0], "--allocate");
   if (!request.measure) fail_usage("--allocate runs its plans: no --measure none with it");
   request.allocate = {options.allocate == "layer" ? AllocationScope::layer : AllocationScope::model,
                       spec.target.value};

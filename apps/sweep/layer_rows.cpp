@@ -33,6 +33,13 @@ std::size_t count_heads(std::span<const GroupSelection> groups) {
 
 }  // namespace
 
+std::uint64_t identity_of(const std::vector<MethodRun>& runs) {
+  if (runs.size() == 1) return 0;
+  Json all = Json::array();
+  for (const MethodRun& run : runs) all.push_back({run.method->name, scalars_json(run.params.values())});
+  return option_hash(json_text(all));
+}
+
 LayerRows::LayerRows(const SweepOptions& options, const Request& request, const DumpReader& reader,
                      const Engine& engine, std::span<const GroupSelection> groups)
     : options_(options), request_(request), sweep_(request.head, request.runs, count_heads(groups)) {
@@ -64,7 +71,7 @@ RunRows LayerRows::rows_of(const MethodRun& run, const DumpReader& reader, const
       };
       ResultRow row = row_of("sweep");
       row.target = request_.target;
-      rows.heads.push_back(unit(row, base, {request_.head.measure}));
+      rows.heads.push_back(unit(row, base, {request_.head.measure, identity_of(request_.runs)}));
       mean.push_back(static_cast<std::uint64_t>(head));
       if (request_.head.shown != SweepRequest::Shown::nothing)
         rows.curves.push_back(unit(row_of("curve"), with_grid, {request_.full_curves}));

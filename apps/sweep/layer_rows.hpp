@@ -16,6 +16,9 @@ struct RunRows {
   ResultRow mean;                     ///< kind curve, scope layer
 };
 
+/// What rows that compare runs with one another depend on; 0 for a single run.
+std::uint64_t identity_of(const std::vector<MethodRun>& runs);
+
 /// One layer of a sweep: its rows by run and head before anything is computed, and what fills them. Groups
 /// may be computed at the same time; means are taken in order.
 class LayerRows {

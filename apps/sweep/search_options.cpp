@@ -4,6 +4,8 @@
 
 #include "anchor/base/error.hpp"
 #include "anchor/base/lists.hpp"
+#include "anchor/base/number.hpp"
+#include "cli/number.hpp"
 
 namespace anchor::sweep {
 
@@ -12,6 +14,7 @@ void add_search(CLI::App& app, SearchOptions& options) {
       app.add_option("--target", options.target, "What a head must reach (default mass_recall=0.95)")
           ->type_name("METRIC=X");
   app.add_option("--target-recall", options.target_recall, "Short for --target mass_recall=X")
+      ->check(cli::real_number(0, 1))
       ->type_name("X")
       ->excludes(target);
   app.add_option("--grid", options.grid, "Knob values to evaluate, such as 0:20:0.5")->type_name("LIST");
@@ -53,6 +56,12 @@ void check_knob(const SearchOptions& options, const MethodRun& run) {
   if (!method.granularity && options.grid.empty()) {
     fail_usage("{} has no exact curve: give the values of {} to replay, as in --grid 0.5,0.9 or 512-8k*2",
                method.name, method.knob);
+  }
+  if (method.granularity) return;
+  for (const double knob : grid_of(options)) {
+    const std::string wrong = check_value(find_param(method, method.knob), knob);
+    if (!wrong.empty())
+      fail_usage("--grid {}: {}.{} {}", format_number(knob), method.name, method.knob, wrong);
   }
 }
 

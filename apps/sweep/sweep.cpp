@@ -39,11 +39,12 @@ class PlainSweep {
   LayerRows& layer_of(std::size_t n);
   void emit_heads(LayerRows& layer, std::size_t first, std::size_t count);
   void emit_mean(const RunRows& rows, Findings& found, bool exact);
+  std::vector<std::uint64_t> heads_identity(std::size_t n) const;
   void choose();
   JointAssignment global_choice(std::size_t n);
   JointAssignment allocation_choice(std::size_t n);
   void emit_scope(std::size_t n, const AllocatedScope& scope);
-  void write_thresholds() const;
+  void write_thresholds();
   double note_unreached() const;
   void draw_heatmaps() const;
 
@@ -135,6 +136,14 @@ void PlainSweep::emit_mean(const RunRows& rows, Findings& found, bool exact) {
   found.layer_heads.push_back(static_cast<double>(rows.heads.size()));
 }
 
+/// The data and the heads that stand together.
+std::vector<std::uint64_t> PlainSweep::heads_identity(std::size_t n) const {
+  std::vector<std::uint64_t> content = all_content_;
+  for (const ChosenHead& head : findings_[n].heads)
+    content.push_back(static_cast<std::uint64_t>(head.layer) << 32 | static_cast<std::uint64_t>(head.head));
+  return content;
+}
+
 /// One knob for all heads.
 JointAssignment PlainSweep::global_choice(std::size_t n) {
   Findings& found = findings_[n];
@@ -149,9 +158,9 @@ JointAssignment PlainSweep::global_choice(std::size_t n) {
   row.value = point.knob;
   row.density = point.density;
   row.mass_recall = point.mass_recall;
-  std::vector<std::uint64_t> content = all_content_;
-  for (const double heads : found.layer_heads) content.push_back(static_cast<std::uint64_t>(heads));
+  std::vector<std::uint64_t> content = heads_identity(n);
   for (const double knob : request_.head.grid) content.push_back(std::bit_cast<std::uint64_t>(knob));
+  content.push_back(identity_of(request_.runs));
   row.unit = unit_id(row, content);
   const Assignment& own = found.assignments[0];
   row.extra = {{"heads", static_cast<double>(found.heads.size())},
@@ -213,9 +222,8 @@ void PlainSweep::emit_scope(std::size_t n, const AllocatedScope& scope) {
                {"optimality_gap", scope.allocation.gap(request_.allocate->density.has_value())},
                {"worst_head_mass_recall", scope.worst_recall}};
   if (options_.floor) row.extra["floor"] = *options_.floor;
-  std::vector<std::uint64_t> content = all_content_;
-  content.push_back(std::bit_cast<std::uint64_t>(options_.floor.value_or(0)));
-  for (const ChosenHead& head : findings_[n].heads) content.push_back(static_cast<std::uint64_t>(head.head));
+  std::vector<std::uint64_t> content = heads_identity(n);
+  content.push_back(std::bit_cast<std::uint64_t>(options_.floor.value_or(-1)));
   row.unit = unit_id(row, content);
   shell_->emit(row, cli::Audience::programs);
 }
@@ -232,7 +240,10 @@ void PlainSweep::choose() {
                                  .gap = {}});
     joint.push_back(global_choice(n));
     if (request_.allocate) joint.push_back(allocation_choice(n));
-    const std::string hint = cli::region_hint(found.layers[0].points.density[0], request_.runs[n].params);
+    const double always = found.layers[0].points.density[0];  // at every knob, where the curve is exact
+    std::string hint = cli::region_hint(always, request_.runs[n].params);
+    if (hint.empty())
+      hint = dense_hint(request_.runs[n], always, reader_.layer(groups_[0].layer).geometry.kv_len);
     if (!hint.empty()) options_.common.note(hint);
   }
   ChoiceRows rows(options_, request_, reader_, stream_, *shell_);
@@ -245,12 +256,13 @@ void PlainSweep::choose() {
   }
 }
 
-void PlainSweep::write_thresholds() const {
+void PlainSweep::write_thresholds() {
   const Target target = request_.allocate ? request_.allocation_target() : request_.target;
   const auto& heads = request_.allocate ? findings_[0].assignments.back().heads : findings_[0].heads;
-  const Thresholds made =
+  Thresholds made =
       make_thresholds(request_.runs[0], reader_.header().model, target, {reader_.path()}, heads);
-  write_text_file(options_.thresholds_out, thresholds_text(made));
+  set_shapes(made, reader_);
+  shell_->write_thresholds(thresholds_text(made));
 }
 
 /// Names the heads that cannot reach the target; how many there are.

@@ -1,6 +1,7 @@
 #include "sweep/sweep_options.hpp"
 
 #include "anchor/base/error.hpp"
+#include "cli/number.hpp"
 
 namespace anchor::sweep {
 namespace {
@@ -68,7 +69,7 @@ void setup_sweep(CLI::App& app, SweepOptions& options) {
                "A row with each head's curve; --curves=full: every step of it");
   app.add_option("--row-curves", options.row_curves,
                  "Run every head's plan at so many knobs: 5th percentile and minimum over rows, output error")
-      ->check(CLI::Range(1, 1000))
+      ->transform(cli::whole_number(1, 1000))
       ->type_name("K");
   app.add_option(
          "--measure", options.measure,
@@ -82,11 +83,11 @@ void setup_sweep(CLI::App& app, SweepOptions& options) {
           ->check(CLI::IsMember({"layer", "model"}))
           ->type_name("SCOPE");
   app.add_option("--floor", options.floor, "With --allocate: mass recall that every head must keep")
-      ->check(CLI::Range(0., 1.))
+      ->check(cli::real_number(0, 1))
       ->needs(allocate)
       ->type_name("X");
   app.add_option("--budget", options.budget, "With --allocate: the most recall within this mean density")
-      ->check(CLI::Range(0., 1.))
+      ->check(cli::real_number(0, 1))
       ->needs(allocate)
       ->type_name("X");
   add_thresholds_out(app, options);
@@ -107,7 +108,8 @@ Request request_of(const SweepOptions& options) {
                   .allocate = {},
                   .full_curves = options.curves == "full",
                   .measure_joint = options.measure == "all"};
-  for (const MethodRun& run : request.runs) {
+  for (MethodRun& run : request.runs) {
+    run = with_own_knobs(std::move(run));
     check_knob(options, run);
     if (!options.allocate.empty()) need_exact_curve(run, "--allocate");
   }

@@ -212,7 +212,7 @@ class Interruption(Case):
         tool = subprocess.Popen(self.command(*self.LONG, text=WORDS * 800), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         part = pathlib.Path(f"{self.out}.part")
         layer_bytes = 12 * 1024 * (4 + 2 + 2) * 16 * 2
-        while tool.poll() is None and (not part.exists() or part.stat().st_size < layer_bytes):
+        while tool.poll() is None and (not part.exists() or part.stat().st_blocks * 512 < layer_bytes):
             time.sleep(0.01)
         tool.send_signal(stop_signal)
         code = tool.wait(60)

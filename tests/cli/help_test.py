@@ -54,6 +54,11 @@ class Help(unittest.TestCase):
             for line in run(*command, "-h").stdout.splitlines()[:2]:
                 self.assertTrue(line.startswith(" ".join(command)), line)
 
+    def test_short_help_of_the_bench_has_its_main_options(self):
+        text = run("anchor-bench", "-h").stdout
+        for flag in ("--seq", "--q-heads", "--kv-heads", "--dim", "--dump", "--match", "--stripe-density", "--baseline"):
+            self.assertIn(flag, text)
+
     def test_names_defaults_choices_and_what_is_required(self):
         text = re.sub(r"\s+", " ", run("anchor-recall", "--help").stdout)
         self.assertIn("--head-map LAYER:HEAD", text)

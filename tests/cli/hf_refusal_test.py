@@ -77,7 +77,7 @@ class Refusals(HfCase):
         with torch.no_grad():
             model.model.layers[1].self_attn.v_proj.weight.mul_(1e5)
         model.save_pretrained(self.model)
-        self.refused("--dtype", "f16", words=("layer 1", "v has values up to", "bf16"))
+        self.refused("--dtype", "f16", words=("layer 1, v[", "overflows f16", "take bf16"))
 
     def test_wrong_files_of_ids(self):
         self.save()

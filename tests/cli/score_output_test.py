@@ -135,6 +135,18 @@ class Score(ToolTest):
         self.assertEqual(result.returncode, 0, result.stderr)
         self.assertIn("my-kernel", pathlib.Path(self.path("r.html")).read_text())
 
+    def test_layers_that_are_not_dense_and_causal_are_refused(self):
+        for attributes, words in (({"sliding_window": np.int64(64)}, "has a sliding window"), ({"causal": np.uint8(0)}, "is not causal"),
+                                  ({"rope_applied": np.uint8(0)}, "was taken before RoPE"), ({"softcap": 50.0}, "has a soft cap")):
+            path = self.path("other.h5")
+            write_dump(path, {0: (*heads(0, 2, 1, 64, 64, 16), attributes)})
+            with h5py.File(self.path("o.h5"), "w") as file:
+                file["layers/000/out"] = np.zeros((2, 64, 16))
+            done = self.script(path, self.path("o.h5"), code=1)
+            self.assertIn(f"layer 0 {words}", done.stderr)
+            self.assertEqual(done.stderr.count("\n"), 1)
+            self.assertNotEqual(run("anchor-recall", path).returncode, 0)  # as the tools do
+
     def test_errors_are_one_line(self):
         path = self.dump(layers=1, length=128)
         cases = {"shape": (0, np.zeros((4, 127, 32))), "layer 7": (7, np.zeros((4, 128, 32)))}

@@ -2,6 +2,7 @@
 #include <unistd.h>
 
 #include <filesystem>
+#include <fstream>
 #include <functional>
 #include <limits>
 
@@ -24,6 +25,7 @@ struct Folder {
 LayerInfo make_layer(int layer, int q_heads, int kv_heads, std::int64_t q_len, std::int64_t kv_len, int dim,
                      DType dtype) {
   LayerInfo info{layer, {}, dtype};
+  info.has_ref_out = info.has_ref_lse = true;
   info.geometry = {q_heads, kv_heads, q_len, kv_len, kv_len - q_len, dim, 0.125};
   return info;
 }
@@ -39,13 +41,13 @@ std::vector<float> numbered(const LayerInfo& info, Part part) {
 }
 
 void write_layer(DumpWriter& writer, const LayerInfo& info) {
-  writer.begin_layer(info);
+  writer.begin_layer(info.layer);
   for (const Part part : all_parts) writer.append(part, numbered(info, part));
   writer.end_layer();
 }
 
 DumpHeader header(std::int64_t seq_len) {
-  return {"a model", seq_len, "test", "1", "", {{"tokenizer", "none"}}, 7};
+  return {"a model", seq_len, "test", "1", "", {{"tokenizer", "none"}}, 7, "", {}};
 }
 
 std::string message_of(const std::function<void()>& action) {
@@ -55,6 +57,13 @@ std::string message_of(const std::function<void()>& action) {
     return error.what();
   }
   return "";
+}
+
+bool contains(const std::string& text, const char* word) { return text.find(word) != std::string::npos; }
+
+std::string content_of(const std::string& path) {
+  std::ifstream file(path, std::ios::binary);
+  return {std::istreambuf_iterator<char>(file), {}};
 }
 
 }  // namespace
@@ -72,7 +81,7 @@ TEST_CASE("what was written is read back, head by head, whole or as a prefix") {
       const LayerInfo second = make_layer(12, q_heads, kv_heads, q_len, kv_len, dim, dtype);
       const std::vector<std::int32_t> ids{1, -5, 70000};
       {
-        DumpWriter writer(path, header(kv_len), ids);
+        DumpWriter writer(path, {header(kv_len), {first, second}, ids, {}});
         write_layer(writer, first);
         write_layer(writer, second);
         writer.finish();
@@ -129,30 +138,40 @@ TEST_CASE("a dump that was not finished keeps its layers, and resume adds the re
   const std::string path = folder / "d.h5", part = path + ".part";
   const LayerInfo first = make_layer(0, 2, 1, 6, 6, 8, DType::bf16),
                   second = make_layer(1, 2, 1, 6, 6, 8, DType::bf16);
+  const DumpPlan plan{header(6), {first, second}, {}, {}};
   {
-    DumpWriter writer(path, header(6));
+    DumpWriter writer(path, plan);
     write_layer(writer, first);
-    writer.begin_layer(second);
+    writer.begin_layer(1);
     writer.append(Part::q, numbered(second, Part::q));
   }
   CHECK(!fs::exists(path));
   CHECK(message_of([&] { DumpReader reader(part); }).find("--allow-incomplete") != std::string::npos);
   CHECK(DumpReader(part, DumpReader::Strictness::allow_incomplete).layers().size() == 1);
 
-  DumpHeader other = header(6);
-  other.seed = 8;
-  CHECK(message_of([&] { DumpWriter writer(path, other, {}, DumpWriter::Mode::resume); }).find("seed") !=
-        std::string::npos);
-  const std::vector<std::int32_t> ids{1};
-  CHECK(message_of([&] { DumpWriter writer(path, header(6), ids, DumpWriter::Mode::resume); }).find("text") !=
-        std::string::npos);
+  const auto refusal = [&](const std::function<void(DumpPlan&)>& change) {
+    DumpPlan other = plan;
+    change(other);
+    return message_of([&] { DumpWriter writer(path, other, DumpWriter::Mode::resume); });
+  };
+  const std::string before = content_of(part);
+  CHECK(contains(refusal([](DumpPlan& p) { p.header.seed = 8; }), "seed"));
+  CHECK(contains(refusal([](DumpPlan& p) { p.header.model = "b"; }), "model"));
+  CHECK(contains(refusal([](DumpPlan& p) { p.header.text["tokenizer"] = "other"; }), "tokenizer"));
+  CHECK(contains(refusal([](DumpPlan& p) { p.header.text["history"] = "new"; }), "history"));
+  CHECK(contains(refusal([](DumpPlan& p) { p.header.request = "theta=3"; }), "another request"));
+  CHECK(contains(refusal([](DumpPlan& p) { p.input_ids = {1}; }), "text"));
+  CHECK(contains(refusal([](DumpPlan& p) { p.layers.pop_back(); }), "layers"));
+  CHECK(contains(refusal([](DumpPlan& p) { p.layers[0].geometry.head_dim = 16; }), "layer 0"));
+  CHECK(contains(refusal([](DumpPlan& p) { p.layers[1].geometry.softmax_scale = 1; }), "layer 1"));
+  CHECK(contains(refusal([](DumpPlan& p) { p.layers[1].has_ref_lse = false; }), "layer 1"));
+  CHECK(content_of(part) == before);
   {
-    DumpWriter writer(path, header(6), {}, DumpWriter::Mode::resume);
-    LayerInfo wider = first;
-    wider.geometry.head_dim = 16;
-    CHECK(message_of([&] { writer.has_layer(wider); }).find("another shape") != std::string::npos);
-    CHECK(writer.has_layer(first));
-    CHECK(!writer.has_layer(second));
+    DumpWriter writer(path, plan, DumpWriter::Mode::resume);
+    CHECK(writer.has_layer(0));
+    CHECK(!writer.has_layer(1));
+    CHECK(contains(message_of([&] { DumpWriter second_writer(path, plan); }), "locked by another process"));
+    CHECK(contains(message_of([&] { writer.begin_layer(0); }), "layer 0 is complete"));
     write_layer(writer, second);
     writer.finish();
   }
@@ -164,16 +183,14 @@ TEST_CASE("layers that replay has no semantics for can be inspected only") {
   const Folder folder;
   const std::string path = folder / "d.h5";
   {
-    DumpWriter writer(path, header(6));
-    LayerInfo info = make_layer(0, 2, 1, 6, 6, 8, DType::f32);
-    info.geometry.sliding_window = 4;
-    write_layer(writer, info);
-    info = make_layer(1, 2, 1, 6, 6, 8, DType::f32);
-    info.geometry.causal = false;
-    write_layer(writer, info);
-    info = make_layer(2, 2, 1, 6, 6, 8, DType::f32);
-    info.rope_applied = false;
-    write_layer(writer, info);
+    DumpPlan plan{header(6), {}, {}, {}};
+    for (int layer = 0; layer < 3; ++layer)
+      plan.layers.push_back(make_layer(layer, 2, 1, 6, 6, 8, DType::f32));
+    plan.layers[0].geometry.sliding_window = 4;
+    plan.layers[1].geometry.causal = false;
+    plan.layers[2].rope_applied = false;
+    DumpWriter writer(path, plan);
+    for (const LayerInfo& info : plan.layers) write_layer(writer, info);
     writer.finish();
   }
   const DumpReader reader(path);
@@ -199,4 +216,56 @@ TEST_CASE("the first NaN or infinity is named with the model's head numbers") {
   q[(5 + 2) * 4 + 3] = std::numeric_limits<float>::quiet_NaN();
   group.q = Tensor::from_float(DType::bf16, {2, 5, 4}, q);
   CHECK(first_non_finite(group) == "layer 3, q[head 5, token 2, 3] is NaN");
+}
+
+TEST_CASE("numbers that the stored type cannot hold are refused by place and name") {
+  const Folder folder;
+  const auto refusal = [&](DType dtype, float value) {
+    const LayerInfo info = make_layer(0, 2, 1, 6, 6, 8, dtype);
+    std::vector<float> q(2 * 6 * 8, 1.0f);
+    q[6 * 8 + 3 * 8 + 5] = value;
+    DumpWriter writer(folder / "f.h5", {header(6), {info}, {}, {}});
+    writer.begin_layer(0);
+    return message_of([&] { writer.append(Part::q, q); });
+  };
+  CHECK(contains(refusal(DType::f16, 70000),
+                 "layer 0, q[head 1, token 3, 5] is 70000, which overflows f16; write"));
+  CHECK(contains(refusal(DType::bf16, 3.4e38f), "overflows bf16"));
+  CHECK(contains(refusal(DType::f32, std::numeric_limits<float>::quiet_NaN()), "is NaN"));
+  CHECK(contains(refusal(DType::bf16, -std::numeric_limits<float>::infinity()), "is infinite"));
+  CHECK(refusal(DType::f16, 65504) == "");
+}
+
+TEST_CASE(
+    "stored bytes that are no numbers are refused, too, and nothing is left of a dump without a layer") {
+  const Folder folder;
+  DumpWriter writer(folder / "f.h5", {header(6), {make_layer(0, 1, 1, 6, 6, 8, DType::f16)}, {}, {}});
+  CHECK(fs::exists(folder / "f.h5.part"));
+  writer.begin_layer(0);
+  std::vector<std::uint16_t> k(6 * 8, 0x3c00);
+  k[2 * 8 + 1] = 0x7c00;
+  CHECK(contains(message_of([&] { writer.append(Part::k, std::as_bytes(std::span(k))); }),
+                 "layer 0, k[head 0, token 2, 1] is infinite: f16 ends at 65504"));
+  CHECK(!fs::exists(folder / "f.h5.part"));
+}
+
+TEST_CASE("a layer that no reader would take is not written") {
+  const Folder folder;
+  const auto refusal = [&](const std::function<void(LayerInfo&)>& change) {
+    LayerInfo info = make_layer(0, 2, 1, 6, 8, 8, DType::f32);
+    change(info);
+    return message_of([&] { DumpWriter writer(folder / "f.h5", {header(8), {info}, {}, {}}); });
+  };
+  CHECK(refusal([](LayerInfo&) {}) == "");
+  CHECK(contains(refusal([](LayerInfo& i) { i.geometry.kv_heads = 3; }), "not a multiple of 3"));
+  CHECK(contains(refusal([](LayerInfo& i) { i.geometry.softmax_scale = 0; }), "softmax_scale is 0"));
+  CHECK(contains(
+      refusal([](LayerInfo& i) { i.geometry.softmax_scale = std::numeric_limits<double>::quiet_NaN(); }),
+      "nan"));
+  CHECK(contains(refusal([](LayerInfo& i) { i.geometry.q_start = 3; }), "do not lie among the 8 keys"));
+  CHECK(contains(refusal([](LayerInfo& i) { i.geometry.q_len = 9; }), "head, token, dim"));
+  CHECK(contains(refusal([](LayerInfo& i) { i.geometry.sliding_window = -1; }), "sliding_window"));
+  CHECK(contains(refusal([](LayerInfo& i) { i.geometry.kv_len = std::int64_t{1} << 58; }), "make no layer"));
+  CHECK(contains(refusal([](LayerInfo& i) { i.geometry.q_heads = 1 << 20; }), "not a multiple"));
+  CHECK(contains(refusal([](LayerInfo& i) { i.layer = -1; }), "no layer number -1"));
 }

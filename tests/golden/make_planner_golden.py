@@ -32,6 +32,7 @@ CASES = {
                     (1000, 32, 2, 1, 4, {"gamma": 0.7, "min_budget": 128, "block": 128, "tau": 0.35,
                                          "rounding": "official"})],
     "spargeattn": [(900, 32, 2, 1, 1, {"cdf": 0.4, "sim": 0.02}),
+                   (900, 32, 2, 1, 4, {"cdf": 0.4, "sim": -1}),
                    (1000, 32, 1, 1, 2, {"cdf": 0.7, "sim": 0.03}),
                    (768, 32, 2, 1, 3, {"mode": "topk", "topk": 0.3}),
                    (1000, 32, 1, 1, 4, {"cdf": 0.6, "sim": 0.03, "smooth_k": 0, "rounding": "official"})],

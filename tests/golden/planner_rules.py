@@ -345,10 +345,9 @@ def spargeattn(p, h, mode="cdf", cdf=0.98, topk=0.5, sim="auto", smooth_k=1, pv=
             if official:
                 total = bf16(total)
             taken = int((total <= cdf).sum()) if mode == "cdf" else math.floor(topk * len(km))
-            always = fixed | {contest[best[0]]}
-            if not any(c <= 2 * r for c in always):
-                always.add(2 * r)
-            fixed = always | {contest[n] for n in best[:taken]}
+            fixed = fixed | {contest[best[0]]} | {contest[n] for n in best[:taken]}
+            if not any(c <= 2 * r for c in fixed):
+                fixed.add(2 * r)
         rows.append(block_keys(fixed, 64, p.n))
     return rows, 128
 

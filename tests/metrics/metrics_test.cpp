@@ -9,15 +9,32 @@
 
 using namespace anchor;
 
-TEST_CASE("mass recall is exp of the difference of two normalisers, never clamped") {
+TEST_CASE("mass recall is exp of the difference of two normalisers, at most 1") {
   const double infinity = std::numeric_limits<double>::infinity();
-  const std::vector<double> plan{0, -1, -infinity, 100.5}, dense{0, 0, 2, 100};
+  const std::vector<double> plan{0, -1, -infinity, 100.00001}, dense{0, 0, 2, 100};
   const auto recall = row_mass_recall(plan, dense);
   CHECK(recall[0] == 1);
   CHECK(recall[1] == doctest::Approx(std::exp(-1.0)));
   CHECK(recall[2] == 0);
-  CHECK(recall[3] == doctest::Approx(std::exp(0.5)));
+  CHECK(recall[3] == 1);  // what rounding adds is cut off
   CHECK_THROWS_AS(row_mass_recall(plan, std::vector<double>(3)), Error);
+  const auto one = [](double sparse, double full) {
+    return row_mass_recall(std::vector{sparse}, std::vector{full})[0];
+  };
+  CHECK_THROWS_WITH_AS(one(100.5, 100), doctest::Contains("one of the normalisers is wrong"), Error);
+  for (const double bad : {std::nan(""), infinity, -infinity})
+    CHECK_THROWS_WITH_AS(one(0, bad), doctest::Contains("not finite"), Error);
+  CHECK_THROWS_WITH_AS(one(std::nan(""), 0), doctest::Contains("not finite"), Error);
+}
+
+TEST_CASE("outputs that are not finite are no output difference") {
+  OutputDifference difference;
+  for (const float bad : {std::nanf(""), std::numeric_limits<float>::infinity()}) {
+    CHECK_THROWS_WITH_AS(difference.add(std::vector{1.f, bad}, std::vector{1.f, 2.f}),
+                         doctest::Contains("not finite"), Error);
+    CHECK_THROWS_WITH_AS(difference.add(std::vector{1.f, 2.f}, std::vector{bad, 2.f}),
+                         doctest::Contains("not finite"), Error);
+  }
 }
 
 TEST_CASE("percentile interpolates like numpy's default") {

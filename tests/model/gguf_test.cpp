@@ -139,8 +139,8 @@ TEST_CASE("hostile headers are refused with the field that is wrong") {
   twice.header(2, 0).tensor_entry("t", {4}, 0, 0).tensor_entry("t", {4}, 0, 0).pad();
   twice.bytes.append(64, '\0');
   check_complaint(twice, "tensor 't' occurs twice");
-  check_complaint(GgufBytes().header(0, 1).string_entry("general.architecture", "gemma3"),
-                  "'gemma3' is not supported");
+  check_complaint(GgufBytes().header(0, 1).string_entry("general.architecture", "gemma2"),
+                  "'gemma2' is not supported");
 }
 
 TEST_CASE("a model whose parts do not fit together is refused") {

@@ -3,6 +3,7 @@
 #include <doctest/doctest.h>
 
 #include <algorithm>
+#include <cmath>
 #include <limits>
 
 #include "anchor/attention/reference.hpp"
@@ -74,6 +75,46 @@ TEST_CASE("the sampled check sees a missing key, an unwritten output and a wrong
   const SampledError error = sampled_error(group, plan, rows, shifted, DType::bf16);
   CHECK_FALSE(error.ok());
   CHECK(error.worst.row == rows[3].row);
+}
+
+TEST_CASE("the sampled check sees a thousandth of the mass, and part of a row that looks at everything") {
+  KvGroup group = test::random_group(test::square(2000, 64), DType::bf16, 1, 0.05f);  // nearly uniform rows
+  const FloatGroup floats(group);
+  const SparsePlan plan = dense_plan(group.geometry);
+  const std::vector<QueryRow> rows{{0, 1999}};
+  const AttentionResult good = pick(reference_attention(floats.view(), plan), rows, group.geometry);
+  CHECK(sampled_error(group, plan, rows, good, DType::bf16).ok());
+
+  AttentionResult less = good;  // 0.09 % of the mass
+  less.lse[0] += std::log1p(-0.0009);
+  CHECK_FALSE(sampled_error(group, plan, rows, less, DType::bf16).ok());
+
+  SparsePlan part = plan;  // 30 % of the row, and a normaliser that does not say so
+  part.blocks = {};
+  for (std::int64_t row = 0; row < plan.rows(); ++row) {
+    for (const std::int32_t start : plan.blocks[row])
+      if (start >= 600) part.blocks.items.push_back(start);
+    part.blocks.end_row();
+  }
+  AttentionResult hidden = pick(reference_attention(floats.view(), part), rows, group.geometry);
+  hidden.lse = good.lse;
+  CHECK_FALSE(sampled_error(group, plan, rows, hidden, DType::bf16).ok());
+
+  // A kernel rounds every weight to bfloat16 before the product with V, and the sum after it.
+  AttentionResult rounded = good;
+  const AttentionInputs in = floats.view();
+  for (std::size_t c = 0; c < 64; ++c) {
+    float sum = 0;
+    for (std::int64_t j = 0; j < 2000; ++j) {
+      double s = 0;
+      for (std::int64_t d = 0; d < 64; ++d)
+        s += static_cast<double>(in.q_row(0, 1999)[d]) * static_cast<double>(in.k[j * 64 + d]);
+      const double p = std::exp(s * group.geometry.softmax_scale);
+      sum += round_bf16(static_cast<float>(p)) * in.v[j * 64 + static_cast<std::int64_t>(c)];
+    }
+    rounded.out[c] = round_bf16(static_cast<float>(static_cast<double>(sum) / std::exp(good.lse[0])));
+  }
+  CHECK(sampled_error(group, plan, rows, rounded, DType::bf16).out < 0.8);
 }
 
 TEST_CASE("sampled rows lie in the problem and hold every head's last row") {

@@ -2,7 +2,12 @@
 
 #include <doctest/doctest.h>
 
+#include <set>
+
 #include "anchor/base/error.hpp"
+#include "anchor/method/method.hpp"
+#include "anchor/report/line_labels.hpp"
+#include "anchor/report/oracle_note.hpp"
 #include "support/sample_row.hpp"
 
 using namespace anchor;
@@ -76,7 +81,7 @@ TEST_CASE("every head's curve is drawn, and their mean under one knob") {
   CHECK(chart.series[1].y == rows[1].curve->mass_recall);
   CHECK(chart.series[0].faint);
   const Chart::Series& mean = chart.series[2];
-  CHECK(mean.name == "anchor block=128 mode=clean theta=inf, mean");
+  CHECK(mean.name == "anchor, mean");
   CHECK(mean.x.front() == doctest::Approx(0.1));  // at -inf: both heads' first points
   CHECK(mean.y.front() == doctest::Approx(0.3));
   CHECK(mean.x.back() == doctest::Approx(0.7));  // at 2: both heads' last
@@ -92,11 +97,65 @@ TEST_CASE("timings are lines by length, with their intervals in milliseconds") {
   const std::vector<ResultRow> rows{bench_row("a", 2048, 4e6), bench_row("a", 1024, 2e6), untimed, targeted};
   const Chart chart = bench_figure(rows);
   REQUIRE(chart.series.size() == 2);
-  CHECK(chart.series[0].name == "a, 32/8 heads of 128, bf16");
+  CHECK(chart.series[0].name == "a");
   CHECK(chart.series[0].x == std::vector<double>{1024, 2048});
   CHECK(chart.series[0].y == std::vector<double>{2, 4});
   CHECK(chart.series[0].low == std::vector<double>{1, 3});
   CHECK(chart.series[0].high == std::vector<double>{3, 5});
-  CHECK(chart.series[1].name == "a step 4 at stripe_density 0.03, 32/8 heads of 128, bf16");
+  CHECK(chart.series[1].name == "a step 4 at stripe_density 0.03");
   CHECK(chart.x_ticks == std::vector<double>{1024, 2048});
+}
+
+TEST_CASE(
+    "names say what differs; a note under the chart says the device, its clocks and what all have in "
+    "common") {
+  ResultRow one = bench_row("a", 1024, 1e6), other = bench_row("b", 1024, 2e6),
+            third = bench_row("b", 2048, 2e6);
+  for (ResultRow* row : {&one, &other, &third}) {
+    row->device = "NVIDIA H200";
+    row->params["step"] = 4.;
+    row->params["tail"] = std::string("auto");
+    row->env["sm_clock_mhz"] = row == &third ? 1800. : 1980.;
+  }
+  const Chart chart = bench_figure(std::vector{one, other, third});
+  CHECK(chart.series[0].name == "a");
+  CHECK(chart.series[1].name == "b");
+  REQUIRE(chart.notes.size() == 1);
+  for (const char* words :
+       {"NVIDIA H200", "1800 to 1980 MHz", "32/8 heads of 128, bf16", "a step 4", "b step 4"})
+    CHECK(chart.notes[0].find(words) != std::string::npos);
+  const std::string svg = svg_chart(chart);
+  CHECK(svg.find("NVIDIA H200") != std::string::npos);
+  third.params["step"] = 16.;
+  const Chart steps = bench_figure(std::vector{one, other, third});
+  CHECK(steps.series[2].name == "b step 16");
+  CHECK(bench_figure(std::vector{bench_row("a", 1024, 1e6)}).notes[0].find("clocks not recorded") !=
+        std::string::npos);
+}
+
+TEST_CASE("an oracle's curve comes with what it forces and what it bounds") {
+  const Chart chart =
+      front_figure(std::vector{kept(0, "stripe-oracle", 1, 0.5, 0.9), kept(0, "anchor", 1, 0.4, 0.8)});
+  REQUIRE(chart.notes.size() == 1);
+  CHECK(chart.notes[0].find("forced") != std::string::npos);
+  CHECK(front_figure(std::vector{kept(0, "anchor", 1, 0.4, 0.8)}).notes.empty());
+  for (const Method& method : methods())
+    CHECK(oracle_note(method.name).empty() == !method.title.starts_with("Oracle"));
+}
+
+TEST_CASE("thirteen methods differ in colour or dash, and each has its name once") {
+  std::vector<ResultRow> rows;
+  for (int n = 0; n < 13; ++n)
+    for (const double knob : {1., 2.})
+      rows.push_back(kept(0, ("method" + std::to_string(n)).c_str(), knob, 0.1 * knob, 0.4 * knob));
+  const std::string svg = svg_chart(front_figure(rows));
+  std::set<std::string> styles;
+  for (std::size_t n = 0; n < 32; ++n) styles.insert(line_style(n));
+  CHECK(styles.size() == 32);
+  for (int n = 0; n < 13; ++n) {
+    const std::string name = ">method" + std::to_string(n) + "<";
+    CHECK(svg.find(name) != std::string::npos);
+    CHECK(svg.find(name) == svg.rfind(name));
+    CHECK(svg.find(line_style(static_cast<std::size_t>(n)) + ";stroke-width") != std::string::npos);
+  }
 }

@@ -35,6 +35,19 @@ TEST_CASE("runs are compared by intervals and matched by configuration") {
   CHECK(compare_runs(before, after, 0.08)[2].verdict == Verdict::same);
 }
 
+TEST_CASE("fewer than six samples decide nothing") {
+  using Verdict = RunComparison::Verdict;
+  const ResultRow row = bench_row("a", 1024, 100, 0.1);
+  for (const int few : {1, 2, 5}) {
+    ResultRow other = bench_row("a", 1024, 200, 0.1);
+    other.stats->n = few;
+    CHECK(compare_runs(std::vector{row}, std::vector{other})[0].verdict == Verdict::too_few_samples);
+    CHECK(compare_runs(std::vector{other}, std::vector{row})[0].verdict == Verdict::too_few_samples);
+    other.stats->n = 6;
+    CHECK(compare_runs(std::vector{row}, std::vector{other})[0].verdict == Verdict::slower);
+  }
+}
+
 TEST_CASE("a knob that a search found does not keep two runs apart, a different target does") {
   ResultRow row;
   row.kind = "bench";

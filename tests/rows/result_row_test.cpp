@@ -48,4 +48,18 @@ TEST_CASE("a unit depends on everything that determines the row, and on nothing 
   CHECK(changed([](ResultRow& r) { r.params["theta"] = 1.0; }));
   CHECK(changed([](ResultRow& r) { r.target = Target{}; }));
   CHECK(changed([](ResultRow& r) { r.path = "reference"; }));
+  CHECK(changed([](ResultRow& r) { r.dtype = "bf16"; }));
+  CHECK(option_hash("a") != option_hash("b"));
+
+  ResultRow shaped = row;
+  shaped.geometry = Geometry{4, 2, 100, 120, 20, 64, 0.125};
+  const auto reshaped = [&](auto change) {
+    ResultRow other = shaped;
+    change(*other.geometry);
+    return unit_id(other, content) != unit_id(shaped, content);
+  };
+  CHECK(reshaped([](Geometry& g) { g.q_start = 0; }));
+  CHECK(reshaped([](Geometry& g) { g.softmax_scale = 0.25; }));
+  CHECK(reshaped([](Geometry& g) { g.sliding_window = 64; }));
+  CHECK(reshaped([](Geometry& g) { g.kv_heads = 4; }));
 }

@@ -1,4 +1,5 @@
 #include <doctest/doctest.h>
+#include <fmt/format.h>
 
 #include <cmath>
 
@@ -78,6 +79,21 @@ TEST_CASE("a broken field is named, wherever it stands") {
       {"/argv", "anchor-recall"},
       {"/sparsity/row_max", 1},
       {"/sparsity/sink_share", "half"},
+      {"/status", "fine"},
+      {"/density", 1.5},
+      {"/mass_recall", -0.1},
+      {"/out_rel_l2", -1},
+      {"/dump/head", -1},
+      {"/dump/layer", 1e300},
+      {"/geometry/q_heads", 0},
+      {"/geometry/kv_heads", 4},
+      {"/geometry/head_dim", -64},
+      {"/geometry/kv_len", 0},
+      {"/geometry/q_start", -1},
+      {"/curve/mass_recall", Json::array({0.5, 7})},
+      {"/stats/n", -1},
+      {"/stats/median_ns", -5},
+      {"/time_ns/total", Json::array({-5})},
   };
   for (const auto& [pointer, value] : broken) {
     Json json = to_json(full_row());
@@ -95,6 +111,36 @@ TEST_CASE("a broken field is named, wherever it stands") {
     json.erase(needed);
     CHECK_THROWS_WITH_AS(row_from_json(json, "x"), doctest::Contains("is missing"), Error);
   }
+}
+
+TEST_CASE("a result without what its kind has is refused, not read as zero") {
+  const auto lacking = [](const char* kind, const char* field, const char* status = "ok") {
+    Json json = to_json(full_row());
+    json["kind"] = kind;
+    json["status"] = status;
+    json.erase(field);
+    return json;
+  };
+  for (const auto& [kind, field] :
+       {std::pair{"sweep", "value"}, {"sweep", "density"}, {"recall", "mass_recall"}, {"curve", "curve"}}) {
+    CAPTURE(field);
+    CHECK_THROWS_WITH_AS(row_from_json(lacking(kind, field), "r.jsonl:3"),
+                         doctest::Contains(fmt::format("r.jsonl:3: field \"{}\" is missing", field).c_str()),
+                         Error);
+    CHECK_NOTHROW(row_from_json(lacking(kind, field, "error"), "x"));
+  }
+}
+
+TEST_CASE("fewer than six samples have no interval") {
+  ResultRow row = full_row();
+  row.stats = {5.5, 5, 6, 5};
+  CHECK_FALSE(row.stats->has_interval());
+  CHECK_FALSE(to_json(row)["stats"].contains("ci95_ns"));
+  row.stats->n = 6;
+  CHECK(to_json(row)["stats"]["ci95_ns"] == Json::array({5, 6}));
+  Json without = to_json(row);
+  without["stats"].erase("ci95_ns");
+  CHECK_FALSE(row_from_json(without, "x").stats->has_interval());
 }
 
 TEST_CASE("a row of another program keeps its numbers and words, and is not said to be of this build") {

@@ -41,6 +41,40 @@ TEST_CASE("resume refuses a file of something else and leaves it as it is") {
   CHECK(file.read() == "name,value\na,1\n");
 }
 
+TEST_CASE("a last line without newline is dropped after a row, or where it begins like one") {
+  const TempFile file("row_store_torn.jsonl");
+  for (const std::string text : {"{\"schema\":\"anchor-result/1\",\"un", "{\"sche", "{", ""}) {
+    file.write(text);
+    CHECK_NOTHROW(RowStore(file.path, true));
+    CHECK(file.read().empty());
+  }
+  for (const std::string text : {"precious", "{\"a\":1}", "{\"schema\":\"anchor-result/2\"", "\xff", " "}) {
+    file.write(text);
+    CHECK_THROWS_WITH_AS(RowStore(file.path, true), doctest::Contains("line 1"), Error);
+    CHECK(file.read() == text);
+  }
+  file.write(to_json(sample_row(0)).dump() + "\nnotes of mine");
+  CHECK_NOTHROW(RowStore(file.path, true));
+  CHECK(file.read() == to_json(sample_row(0)).dump() + "\n");
+}
+
+TEST_CASE("a run that ends before its first row leaves the file as it was") {
+  const TempFile file("row_store_early.jsonl");
+  file.write("rows of yesterday\n");
+  { const RowStore store(file.path, false); }
+  CHECK(file.read() == "rows of yesterday\n");
+}
+
+TEST_CASE("a second writer is refused, with and without resume, and changes nothing") {
+  const TempFile file("row_store_locked.jsonl");
+  RowStore first(file.path, false);
+  first.append(to_json(sample_row(0)));
+  const std::string text = file.read();
+  for (const bool resume : {false, true})
+    CHECK_THROWS_WITH_AS(RowStore(file.path, resume), doctest::Contains("locked by another process"), Error);
+  CHECK(file.read() == text);
+}
+
 TEST_CASE("an unwritable file is a data error that names it") {
   CHECK_THROWS_WITH_AS(RowStore("/nonexistent/rows.jsonl", false),
                        doctest::Contains("/nonexistent/rows.jsonl"), Error);

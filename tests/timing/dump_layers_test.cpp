@@ -56,6 +56,25 @@ TEST_CASE("prefixes of the text: every length of every layer, as if the text end
   CHECK(layers.content(layers.tasks()[0]) != layers.content(layers.tasks()[2]));
 }
 
+TEST_CASE("a prefix holds the queries that were read, wherever they begin and end") {
+  test::TempDump::Shape shape;
+  shape.q_start = 60;
+  const test::TempDump dump("layers_late.h5", shape);  // queries at 60 to 95
+  const DumpReader reader(dump.path);
+  const std::int64_t lengths[] = {61, 80, 96};
+  const DumpLayers layers(reader, select_groups(reader), lengths);
+  for (const LayerTask& task : layers.tasks()) {
+    const KvGroup layer = layers.load(task);
+    CHECK(layer.geometry == layers.geometry(task));
+    CHECK(layer.geometry.q_len == task.tokens - 60);
+    CHECK(layer.q.shape[1] == layer.geometry.q_len);
+    CHECK(layer.k.shape[1] == task.tokens);
+  }
+  const std::int64_t before[] = {60};
+  CHECK_THROWS_WITH_AS(DumpLayers(reader, select_groups(reader), before),
+                       doctest::Contains("--seq 60 holds none of them"), Error);
+}
+
 TEST_CASE("uneven heads and texts that are too short are refused") {
   const test::TempDump dump("layers_wrong.h5");
   const DumpReader reader(dump.path);

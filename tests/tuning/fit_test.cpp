@@ -4,9 +4,12 @@
 
 #include <cmath>
 #include <map>
+#include <set>
 
 #include "anchor/base/error.hpp"
 #include "anchor/engine/cpu_engine.hpp"
+#include "anchor/timing/dump_layers.hpp"
+#include "anchor/timing/layer_timing.hpp"
 #include "anchor/tuning/head_sweep.hpp"
 #include "anchor/tuning/thresholds.hpp"
 #include "support/params.hpp"
@@ -163,6 +166,52 @@ TEST_CASE("an allocation meets the mean error of its scope") {
       CHECK(mean < 1.05 * 0.2);
       CHECK(mean > 0.7 * 0.2);
     }
+  }
+}
+
+TEST_CASE("every method gets a knob per head from the same allocation, and its file is replayed and timed") {
+  const SmallDump dump(1, 1, 1100);  // SALE is dense up to 1024 tokens
+  const DumpStream stream({.device = "cpu"});
+  const auto groups = select_groups(dump.reader());
+  const test::Settings blocks{{"block", "32"}};
+  const std::vector<double> grid{0.3, 0.6, 0.8, 0.9, 0.97, 1.1};
+  for (const auto& [name, settings] :
+       {std::pair<std::string, test::Settings>{"anchor", {{"block", "32"}, {"step", "2"}}},
+        {"xattention", blocks},
+        {"flashprefill", {{"block", "32"}, {"sink", "32"}, {"window", "32"}, {"correction", "0"}}},
+        {"flexprefill", {{"block", "32"}, {"min_budget", "64"}}},
+        {"sale", {}},
+        {"stripes", blocks}}) {
+    CAPTURE(name);
+    const MethodRun run = with_own_knobs(test::run_of(name, settings));
+    const Fit fit(stream, {&dump.reader()}, groups, fit_sets(FitSplit::together, {"a"}, 1),
+                  {.run = run,
+                   .grid = grid,
+                   .allocate = FitRequest::ErrorGoal{AllocationScope::layer, 0.15}});
+    const Collected found = collect(fit);
+    REQUIRE(found.heads.size() == 4);
+    double mean = 0;
+    std::set<double> knobs;
+    for (const FittedGroup& group : found.groups)
+      for (const FittedHead& head : group.fits) mean += *head.at(0).out_rel_l2 / 4;
+    for (const ChosenHead& head : found.heads) knobs.insert(head.at.knob);
+    CHECK(mean < 1.05 * 0.15);
+    CHECK(knobs.size() > 1);  // heads differ
+
+    TimingSettings timing{.seconds = 0.01, .relative_width = 0.5, .sampled_rows = 10};
+    timing.thresholds = make_thresholds(run, "m", {"out_rel_l2", "mean", 0.15}, {dump.path()}, found.heads);
+    timing.thresholds_path = "T.json";
+    const auto engine = make_cpu_engine();
+    const DumpLayers layers(dump.reader(), groups, {});
+    LayerTiming timed(*engine, layers, {{.name = name, .method = run.method, .params = run.params}}, timing);
+    std::vector<TimedRow> rows = timed.templates(layers.tasks()[0]);
+    timed.run(layers.tasks()[0], rows);
+    CHECK(rows[0].row.error == "");
+    CHECK(rows[0].row.stats.has_value());
+    double density = 0;
+    for (const ChosenHead& head : found.heads) density += head.at.density / 4;
+    REQUIRE(rows[0].row.density.has_value());
+    CHECK(*rows[0].row.density == doctest::Approx(density).epsilon(1e-3));
   }
 }
 

@@ -3,6 +3,7 @@
 #include <doctest/doctest.h>
 
 #include <cmath>
+#include <limits>
 
 #include "anchor/base/error.hpp"
 #include "support/params.hpp"
@@ -62,17 +63,15 @@ TEST_CASE("heads may have parameters of their own: format 1.1") {
   CHECK(request.of(2).integer("window") == 128);
   CHECK(request.knobs == std::vector<double>{4, default_params(method).real("theta"), 3});
 
-  made.layers[0].params = {{"block", {64., 128.}}};
-  file.write(thresholds_text(made));
-  CHECK_THROWS_WITH_AS(read_thresholds(file.path).apply(method, 0, std::vector<int>{0}, file.path, request),
-                       doctest::Contains("\"block\" of single heads"), Error);
-  made.layers[0].params = {{"score", {std::string("best"), 1.}}};
-  file.write(thresholds_text(made));
-  CHECK_THROWS_WITH_AS(read_thresholds(file.path).apply(method, 0, std::vector<int>{0}, file.path, request),
-                       doctest::Contains("stripes.score = best"), Error);
-  made.layers[0].params = {{"score", {std::string("rows")}}};
-  file.write(thresholds_text(made));
-  CHECK_THROWS_WITH_AS(read_thresholds(file.path), doctest::Contains("one value per head"), Error);
+  const auto refused = [&](std::map<std::string, std::vector<Scalar>> params, const char* message) {
+    made.layers[0].params = std::move(params);
+    file.write(thresholds_text(made));
+    CHECK_THROWS_WITH_AS(read_thresholds(file.path), doctest::Contains(message), Error);
+  };
+  refused({{"block", {64., 128.}}},
+          "\"layers[0].params.block\" is no parameter that stripes has for single heads");
+  refused({{"score", {std::string("best"), std::string("rows")}}}, "stripes.score = best");
+  refused({{"score", {std::string("rows")}}}, "lists 1 values for 2 heads");
 }
 
 TEST_CASE("a broken thresholds file says what is wrong with it") {
@@ -86,10 +85,10 @@ TEST_CASE("a broken thresholds file says what is wrong with it") {
       {start + R"("1.0"})", "\"method\""},
       {start +
            R"("1.0","method":"anchor","knob":"theta","params":{},"layers":[{"layer":0,"heads":[0,1],"value":[1]}]})",
-       "layer 0 lists 2 heads and 1 values"},
+       "field \"layers[0].value\" lists 1 values for 2 heads"},
       {start +
            R"("1.0","method":"anchor","knob":"theta","params":{},"layers":[{"layer":0,"heads":[0],"value":["x"]}]})",
-       "\"value\""},
+       "field \"layers[0].value\" is not a number"},
   };
   for (const auto& [text, message] : broken) {
     CAPTURE(text);
@@ -128,12 +127,37 @@ TEST_CASE("a check names the head, layer or parameter that a method cannot be gi
   made.knob = "theta";
   made.layers.push_back({3, {0, 1}, {1, 2}, {}, {}});
   const Method& stripes = find_method("stripes");
-  CHECK_NOTHROW(made.check(stripes, 3, std::vector<int>{1, 0}, "t.json"));
-  CHECK_THROWS_WITH_AS(made.check(stripes, 3, std::vector<int>{2}, "t.json"),
+  CHECK_NOTHROW(made.check(stripes, 3, {}, std::vector<int>{1, 0}, "t.json"));
+  CHECK_THROWS_WITH_AS(made.check(stripes, 3, {}, std::vector<int>{2}, "t.json"),
                        doctest::Contains("t.json: has no threshold for layer 3 head 2"), Error);
-  CHECK_THROWS_WITH_AS(made.check(stripes, 4, std::vector<int>{0}, "t.json"), doctest::Contains("layer 4"),
-                       Error);
+  CHECK_THROWS_WITH_AS(made.check(stripes, 4, {}, std::vector<int>{0}, "t.json"),
+                       doctest::Contains("layer 4"), Error);
   made.layers[0].params["block"] = {16., 16.};
-  CHECK_THROWS_WITH_AS(made.check(stripes, 3, std::vector<int>{0}, "t.json"), doctest::Contains("\"block\""),
-                       Error);
+  CHECK_THROWS_WITH_AS(made.check(stripes, 3, {}, std::vector<int>{0}, "t.json"),
+                       doctest::Contains("\"block\""), Error);
+}
+
+TEST_CASE("the knob's own specification checks every value that a file gives a head") {
+  const auto apply = [](const char* name, double value) {
+    const Method& method = find_method(name);
+    Thresholds given;
+    given.method = name;
+    given.knob = method.knob;
+    given.layers = {{.layer = 0, .heads = {0}, .value = {value}, .mass_recall = {}, .density = {}}};
+    PlanRequest request{default_params(method), {}};
+    const int asked[] = {0};
+    given.apply(method, 0, asked, "T.json", request);
+    return request.knobs[0];
+  };
+  constexpr double infinity = std::numeric_limits<double>::infinity();
+  CHECK(apply("anchor", infinity) == infinity);
+  CHECK(apply("anchor", -infinity) == -infinity);
+  CHECK(apply("xattention", -infinity) == -infinity);  // what is always kept suffices
+  for (const auto& [name, value] : {std::pair{"vertical-slash", infinity}, {"vertical-slash", -infinity},
+                                    {"vertical-slash", 0.5}, {"vertical-slash", 0.}, {"streaming", 1e300},
+                                    {"flexprefill", 7.}, {"anchor", std::nan("")}}) {
+    CAPTURE(name);
+    CAPTURE(value);
+    CHECK_THROWS_WITH_AS(apply(name, value), doctest::Contains("T.json: layer 0 head 0"), Error);
+  }
 }

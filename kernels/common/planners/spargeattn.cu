@@ -114,11 +114,20 @@ __global__ void __launch_bounds__(kWarps * 32)
   const Cut cut = p.topk
                       ? find_cut<Budget::count, Team<32>>(causal, floor(knob * grid.blocks), nullptr, at)
                       : find_cut<Budget::through, Team<32>>(causal, knob >= 1 ? INFINITY : knob, nullptr, at);
-  // A tile whose fixed part is only its second diagonal block would leave its first rows without keys.
+  // A tile that selects its second diagonal block alone would leave its first rows without keys: then the first
+  // one is kept as well.
   const int first_diagonal = past_blocks(grid, tile);
   bool fixed = best_block <= first_diagonal;
   for (int c = lane; c <= first_diagonal && c < causal; c += 32) fixed |= !open(c);
   fixed = __any_sync(~0u, fixed);
+  std::int64_t ties = 0;
+  for (int first = 0; !fixed && first <= first_diagonal; first += 32) {  // does the cut take one of them?
+    float value = 0;
+    const bool competes = at(first + lane, value);
+    const std::uint32_t word = cut_word(cut, competes, value, ties);
+    const int last = first_diagonal - first;
+    fixed = (word & (last >= 31 ? ~0u : (2u << last) - 1)) != 0;
+  }
   const auto always = [&](int c, bool competes) {
     return c < causal && (!competes || c == best_block || (!fixed && c == first_diagonal));
   };

@@ -3,6 +3,7 @@
 #include <cmath>
 #include <limits>
 
+#include "anchor/attention/score_range.hpp"
 #include "anchor/base/aligned.hpp"
 #include "anchor/base/block_means.hpp"
 #include "anchor/base/matrix_ops.hpp"
@@ -28,9 +29,11 @@ Scratch& thread_scratch() {
 /// The running softmax of one tile of query rows, and the scratch that its steps need.
 class Tile {
  public:
-  Tile(const AttentionInputs& inputs, const SparsePlan& plan, int head, std::int64_t begin, std::int64_t rows)
+  Tile(const AttentionInputs& inputs, const SparsePlan& plan, const ScoreRange& range, int head,
+       std::int64_t begin, std::int64_t rows)
       : inputs_(inputs),
         plan_(plan),
+        bases_(inputs, range, head, begin, rows),
         head_(head),
         dim_(inputs.geometry.head_dim),
         begin_(begin),
@@ -52,8 +55,10 @@ class Tile {
       const std::int64_t count = begin < diagonal ? std::min({chunk_keys, end - begin, diagonal - begin})
                                                   : std::min(diagonal_keys, end - begin);
       const std::int64_t first_row = begin < diagonal ? 0 : begin - position(0);
-      score(inputs_.keys(head_) + begin * dim_, count, first_row);
+      const float* keys = inputs_.keys(head_) + begin * dim_;
+      score(keys, count, first_row);
       mask_run(begin, count, first_row);
+      relate(keys, count, first_row);
       step(inputs_.values(head_) + begin * dim_, count, first_row);
       begin += count;
     }
@@ -64,17 +69,44 @@ class Tile {
     for (std::size_t at = 0; at < columns.size(); at += chunk_keys) {
       const auto part = columns.subspan(at, std::min<std::size_t>(chunk_keys, columns.size() - at));
       gather(part, inputs_.keys(head_), inputs_.values(head_));
-      score(gathered_k_.data(), static_cast<std::int64_t>(part.size()));
+      score(gathered_k_.data(), std::ssize(part));
       mask_columns(part);
+      relate(gathered_k_.data(), std::ssize(part));
       step(gathered_v_.data(), std::ssize(part));
+    }
+  }
+
+  /// Keys before `reach` that each row's own list names: the products of all, of which the others are masked.
+  void add_lists(std::int64_t reach) {
+    std::vector<std::span<const std::int32_t>> left;
+    for (std::int64_t r = 0; r < rows_; ++r) left.push_back(plan_.columns[plan_.row_of(head_, begin_ + r)]);
+    float listed[chunk_keys];
+    for (std::int64_t begin = 0; begin < reach; begin += chunk_keys) {
+      const std::int64_t count = std::min(chunk_keys, reach - begin);
+      const float* keys = inputs_.keys(head_) + begin * dim_;
+      score(keys, count);
+      for (std::int64_t r = 0; r < rows_; ++r) {
+        float* row = score_.data() + r * chunk_keys;
+        auto& columns = left[static_cast<std::size_t>(r)];
+        std::fill_n(listed, count, -infinity);
+        std::size_t n = 0;
+        for (; n < columns.size() && columns[n] < begin + count; ++n)
+          listed[columns[n] - begin] = row[columns[n] - begin];
+        columns = columns.subspan(n);
+        std::copy_n(listed, count, row);
+      }
+      relate(keys, count);
+      step(inputs_.values(head_) + begin * dim_, count);
     }
   }
 
   /// One block under plan.pv_skip: left out if every row's scores are far below the row's maximum so far.
   void add_block_unless_far(std::int64_t begin, std::int64_t end) {
     const std::int64_t count = end - begin;
-    score(inputs_.keys(head_) + begin * dim_, count);
+    const float* keys = inputs_.keys(head_) + begin * dim_;
+    score(keys, count);
     mask_run(begin, count);
+    relate(keys, count);
     constexpr double ln2 = 0.693147180559945309;
     bool far = true;
     for (std::int64_t r = 0; far && r < rows_; ++r) {
@@ -98,12 +130,12 @@ class Tile {
       pruned.push_back(static_cast<std::int32_t>(n));
       copies.push_back(static_cast<float>(std::log(static_cast<double>(left))));
     }
-    set_max_ = max_;
-    set_sum_ = sum_;
+    for (std::int64_t r = 0; r < rows_; ++r) set_lse_.push_back(lse(r));
     for (std::size_t at = 0; at < pruned.size(); at += chunk_keys) {
       const auto part = std::span(pruned).subspan(at, std::min<std::size_t>(chunk_keys, pruned.size() - at));
       gather(part, mean_k, mean_v);
       score(gathered_k_.data(), std::ssize(part));
+      relate(gathered_k_.data(), std::ssize(part));
       for (std::int64_t r = 0; r < rows_; ++r) {
         for (std::size_t n = 0; n < part.size(); ++n)
           score_[static_cast<std::size_t>(r * chunk_keys) + n] += copies[at + n];
@@ -121,6 +153,7 @@ class Tile {
       gather(part, inputs_.keys(head_), inputs_.values(head_));
       score(gathered_k_.data(), count);
       mask_columns(part);
+      relate(gathered_k_.data(), count);
       matrix_ops().exp_rows(rows_, count, score_.data(), chunk_keys, max_.data());
       for (std::int64_t r = 0; r < rows_; ++r) {
         for (std::int64_t n = 0; n < count; ++n)
@@ -137,10 +170,8 @@ class Tile {
     for (std::int64_t r = 0; r < rows_; ++r) {
       const auto row = static_cast<std::size_t>(r);
       const std::int64_t at = head_ * inputs_.geometry.q_len + begin_ + r;
-      const double lse = static_cast<double>(max_[row]) + std::log(sum_[row]);
-      result.lse[static_cast<std::size_t>(at)] =
-          plan_.mean_correction ? static_cast<double>(set_max_[row]) + std::log(set_sum_[row]) : lse;
-      if (plan_.mean_correction) result.lse_corrected[static_cast<std::size_t>(at)] = lse;
+      result.lse[static_cast<std::size_t>(at)] = plan_.mean_correction ? set_lse_[row] : lse(r);
+      if (plan_.mean_correction) result.lse_corrected[static_cast<std::size_t>(at)] = lse(r);
       const float scale = weight[row] > 0 ? static_cast<float>(1 / weight[row]) : 0.f;
       for (std::int64_t c = 0; c < dim_; ++c)
         result.out[static_cast<std::size_t>(at * dim_ + c)] =
@@ -149,6 +180,13 @@ class Tile {
   }
 
  private:
+  /// Of what has been added so far.
+  double lse(std::int64_t r) const {
+    const auto row = static_cast<std::size_t>(r);
+    if (max_[row] == -infinity) return -static_cast<double>(infinity);
+    return bases_.of(r) + static_cast<double>(max_[row]) + std::log(sum_[row]);
+  }
+
   std::int64_t position(std::int64_t r) const { return inputs_.geometry.q_start + begin_ + r; }
 
   bool needs_mask(std::int64_t first_key, std::int64_t last_key) const {
@@ -170,6 +208,11 @@ class Tile {
     matrix_ops().gemm_nt(rows_ - first_row, count, dim_, static_cast<float>(inputs_.geometry.softmax_scale),
                          inputs_.q_row(head_, begin_ + first_row), dim_, keys, dim_,
                          score_.data() + first_row * chunk_keys, chunk_keys);
+  }
+
+  /// Scores of massive activations relative to their rows' bases, from masked scores.
+  void relate(const float* keys, std::int64_t count, std::int64_t first_row = 0) {
+    bases_.relate(first_row, keys, count, score_.data(), chunk_keys, max_.data());
   }
 
   void mask_run(std::int64_t begin, std::int64_t count, std::int64_t first_row = 0) {
@@ -215,10 +258,12 @@ class Tile {
 
   const AttentionInputs& inputs_;
   const SparsePlan& plan_;
+  RowBases bases_;
   int head_;
   std::int64_t dim_, begin_, rows_;
-  std::vector<float> max_, shrink_, set_max_;
-  std::vector<double> sum_, sum_out_, set_sum_;
+  std::vector<float> max_, shrink_;
+  std::vector<double> sum_, sum_out_;
+  std::vector<double> set_lse_;  ///< of the listed keys, where means follow
   AlignedVector<float> acc_;
   AlignedVector<float>&score_, &gathered_k_, &gathered_v_;
 };
@@ -228,13 +273,13 @@ struct Means {
   AlignedVector<float> k, v;
 };
 
-void run_tile(const AttentionInputs& inputs, const SparsePlan& plan, const std::vector<Means>& means,
-              int head, std::int64_t begin, AttentionResult& result) {
+void run_tile(const AttentionInputs& inputs, const SparsePlan& plan, const ScoreRange& range,
+              const std::vector<Means>& means, int head, std::int64_t begin, AttentionResult& result) {
   const Geometry& g = plan.geometry;
   const std::int64_t rows = std::min<std::int64_t>(plan.q_tile, g.q_len - begin);
   const std::int64_t reach = g.visible(begin + rows - 1);
   const std::int64_t row = plan.row_of(head, begin);
-  Tile tile(inputs, plan, head, begin, rows);
+  Tile tile(inputs, plan, range, head, begin, rows);
 
   const auto blocks = plan.blocks[row];
   for (std::size_t n = 0; n < blocks.size() && blocks[n] < reach;) {
@@ -261,12 +306,34 @@ void run_tile(const AttentionInputs& inputs, const SparsePlan& plan, const std::
   tile.store(result);
 }
 
+/// Single rows with lists of columns and nothing else, as oracles make them.
+bool lists_single_rows(const SparsePlan& plan) {
+  return plan.q_tile == 1 && plan.tiles_per_row == 1 && plan.blocks.items.empty() && !plan.window &&
+         plan.dup.rows() == 0 && !plan.mean_correction;
+}
+
+/// Runs rows [begin, begin + rows) with lists of their own together if gathering the keys of each would take
+/// longer than all products; false otherwise.
+bool run_rows(const AttentionInputs& inputs, const SparsePlan& plan, const ScoreRange& range, int head,
+              std::int64_t begin, std::int64_t rows, AttentionResult& result) {
+  constexpr std::int64_t gathering = 8;  // a gathered product takes so many times as long
+  const std::int64_t reach = plan.geometry.visible(begin + rows - 1);
+  std::int64_t listed = 0;
+  for (std::int64_t r = 0; r < rows; ++r) listed += std::ssize(plan.columns[plan.row_of(head, begin + r)]);
+  if (listed * gathering < rows * reach) return false;
+  Tile tile(inputs, plan, range, head, begin, rows);
+  tile.add_lists(reach);
+  tile.store(result);
+  return true;
+}
+
 }  // namespace
 
 AttentionResult cpu_attention(const AttentionInputs& inputs, const SparsePlan& plan) {
   const Geometry& g = plan.geometry;
   AttentionResult result{std::vector<float>(static_cast<std::size_t>(g.q_heads * g.q_len * g.head_dim)),
                          std::vector<double>(static_cast<std::size_t>(g.q_heads * g.q_len))};
+  const ScoreRange range(inputs);
   std::vector<Means> means;
   if (plan.mean_correction) {
     result.lse_corrected.resize(result.lse.size());
@@ -280,11 +347,13 @@ AttentionResult cpu_attention(const AttentionInputs& inputs, const SparsePlan& p
   // them.
   const std::int64_t per_task = std::max<std::int64_t>(1, 64 / plan.q_tile);
   const std::int64_t tasks = (tiles + per_task - 1) / per_task;
+  const bool together = lists_single_rows(plan);
   parallel_for(g.q_heads * tasks, [&](std::int64_t task) {
     const int head = static_cast<int>(task / tasks);
     const std::int64_t first = (tasks - 1 - task % tasks) * per_task;
+    if (together && run_rows(inputs, plan, range, head, first, std::min(per_task, tiles - first), result)) return;
     for (std::int64_t t = first; t < std::min(first + per_task, tiles); ++t)
-      run_tile(inputs, plan, means, head, t * plan.q_tile, result);
+      run_tile(inputs, plan, range, means, head, t * plan.q_tile, result);
   });
   return result;
 }

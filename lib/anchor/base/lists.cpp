@@ -66,10 +66,11 @@ void append_item(std::string_view item, std::string_view what, std::vector<doubl
   if (!(factor > 1) || !(first > 0))
     fail_usage("{}: range \"{}\" needs a start above 0 and a factor above 1", what, item);
   if (last < first) fail_usage("{}: range \"{}\" runs backwards", what, item);
-  if (std::log(last / first) / std::log(factor) >= max_items) {
-    fail_usage("{}: range \"{}\" has more than a million values", what, item);
-  }
-  for (double value = first; value <= last * (1 + 1e-12); value *= factor) values.push_back(value);
+  if (!std::isfinite(last) || !std::isfinite(factor))
+    fail_usage("{}: the numbers of range \"{}\" must be finite", what, item);
+  const double steps = std::log(last / first) / std::log(factor);
+  if (!(steps < max_items)) fail_usage("{}: range \"{}\" has more than a million values", what, item);
+  for (double value = first; value / last <= 1 + 1e-12; value *= factor) values.push_back(value);
 }
 
 }  // namespace
@@ -90,7 +91,11 @@ std::vector<std::string> split_list(std::string_view text, std::string_view what
 
 std::vector<double> parse_list(std::string_view text, std::string_view what) {
   std::vector<double> values;
-  for (const std::string& item : split_list(text, what)) append_item(item, what, values);
+  for (const std::string& item : split_list(text, what)) {
+    append_item(item, what, values);
+    if (static_cast<double>(values.size()) > max_items)
+      fail_usage("{}: \"{}\" has more than a million values", what, text);
+  }
   return values;
 }
 

@@ -29,6 +29,7 @@ std::optional<double> parse_number(std::string_view text) {
   double value = 0;
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
   if (error != std::errc() || end != text.data() + text.size() || std::isnan(value)) return std::nullopt;
+  if (std::isfinite(value) && !std::isfinite(value * scale)) return std::nullopt;
   return value * scale;
 }
 

@@ -12,6 +12,7 @@
 namespace anchor {
 
 std::atomic<bool> interrupt_requested{false};
+std::atomic<int> interrupt_signal{0};
 
 namespace {
 int thread_setting = 0;

@@ -12,8 +12,11 @@ int threads();
 /// Bounds the calling thread's loops to so many threads; 0 = no bound. For threads that work side by side.
 void set_thread_share(int count);
 
-/// Set by the tools' SIGINT handler; long loops call check_interrupt() between pieces of work.
+/// Set by the tools' handler of SIGINT, SIGTERM and SIGHUP; long loops call check_interrupt() between pieces
+/// of work.
 extern std::atomic<bool> interrupt_requested;
+/// Which signal it was; 0: none.
+extern std::atomic<int> interrupt_signal;
 /// Throws Error(interrupted) once an interrupt was requested.
 void check_interrupt();
 

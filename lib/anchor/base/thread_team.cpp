@@ -1,6 +1,7 @@
 #include "anchor/base/thread_team.hpp"
 
 #include <chrono>
+#include <system_error>
 
 namespace anchor {
 
@@ -15,7 +16,11 @@ ThreadTeam::~ThreadTeam() {
 }
 
 void ThreadTeam::run(int helpers, const std::function<void()>& job) {
-  while (static_cast<int>(threads_.size()) < helpers) threads_.emplace_back([this] { wait_for_jobs(); });
+  try {
+    while (static_cast<int>(threads_.size()) < helpers) threads_.emplace_back([this] { wait_for_jobs(); });
+  } catch (const std::system_error&) {  // the system lends no more: those that there are do the work
+    helpers = static_cast<int>(threads_.size());
+  }
   {
     const std::lock_guard lock(mutex_);
     job_ = &job;

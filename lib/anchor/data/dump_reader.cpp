@@ -1,47 +1,37 @@
 #include "anchor/data/dump_reader.hpp"
 
-#include <fcntl.h>
-#include <unistd.h>
-
 #include <algorithm>
 #include <array>
-#include <cerrno>
 #include <cmath>
 #include <cstring>
-#include <mutex>
 
 #include "anchor/base/error.hpp"
 #include "anchor/data/checksum.hpp"
+#include "anchor/data/non_finite.hpp"
 
 namespace anchor {
 namespace {
 
-// Fills `bytes` from a byte range of a file.
-void read_range(int descriptor, std::int64_t offset, std::span<std::byte> bytes, const std::string& where) {
-  while (!bytes.empty()) {
-    const ssize_t got = pread(descriptor, bytes.data(), bytes.size(), offset);
-    if (got < 0 && errno == EINTR) continue;
-    if (got < 0) fail("{}: cannot read: {}", where, std::strerror(errno));
-    if (got == 0) fail("{}: the file ends before its data do", where);
-    bytes = bytes.subspan(static_cast<std::size_t>(got));
-    offset += got;
-  }
+StoredTensor stored_tensor(const h5::Node& dataset, Part part, const LayerInfo& info) {
+  const h5::DatasetLayout& layout = dataset.layout;
+  return {dtype_of(dataset),
+          shape_of(info, part),
+          layout.text,
+          layout.offset,
+          dataset.unsigned_integer("xxh3_64"),
+          layout.stored_bytes};
 }
 
-StoredTensor describe(const h5::Dataset& dataset, Part part, const LayerInfo& info) {
-  StoredTensor stored{dtype_of(dataset),
-                      shape_of(info, part),
-                      dataset.layout_text(),
-                      dataset.file_offset(),
-                      dataset.unsigned_integer("xxh3_64"),
-                      dataset.stored_bytes()};
-  const std::size_t rank = rank_of(part);
-  if (!std::equal(dataset.shape().begin(), dataset.shape().end(), stored.shape.begin(),
-                  stored.shape.begin() + rank)) {
-    fail("{}: shape [{}] must be [{}]", dataset.name(), fmt::join(dataset.shape(), ", "),
-         fmt::join(stored.shape.begin(), stored.shape.begin() + rank, ", "));
+// "1, 3-7"
+std::string ranges_text(const std::vector<int>& ascending) {
+  std::string text;
+  for (std::size_t begin = 0, end = 0; begin < ascending.size(); begin = end) {
+    for (end = begin + 1; end < ascending.size() && ascending[end] == ascending[end - 1] + 1;) ++end;
+    const int first = ascending[begin], last = ascending[end - 1];
+    text += fmt::format("{}{}", text.empty() ? "" : ", ", first);
+    if (last > first) text += fmt::format("-{}", last);
   }
-  return stored;
+  return text;
 }
 
 void require_replayable(const LayerInfo& info, const std::string& path) {
@@ -59,32 +49,56 @@ void require_replayable(const LayerInfo& info, const std::string& path) {
 
 struct DumpReader::State {
   struct Layer {
-    h5::Group group;
+    h5::Node node;
     std::map<Part, StoredTensor> stored;
   };
+  explicit State(const std::string& path_) : path(path_), file(path_) {}
+
   std::string path;
+  h5::File file;
   DumpHeader header;
   bool complete = false;
   std::vector<LayerInfo> infos;
   std::map<int, Layer> layers;
   std::vector<std::string> problems;
-  std::optional<h5::File> file;
-  int descriptor = -1;
-  std::mutex mutex;  // HDF5 serves one thread at a time
+  std::optional<h5::Node> ids;
 
-  ~State() {
-    if (descriptor >= 0) ::close(descriptor);
-  }
-
-  void open_layer(const h5::Group& group, const std::string& name) {
-    const LayerInfo info = read_layer_info(group, name);
-    Layer layer{file->group("layers/" + name), {}};
-    for (const Part part : all_parts) {
-      const std::string child(name_of(part));
-      if (group.has(child)) layer.stored[part] = describe(group.dataset(child), part, info);
+  void open_layer(h5::Node node, const std::string& name) {
+    const LayerInfo info = read_layer_info(file, node, name);
+    Layer layer;
+    for (const Part part : parts_of(info)) {
+      layer.stored[part] = stored_tensor(node.dataset(std::string(name_of(part))), part, info);
     }
+    layer.node = std::move(node);
     infos.push_back(info);
     layers.emplace(info.layer, std::move(layer));
+  }
+
+  // Opens the layers; what cannot be taken is a problem where the caller tolerates it.
+  void open_layers(Strictness strictness) {
+    std::vector<int> unfinished;
+    const h5::Node all = file.describe("layers");
+    for (const auto& [name, unseen] : all.require(h5::Node::Kind::group).children) {
+      try {
+        h5::Node node = file.describe("layers/" + name, 2);
+        if (node.require(h5::Node::Kind::group).integer("complete").value_or(0) == 0) {
+          const auto number = node.integer("layer");
+          if (strictness == Strictness::complete || !number) fail("{}: the layer is incomplete", node.name);
+          unfinished.push_back(static_cast<int>(*number));
+          continue;
+        }
+        open_layer(std::move(node), name);
+      } catch (const Error& error) {
+        if (strictness == Strictness::complete || error.kind() != ErrorKind::data) throw;
+        problems.push_back(error.what());
+      }
+    }
+    std::sort(unfinished.begin(), unfinished.end());
+    if (unfinished.size() == 1)
+      problems.push_back(fmt::format("{}/{}: the layer is incomplete", all.name, layer_name(unfinished[0])));
+    if (unfinished.size() > 1)
+      problems.push_back(fmt::format("{}: layers {} are incomplete", all.name, ranges_text(unfinished)));
+    std::sort(infos.begin(), infos.end(), [](const auto& a, const auto& b) { return a.layer < b.layer; });
   }
 
   const Layer& layer(int number) const {
@@ -95,37 +109,21 @@ struct DumpReader::State {
   }
 };
 
-DumpReader::DumpReader(std::string path, Strictness strictness) : state_(std::make_unique<State>()) {
+DumpReader::DumpReader(std::string path, Strictness strictness) : state_(std::make_unique<State>(path)) {
   State& s = *state_;
-  s.path = std::move(path);
-  s.file = h5::File::open(s.path);
-  s.header = read_header(*s.file);
-  s.complete = s.file->integer("complete").value_or(0) != 0;
+  const h5::Node root = s.file.describe("/");
+  s.header = read_header(root.require(h5::Node::Kind::group));
+  s.complete = root.integer("complete").value_or(0) != 0;
   if (!s.complete && strictness == Strictness::complete) {
     fail("{} is incomplete: its writer did not finish; --allow-incomplete takes the layers that are complete",
          s.path);
   }
-  const bool inspect = strictness == Strictness::inspect;
-  if (inspect && !s.complete) s.problems.push_back(s.path + ": incomplete: its writer did not finish");
-
-  const h5::Group layers = s.file->group("layers");
-  for (const std::string& name : layers.children()) {
-    try {
-      const h5::Group group = layers.group(name);
-      if (group.integer("complete").value_or(0) == 0) {
-        if (strictness == Strictness::allow_incomplete) continue;
-        fail("{}: the layer is incomplete", group.name());
-      }
-      s.open_layer(group, name);
-    } catch (const Error& error) {
-      if (!inspect) throw;
-      s.problems.push_back(error.what());
-    }
-  }
-  std::sort(s.infos.begin(), s.infos.end(), [](const auto& a, const auto& b) { return a.layer < b.layer; });
-  if (s.infos.empty() && !inspect) fail("{} has no complete layer", s.path);
-  s.descriptor = ::open(s.path.c_str(), O_RDONLY | O_CLOEXEC);
-  if (s.descriptor < 0) fail("cannot open {}: {}", s.path, std::strerror(errno));
+  if (!s.complete) s.problems.push_back(s.path + ": incomplete: its writer did not finish");
+  if (!root.has("layers")) fail("{}layers: no such group", root.name);
+  s.open_layers(strictness);
+  if (root.has("input_ids")) s.ids = s.file.describe("input_ids");
+  if (s.infos.empty() && strictness != Strictness::inspect) fail("{} has no complete layer", s.path);
+  s.file.rest();
 }
 
 DumpReader::~DumpReader() = default;
@@ -170,15 +168,14 @@ Tensor DumpReader::read(int layer, Part part, std::int64_t first, std::int64_t c
     const std::size_t piece =
         tensor.bytes.size() / static_cast<std::size_t>(std::max<std::int64_t>(pieces, 1));
     for (std::int64_t i = 0; i < pieces; ++i) {
-      read_range(state_->descriptor, *stored.offset + (first + i) * stored.shape[1] * row_bytes,
-                 std::span(tensor.bytes).subspan(static_cast<std::size_t>(i) * piece, piece), where);
+      h5::read_range(state_->file.descriptor(), *stored.offset + (first + i) * stored.shape[1] * row_bytes,
+                     std::span(tensor.bytes).subspan(static_cast<std::size_t>(i) * piece, piece), where);
     }
   } else {
-    const std::lock_guard lock(state_->mutex);
     const std::size_t rank = rank_of(part);
     const std::array<std::int64_t, 3> start{first, 0, 0};
-    owner.group.dataset(std::string(name_of(part)))
-        .read(std::span(start).first(rank), std::span(tensor.shape).first(rank), tensor.bytes);
+    state_->file.read(owner.node.dataset(std::string(name_of(part))), std::span(start).first(rank),
+                      std::span(tensor.shape).first(rank), tensor.bytes);
   }
   return tensor;
 }
@@ -224,40 +221,11 @@ std::uint64_t DumpReader::compute_hash(int layer, Part part) const {
 }
 
 std::vector<std::int32_t> DumpReader::input_ids() const {
-  const std::lock_guard lock(state_->mutex);
-  return read_input_ids(*state_->file);
+  return state_->ids ? read_input_ids(state_->file, *state_->ids) : std::vector<std::int32_t>();
 }
-
-namespace {
-
-/// True if an element has all bits of `exponent` set: NaN or infinity.
-template <class Word>
-bool has_non_finite(const HostBytes& bytes, Word exponent) {
-  unsigned found = 0;
-  for (std::size_t n = 0; n < bytes.size(); n += sizeof(Word)) {  // no early exit: this vectorises
-    Word word;
-    std::memcpy(&word, bytes.data() + n, sizeof word);
-    found |= (word & exponent) == exponent;
-  }
-  return found != 0;
-}
-
-bool has_non_finite(const Tensor& tensor) {
-  switch (tensor.dtype) {
-    case DType::bf16:
-      return has_non_finite<std::uint16_t>(tensor.bytes, 0x7f80);
-    case DType::f16:
-      return has_non_finite<std::uint16_t>(tensor.bytes, 0x7c00);
-    case DType::f32:
-      break;
-  }
-  return has_non_finite<std::uint32_t>(tensor.bytes, 0x7f800000);
-}
-
-}  // namespace
 
 std::string first_non_finite(const Tensor& tensor, std::string_view name, std::int64_t first_head) {
-  if (!has_non_finite(tensor)) return "";
+  if (!has_non_finite(tensor.dtype, tensor.bytes)) return "";
   const auto values = tensor.to_float();
   const auto bad = std::find_if(values.begin(), values.end(), [](float x) { return !std::isfinite(x); });
   const std::int64_t at = bad - values.begin(), columns = tensor.shape[2], rows = tensor.shape[1];

@@ -1,46 +1,42 @@
 #include "anchor/data/qkv_dump.hpp"
 
 #include <charconv>
-#include <cmath>
-#include <limits>
+#include <span>
 
 #include "anchor/base/error.hpp"
+#include "anchor/data/layer_rules.hpp"
 
 namespace anchor {
 namespace {
 
 template <class T>
-T required(std::optional<T> value, const h5::Object& object, const char* attribute) {
-  if (!value) fail("{}: attribute {} is missing", object.name(), attribute);
+T required(std::optional<T> value, const h5::Node& object, const char* attribute) {
+  if (!value) fail("{}: attribute {} is missing", object.name, attribute);
   return std::move(*value);
 }
 
-std::string shape_text(const std::vector<std::int64_t>& shape) {
-  return fmt::format("[{}]", fmt::join(shape, ", "));
+TensorForm form_of(const h5::Node& dataset) {
+  return {dataset.name, dataset.layout.shape, dtype_of(dataset)};
 }
 
-h5::Dataset open_tensor(const h5::Group& layer, Part part) {
-  h5::Dataset dataset = layer.dataset(std::string(name_of(part)));
-  const auto& shape = dataset.shape();
-  if (shape.size() != 3) {
-    fail("{}: shape {} must have three axes: head, token, dim", dataset.name(), shape_text(shape));
+void check_form(const h5::Node& dataset, const LayerInfo& info, Part part) {
+  const auto wanted = shape_of(info, part);
+  const std::vector<std::int64_t> shape(wanted.begin(), wanted.begin() + rank_of(part));
+  if (dataset.layout.shape != shape) {
+    fail("{}: shape [{}] must be [{}]", dataset.name, fmt::join(dataset.layout.shape, ", "),
+         fmt::join(shape, ", "));
   }
-  for (const std::int64_t extent : shape) {
-    if (extent < 1) fail("{}: shape {} has an empty axis", dataset.name(), shape_text(shape));
+  if (dtype_of(dataset) != dtype_of(info, part)) {
+    fail("{}: type {} must be {}", dataset.name, name_of(dtype_of(dataset)), name_of(dtype_of(info, part)));
   }
-  if (shape[0] > std::numeric_limits<int>::max() || shape[2] > std::numeric_limits<int>::max()) {
-    fail("{}: shape {} is not one of heads", dataset.name(), shape_text(shape));
-  }
-  if (dataset.stored_bytes() == 0) fail("{}: nothing was ever written to it", dataset.name());
-  return dataset;
 }
 
-void check_version(const h5::File& file) {
-  const std::string version = required(file.text("format_version"), file, "format_version");
+void check_version(const h5::Node& root) {
+  const std::string version = required(root.text("format_version"), root, "format_version");
   int major = 0;
   const auto parsed = std::from_chars(version.data(), version.data() + version.size(), major);
   if (parsed.ec != std::errc() || major != 1) {
-    fail("{}: format_version is {:?}, this build reads 1.x", file.name(), version);
+    fail("{}: format_version is {:?}, this build reads 1.x", root.name, version);
   }
 }
 
@@ -84,42 +80,58 @@ DType dtype_of(const LayerInfo& info, Part part) {
 
 std::size_t rank_of(Part part) { return part == Part::ref_lse ? 2 : 3; }
 
+std::vector<Part> parts_of(const LayerInfo& info) {
+  std::vector<Part> parts{Part::q, Part::k, Part::v};
+  if (info.has_ref_out) parts.push_back(Part::ref_out);
+  if (info.has_ref_lse) parts.push_back(Part::ref_lse);
+  return parts;
+}
+
 std::string layer_name(int layer) { return fmt::format("{:03}", layer); }
 
-DumpHeader read_header(const h5::File& file) {
-  const auto format = file.text("format");
+DumpHeader read_header(const h5::Node& root) {
+  const auto format = root.text("format");
   if (format != "anchor-qkv") {
-    fail("{}: not a dump: attribute format is {}, not \"anchor-qkv\"", file.name(),
+    fail("{}: not a dump: attribute format is {}, not \"anchor-qkv\"", root.name,
          format ? fmt::format("\"{}\"", *format) : "missing");
   }
-  check_version(file);
+  check_version(root);
   DumpHeader header;
-  header.model = required(file.text("model"), file, "model");
-  header.seq_len = required(file.integer("seq_len"), file, "seq_len");
-  header.tool = required(file.text("tool"), file, "tool");
-  header.tool_version = required(file.text("tool_version"), file, "tool_version");
-  header.created_utc = required(file.text("created_utc"), file, "created_utc");
+  header.model = required(root.text("model"), root, "model");
+  header.seq_len = required(root.integer("seq_len"), root, "seq_len");
+  header.tool = required(root.text("tool"), root, "tool");
+  header.tool_version = required(root.text("tool_version"), root, "tool_version");
+  header.created_utc = required(root.text("created_utc"), root, "created_utc");
   for (const char* name : optional_text) {
-    if (auto value = file.text(name)) header.text[name] = std::move(*value);
+    if (auto value = root.text(name)) header.text[name] = std::move(*value);
   }
-  header.seed = file.integer("seed");
+  header.seed = root.integer("seed");
+  header.request_hash = root.unsigned_integer("request_xxh3_64");
   return header;
 }
 
-std::vector<std::int32_t> read_input_ids(const h5::File& file) {
-  if (!file.has("input_ids")) return {};
-  const h5::Dataset dataset = file.dataset("input_ids");
-  if (dataset.shape().size() != 1 || dataset.element() != h5::Element::i32) {
-    fail("{}: must be int32 with one axis", dataset.name());
+std::vector<std::int32_t> read_input_ids(const h5::File& file, const h5::Node& dataset) {
+  dataset.require(h5::Node::Kind::dataset);
+  const h5::DatasetLayout& layout = dataset.layout;
+  if (layout.shape.size() != 1 || layout.element != h5::Element::i32) {
+    fail("{}: must be int32 with one axis", dataset.name);
   }
-  std::vector<std::int32_t> ids(static_cast<std::size_t>(dataset.shape()[0]));
+  if (layout.shape[0] == 0) return {};
+  if (layout.shape[0] > most_tokens) fail("{}: {} ids are too many", dataset.name, layout.shape[0]);
+  file.require_stored(dataset);
+  std::vector<std::int32_t> ids(static_cast<std::size_t>(layout.shape[0]));
+  const auto bytes = std::as_writable_bytes(std::span(ids));
   const std::int64_t start = 0;
-  dataset.read({&start, 1}, dataset.shape(), std::as_writable_bytes(std::span(ids)));
+  if (layout.offset) {
+    h5::read_range(file.descriptor(), *layout.offset, bytes, dataset.name);
+  } else {
+    file.read(dataset, {&start, 1}, layout.shape, bytes);
+  }
   return ids;
 }
 
-DType dtype_of(const h5::Dataset& dataset) {
-  switch (dataset.element()) {
+DType dtype_of(const h5::Node& dataset) {
+  switch (dataset.layout.element) {
     case h5::Element::f32:
       return DType::f32;
     case h5::Element::f16:
@@ -128,45 +140,22 @@ DType dtype_of(const h5::Dataset& dataset) {
       return DType::bf16;
     case h5::Element::u16:
       if (dataset.text("dtype") == "bfloat16") return DType::bf16;
-      fail("{}: uint16 needs the attribute dtype = \"bfloat16\"", dataset.name());
+      fail("{}: uint16 needs the attribute dtype = \"bfloat16\"", dataset.name);
     default:
-      fail("{}: {} is none of f32, f16, bf16 (little-endian)", dataset.name(), dataset.type_text());
+      fail("{}: {} is none of f32, f16, bf16 (little-endian)", dataset.name, dataset.layout.type_text);
   }
 }
 
-LayerInfo read_layer_info(const h5::Group& layer, const std::string& name) {
-  const h5::Dataset q = open_tensor(layer, Part::q), k = open_tensor(layer, Part::k),
-                    v = open_tensor(layer, Part::v);
-  const auto &qs = q.shape(), &ks = k.shape();
-  if (v.shape() != ks) {
-    fail("{}: shape {} differs from that of k, {}", v.name(), shape_text(v.shape()), shape_text(ks));
-  }
-  if (qs[2] != ks[2]) fail("{}: head_dim {} differs from that of q, {}", k.name(), ks[2], qs[2]);
-  if (qs[0] % ks[0] != 0) {
-    fail("{}: {} query heads are not a multiple of {} KV heads", layer.name(), qs[0], ks[0]);
-  }
+LayerInfo read_layer_info(const h5::File& file, const h5::Node& layer, const std::string& name) {
   LayerInfo info;
-  info.dtype = dtype_of(q);
-  for (const auto* other : {&k, &v}) {
-    if (dtype_of(*other) != info.dtype) {
-      fail("{}: type {} differs from that of q, {}", other->name(), name_of(dtype_of(*other)),
-           name_of(info.dtype));
-    }
-  }
-  if (layer.has("ref/out")) info.ref_dtype = dtype_of(layer.dataset("ref/out"));
+  set_shape(info, form_of(layer.dataset("q")), form_of(layer.dataset("k")), form_of(layer.dataset("v")));
   const std::int64_t number = required(layer.integer("layer"), layer, "layer");
   if (number < 0 || number > 999999 || layer_name(static_cast<int>(number)) != name) {
-    fail("{}: attribute layer is {}, the group's name says otherwise", layer.name(), number);
+    fail("{}: attribute layer is {}, the group's name says otherwise", layer.name, number);
   }
   info.layer = static_cast<int>(number);
-
   Geometry& g = info.geometry;
-  g.q_heads = static_cast<int>(qs[0]);
-  g.kv_heads = static_cast<int>(ks[0]);
-  g.q_len = qs[1];
-  g.kv_len = ks[1];
-  g.head_dim = static_cast<int>(qs[2]);
-  g.q_start = layer.integer("q_start").value_or(g.kv_len - g.q_len);
+  g.q_start = layer.integer("q_start").value_or(g.q_start);
   g.softmax_scale = required(layer.real("softmax_scale"), layer, "softmax_scale");
   g.causal = required(layer.integer("causal"), layer, "causal") != 0;
   g.sliding_window = layer.integer("sliding_window").value_or(0);
@@ -174,14 +163,16 @@ LayerInfo read_layer_info(const h5::Group& layer, const std::string& name) {
   info.softcap = layer.real("softcap").value_or(0);
   info.has_sink_logits = layer.has("sink_logits");
   if (auto truth = layer.text("truth_json")) info.text["truth_json"] = std::move(*truth);
-  if (g.q_start < 0 || g.q_start > g.kv_len - g.q_len) {
-    fail("{}: query rows {} to {} (q_start {}) do not lie among the {} keys", layer.name(), g.q_start,
-         g.q_start + g.q_len - 1, g.q_start, g.kv_len);
+  require_valid(info, layer.name);
+
+  info.has_ref_out = layer.has("ref/out");
+  info.has_ref_lse = layer.has("ref/lse");
+  if (info.has_ref_out) info.ref_dtype = dtype_of(layer.dataset("ref/out"));
+  for (const Part part : parts_of(info)) {
+    const h5::Node& dataset = layer.dataset(std::string(name_of(part)));
+    check_form(dataset, info, part);
+    file.require_stored(dataset);
   }
-  if (!std::isfinite(g.softmax_scale) || g.softmax_scale <= 0) {
-    fail("{}: softmax_scale is {}, it must be positive", layer.name(), g.softmax_scale);
-  }
-  if (g.sliding_window < 0) fail("{}: sliding_window is {}, 0 means none", layer.name(), g.sliding_window);
   return info;
 }
 

@@ -10,7 +10,7 @@
 
 #include "anchor/base/dtype.hpp"
 #include "anchor/base/kv_group.hpp"
-#include "anchor/data/hdf5.hpp"
+#include "anchor/data/hdf5/file.hpp"
 
 // What a dump of queries, keys and values consists of (data/README.md describes the file).
 // dump_reader.hpp and dump_writer.hpp read and write it.
@@ -34,6 +34,8 @@ struct DumpHeader {
   std::string created_utc;                  ///< the writer fills it in
   std::map<std::string, std::string> text;  ///< optional_text
   std::optional<std::int64_t> seed;
+  std::string request;  ///< written: what else decides the bits, in any form; a resumed dump needs the same
+  std::optional<std::uint64_t> request_hash;  ///< read: of the whole request (dump_places.hpp)
 };
 
 /// One layer: all of its heads.
@@ -46,6 +48,7 @@ struct LayerInfo {
   bool has_sink_logits = false;             ///< a logit stands beside each row's scores
   DType ref_dtype = DType::f32;             ///< of ref/out; ref/lse is always f32
   std::map<std::string, std::string> text;  ///< optional string attributes: truth_json (of synthetic heads)
+  bool has_ref_out = false, has_ref_lse = false;
 };
 
 /// Heads, rows and columns of a part; lse has one column.
@@ -53,6 +56,8 @@ std::array<std::int64_t, 3> shape_of(const LayerInfo& info, Part part);
 DType dtype_of(const LayerInfo& info, Part part);
 /// Axes of the dataset: three, for lse two.
 std::size_t rank_of(Part part);
+/// q, k, v and those reference tensors that the layer has.
+std::vector<Part> parts_of(const LayerInfo& info);
 
 /// "003"
 std::string layer_name(int layer);
@@ -60,12 +65,12 @@ std::string layer_name(int layer);
 // ---- reading the schema; every error names the file, the object and what is expected there ----
 
 /// Root attributes, after format and format_version were checked.
-DumpHeader read_header(const h5::File& file);
-/// The token ids; empty if the file has none.
-std::vector<std::int32_t> read_input_ids(const h5::File& file);
-/// A layer's attributes and the shapes and types of its q, k and v.
-LayerInfo read_layer_info(const h5::Group& layer, const std::string& name);
+DumpHeader read_header(const h5::Node& root);
+/// The token ids that a dataset holds.
+std::vector<std::int32_t> read_input_ids(const h5::File& file, const h5::Node& dataset);
+/// A layer's attributes and the shapes and types of its tensors, whose bytes are all there.
+LayerInfo read_layer_info(const h5::File& file, const h5::Node& layer, const std::string& name);
 /// The element type of q, k, v or a reference tensor (uint16 marked as bfloat16 is bf16).
-DType dtype_of(const h5::Dataset& dataset);
+DType dtype_of(const h5::Node& dataset);
 
 }  // namespace anchor

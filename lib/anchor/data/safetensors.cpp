@@ -6,18 +6,16 @@
 
 #include <algorithm>
 #include <cerrno>
-#include <cstdio>
 #include <cstring>
 #include <nlohmann/json.hpp>
 #include <optional>
-#include <utility>
 
 #include "anchor/base/error.hpp"
 
 namespace anchor {
 namespace {
 
-using Json = nlohmann::ordered_json;
+using Json = nlohmann::json;  // a map: a list would make long headers quadratic
 
 constexpr std::uint64_t most_header_bytes = 100'000'000;  // the reference implementation's limit
 
@@ -127,9 +125,10 @@ void SafetensorsReader::read(const SafetensorsEntry& entry, std::uint64_t offset
   read_range(descriptor_, data_start_ + entry.begin + offset, bytes, path_);
 }
 
-SafetensorsWriter::SafetensorsWriter(std::string path, std::vector<SafetensorsEntry> entries,
-                                     const SafetensorsMetadata& metadata)
-    : path_(std::move(path)), part_(path_ + ".part") {
+SafetensorsWriter::SafetensorsWriter(const std::string& path, std::vector<SafetensorsEntry> entries,
+                                     const SafetensorsMetadata& metadata,
+                                     const std::vector<std::string>& inputs)
+    : file_(path, inputs, PartFile::Device::write_through) {
   Json header = Json::object();
   if (!metadata.empty()) header["__metadata__"] = metadata;
   for (SafetensorsEntry& entry : entries) {
@@ -139,51 +138,42 @@ SafetensorsWriter::SafetensorsWriter(std::string path, std::vector<SafetensorsEn
     header[entry.name] = {
         {"dtype", entry.dtype}, {"shape", entry.shape}, {"data_offsets", {entry.begin, entry.end}}};
   }
-  std::string text = header.dump();
+  std::string text = header.dump(-1, ' ', false, Json::error_handler_t::replace);
   text.resize((text.size() + 7) / 8 * 8, ' ');  // the data start on a multiple of 8
-  descriptor_ = open(part_.c_str(), O_CREAT | O_TRUNC | O_WRONLY | O_CLOEXEC, 0666);
-  if (descriptor_ < 0) fail("cannot write {}: {}", path_, std::strerror(errno));
   const std::uint64_t size = text.size();
   try {
+    file_.clear();
     write_all(std::as_bytes(std::span(&size, 1)));
     write_all(std::as_bytes(std::span(text)));
   } catch (...) {
-    close(descriptor_);
-    std::remove(part_.c_str());
+    file_.discard();
     throw;
   }
 }
 
 SafetensorsWriter::~SafetensorsWriter() {
-  if (descriptor_ < 0) return;
-  close(descriptor_);
-  std::remove(part_.c_str());
+  if (file_.descriptor() >= 0) file_.discard();
 }
 
 void SafetensorsWriter::write_all(std::span<const std::byte> bytes) {
   while (!bytes.empty()) {
-    const ssize_t done = ::write(descriptor_, bytes.data(), bytes.size());
+    const ssize_t done = ::write(file_.descriptor(), bytes.data(), bytes.size());
     if (done < 0 && errno == EINTR) continue;
-    if (done < 0) fail("cannot write {}: {}", path_, std::strerror(errno));
+    if (done < 0) fail("cannot write {}: {}", file_.path(), std::strerror(errno));
     bytes = bytes.subspan(static_cast<std::size_t>(done));
   }
 }
 
 void SafetensorsWriter::write(std::span<const std::byte> bytes) {
   if (bytes.size() > missing_)
-    fail("{}: {} bytes more than its tensors hold", path_, bytes.size() - missing_);
+    fail("{}: {} bytes more than its tensors hold", file_.path(), bytes.size() - missing_);
   write_all(bytes);
   missing_ -= bytes.size();
 }
 
 void SafetensorsWriter::finish() {
-  if (missing_ > 0) fail("{}: {} bytes of its tensors were not written", path_, missing_);
-  const int closed = close(std::exchange(descriptor_, -1));
-  if (closed != 0 || std::rename(part_.c_str(), path_.c_str()) != 0) {
-    const int reason = errno;
-    std::remove(part_.c_str());
-    fail("cannot write {}: {}", path_, std::strerror(reason));
-  }
+  if (missing_ > 0) fail("{}: {} bytes of its tensors were not written", file_.path(), missing_);
+  file_.publish();
 }
 
 }  // namespace anchor

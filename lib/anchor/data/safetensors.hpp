@@ -8,6 +8,8 @@
 #include <string>
 #include <vector>
 
+#include "anchor/base/part_file.hpp"
+
 // The safetensors container (https://github.com/huggingface/safetensors): 8 bytes with the header's length, a
 // JSON header that gives every tensor's type, shape and byte range, then the bytes.
 namespace anchor {
@@ -42,12 +44,14 @@ class SafetensorsReader {
   SafetensorsMetadata metadata_;
 };
 
-/// Writes PATH.part and gives it its name in finish(); without that it is removed.
+/// Writes PATH.part and gives it its name in finish(); without that it is removed. A device or pipe is
+/// written to as it stands.
 class SafetensorsWriter {
  public:
-  /// The tensors in the order their bytes will come; byte ranges are filled in here.
-  SafetensorsWriter(std::string path, std::vector<SafetensorsEntry> entries,
-                    const SafetensorsMetadata& metadata);
+  /// The tensors in the order their bytes will come; byte ranges are filled in here. `inputs` are files that
+  /// are read meanwhile.
+  SafetensorsWriter(const std::string& path, std::vector<SafetensorsEntry> entries,
+                    const SafetensorsMetadata& metadata, const std::vector<std::string>& inputs = {});
   ~SafetensorsWriter();
   void write(std::span<const std::byte> bytes);
   void finish();
@@ -55,8 +59,7 @@ class SafetensorsWriter {
  private:
   void write_all(std::span<const std::byte> bytes);
 
-  std::string path_, part_;
-  int descriptor_ = -1;
+  PartFile file_;
   std::uint64_t missing_ = 0;
 };
 

@@ -2,11 +2,13 @@
 
 #include <algorithm>
 #include <charconv>
+#include <cmath>
 
 #include "anchor/base/error.hpp"
 #include "anchor/base/number.hpp"
 #include "anchor/base/parallel.hpp"
 #include "anchor/data/dump_writer.hpp"
+#include "anchor/data/layer_rules.hpp"
 #include "anchor/data/safetensors.hpp"
 
 namespace anchor {
@@ -99,7 +101,7 @@ class Import {
     for (const char* name : optional_text) {
       if (const auto value = text(name)) header.text[name] = *value;
     }
-    if (const auto seed = number("seed")) header.seed = static_cast<std::int64_t>(*seed);
+    header.seed = whole_number("seed");
     return header;
   }
 
@@ -109,7 +111,8 @@ class Import {
     if (found->second.dtype != "I32" || found->second.shape.size() != 1) {
       fail("{}: tensor \"input_ids\" must be I32 with one axis", file_.path());
     }
-    std::vector<std::int32_t> ids(static_cast<std::size_t>(found->second.shape[0]));
+    std::vector<std::int32_t> ids(
+        static_cast<std::size_t>(found->second.shape[0]));  // the file has the bytes
     file_.read(found->second, 0, std::as_writable_bytes(std::span(ids)));
     return ids;
   }
@@ -117,52 +120,33 @@ class Import {
   LayerInfo layer(int number_) const {
     const LayerEntries& parts = layers_.at(number_);
     const std::string& prefix = prefixes_.at(number_);
-    const auto axes = [&](Part part) -> const std::vector<std::int64_t>& {
+    const auto form = [&](Part part) -> TensorForm {
       const auto found = parts.find(part);
       if (found == parts.end()) fail("{}: tensor \"{}{}\" is missing", file_.path(), prefix, dotted(part));
-      const auto& shape = found->second->shape;
-      const auto bad = [](std::int64_t extent) { return extent < 1 || extent > INT32_MAX; };
-      if (shape.size() != 3 || std::any_of(shape.begin(), shape.end(), bad)) {
-        fail("{}: tensor {:?} must have three axes, none empty", file_.path(), found->second->name);
-      }
-      return shape;
+      const SafetensorsEntry& entry = *found->second;
+      return {fmt::format("{}: {}", file_.path(), entry.name), entry.shape, dtype(entry)};
     };
-    const auto &q = axes(Part::q), &k = axes(Part::k);
-    if (axes(Part::v) != k || q[2] != k[2] || k[0] < 1 || q[0] % k[0] != 0) {
-      fail("{}: {}q [{}], k [{}] and v [{}] do not fit together", file_.path(), prefix, fmt::join(q, ", "),
-           fmt::join(k, ", "), fmt::join(axes(Part::v), ", "));
-    }
     LayerInfo info;
     info.layer = number_;
-    info.dtype = dtype(*parts.at(Part::q));
-    if (const auto out = parts.find(Part::ref_out); out != parts.end()) info.ref_dtype = dtype(*out->second);
+    set_shape(info, form(Part::q), form(Part::k), form(Part::v));
     Geometry& g = info.geometry;
-    g.q_heads = static_cast<int>(q[0]);
-    g.kv_heads = static_cast<int>(k[0]);
-    g.q_len = q[1];
-    g.kv_len = k[1];
-    g.head_dim = static_cast<int>(q[2]);
     const auto scale = number(prefix + "softmax_scale");
     if (!scale && !options_.softmax_scale) {
       fail("{}: no metadata gives {}softmax_scale; give --softmax-scale", file_.path(), prefix);
     }
     g.softmax_scale = options_.softmax_scale ? *options_.softmax_scale : *scale;
-    g.causal = number(prefix + "causal").value_or(1) != 0;
-    g.q_start = static_cast<std::int64_t>(
-        number(prefix + "q_start").value_or(static_cast<double>(g.kv_len - g.q_len)));
-    g.sliding_window = static_cast<std::int64_t>(number(prefix + "sliding_window").value_or(0));
-    info.rope_applied = number(prefix + "rope_applied").value_or(1) != 0;
+    g.causal = whole_number(prefix + "causal").value_or(1) != 0;
+    g.q_start = whole_number(prefix + "q_start").value_or(g.q_start);
+    g.sliding_window = whole_number(prefix + "sliding_window").value_or(0);
+    info.rope_applied = whole_number(prefix + "rope_applied").value_or(1) != 0;
+    info.softcap = number(prefix + "softcap").value_or(0);
     if (const auto truth = text(prefix + "truth_json")) info.text["truth_json"] = *truth;
-    for (const auto& [part, entry] : parts) {
-      const auto shape = shape_of(info, part);
-      const DType wanted = dtype_of(info, part);
-      if (!std::equal(entry->shape.begin(), entry->shape.end(), shape.begin(),
-                      shape.begin() + rank_of(part)) ||
-          dtype(*entry) != wanted) {
-        fail("{}: tensor {:?} must be {} of shape [{}]", file_.path(), entry->name, dtype_name(wanted),
-             fmt::join(shape.begin(), shape.begin() + rank_of(part), ", "));
-      }
-    }
+    require_valid(info, fmt::format("{}: {}*", file_.path(), prefix));
+    info.has_ref_out = parts.contains(Part::ref_out);
+    info.has_ref_lse = parts.contains(Part::ref_lse);
+    if (info.has_ref_out) info.ref_dtype = dtype(*parts.at(Part::ref_out));
+    require_forms(info, parts);
+    require_length(info, prefix);
     return info;
   }
 
@@ -183,6 +167,37 @@ class Import {
     const auto parsed = parse_number(*value);
     if (!parsed) fail("{}: metadata {} is {:?}, not a number", file_.path(), key, *value);
     return parsed;
+  }
+
+  // A count or position: a dump numbers tokens with integers.
+  std::optional<std::int64_t> whole_number(const std::string& key) const {
+    const auto value = number(key);
+    if (!value) return std::nullopt;
+    if (std::abs(*value) > 9e15 || *value != std::floor(*value)) {
+      fail("{}: metadata {} is {:?}, not a whole number", file_.path(), key, *text(key));
+    }
+    return static_cast<std::int64_t>(*value);
+  }
+  void require_forms(const LayerInfo& info, const LayerEntries& parts) const {
+    for (const auto& [part, entry] : parts) {
+      const auto shape = shape_of(info, part);
+      const DType wanted = dtype_of(info, part);
+      if (!std::equal(entry->shape.begin(), entry->shape.end(), shape.begin(),
+                      shape.begin() + rank_of(part)) ||
+          dtype(*entry) != wanted) {
+        fail("{}: tensor {:?} must be {} of shape [{}]", file_.path(), entry->name, dtype_name(wanted),
+             fmt::join(shape.begin(), shape.begin() + rank_of(part), ", "));
+      }
+    }
+  }
+  // A text of another length means that the axes stand in another order.
+  void require_length(const LayerInfo& info, const std::string& prefix) const {
+    const auto length = whole_number("seq_len");
+    if (length && *length != info.geometry.kv_len) {
+      fail(
+          "{}: {}k holds {} keys, but seq_len is {}; the axes of a tensor are head, token, dim in this order",
+          file_.path(), prefix, info.geometry.kv_len, *length);
+    }
   }
 
   SafetensorsReader file_;
@@ -208,7 +223,7 @@ void export_dump(const DumpReader& reader, const std::string& path, const Transf
       }
     }
   }
-  SafetensorsWriter writer(path, entries, metadata_of(reader));
+  SafetensorsWriter writer(path, entries, metadata_of(reader), {reader.path()});
   writer.write(std::as_bytes(std::span(ids)));
   const auto total = static_cast<std::int64_t>(entries.size());
   std::int64_t done = 0;
@@ -229,14 +244,13 @@ void export_dump(const DumpReader& reader, const std::string& path, const Transf
 void import_dump(const std::string& source, const std::string& path, const ImportOptions& options,
                  const TransferProgress& progress) {
   const Import import(source, options);
-  for (const auto& [number, parts] : import.layers())
-    import.layer(number);  // all checks before the first byte
-  DumpWriter writer(path, import.header(), import.input_ids());
+  DumpPlan plan{import.header(), {}, import.input_ids(), {source}};
+  for (const auto& [number, parts] : import.layers()) plan.layers.push_back(import.layer(number));
+  DumpWriter writer(path, plan);
   const auto total = static_cast<std::int64_t>(import.file().entries().size());
   std::int64_t done = 0;
   for (const auto& [number, parts] : import.layers()) {
-    const LayerInfo info = import.layer(number);
-    writer.begin_layer(info);
+    writer.begin_layer(number);
     for (const auto& [part, entry] : parts) {
       progress(done++, total, entry->name);
       const auto heads = static_cast<std::uint64_t>(entry->shape[0]);

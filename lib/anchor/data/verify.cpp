@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include "anchor/base/error.hpp"
 #include "anchor/base/parallel.hpp"
 #include "anchor/data/checksum.hpp"
 
@@ -46,11 +47,16 @@ std::vector<std::string> verify_dump(const DumpReader& reader, const TransferPro
     for (const Part part : all_parts) {
       if (!reader.stored(info.layer, part)) continue;
       progress(done, total, fmt::format("layer {}, {}", info.layer, name_of(part)));
-      verify_tensor(reader, info.layer, part, problems);
+      try {
+        verify_tensor(reader, info.layer, part, problems);
+      } catch (const Error& error) {  // a damaged chunk, say: the other tensors are still to be judged
+        if (error.kind() != ErrorKind::data) throw;
+        problems.push_back(error.what());
+      }
     }
     ++done;
   }
-  if (reader.layers().empty()) problems.push_back(reader.path() + ": no complete layer");
+  if (reader.layers().empty() && problems.empty()) problems.push_back(reader.path() + ": no complete layer");
   return problems;
 }
 

@@ -165,6 +165,11 @@ class CpuEngine final : public Engine {
     return "cpu";
   }
 
+  std::optional<CriticalItems> critical(const Method& method, const Params& params, const Inputs& inputs,
+                                        int head, const MassMap& map) override {
+    return method.critical_cpu(cpu(inputs).view(), head, params, map);
+  }
+
   std::unique_ptr<Pipeline> pipeline(const Method& method, const PlanRequest& request,
                                      const Inputs& inputs) override {
     return std::make_unique<CpuPipeline>(method, request, cpu(inputs), reference_);

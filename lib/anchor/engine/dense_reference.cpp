@@ -1,5 +1,11 @@
 #include "anchor/engine/dense_reference.hpp"
 
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+
+#include "anchor/base/error.hpp"
 #include "anchor/engine/engine.hpp"
 #include "anchor/metrics/recall.hpp"
 
@@ -45,10 +51,31 @@ class HostReference final : public DenseReference {
 
 }  // namespace
 
+void require_finite(const AttentionResult& result, const Geometry& geometry) {
+  const auto finite = [](auto x) { return std::isfinite(x); };
+  const auto where = [&](std::size_t row) {
+    const auto rows = static_cast<std::size_t>(geometry.q_len);
+    return fmt::format("head {} of the group, query {}", row / rows, row % rows);
+  };
+  const auto lse = std::ranges::find_if_not(result.lse, finite);
+  if (lse != result.lse.end())
+    fail("{}: the dense softmax normaliser is {} (scores overflow float)",
+         where(static_cast<std::size_t>(lse - result.lse.begin())), *lse);
+  const auto out = std::ranges::find_if_not(result.out, finite);
+  if (out != result.out.end())
+    fail("{}: the dense attention output is {} (values overflow float)",
+         where(static_cast<std::size_t>(out - result.out.begin()) /
+               static_cast<std::size_t>(geometry.head_dim)),
+         *out);
+}
+
 AttentionResult dense_attention(Engine& engine, const Inputs& inputs) {
   const Method& method = find_method("dense");
   const PlanRequest request{default_params(method), {}};
-  return engine.execute(inputs, *engine.plan(method, request, inputs, 0, inputs.geometry().q_len));
+  AttentionResult result =
+      engine.execute(inputs, *engine.plan(method, request, inputs, 0, inputs.geometry().q_len));
+  require_finite(result, inputs.geometry());
+  return result;
 }
 
 std::unique_ptr<DenseReference> host_dense_reference(Engine& engine, const Inputs& inputs) {

@@ -4,6 +4,7 @@
 #include <memory>
 #include <vector>
 
+#include "anchor/base/geometry.hpp"
 #include "anchor/metrics/difference.hpp"
 
 namespace anchor {
@@ -36,7 +37,10 @@ class DenseReference {
   virtual std::vector<HeadComparison> compare_heads(const DevicePlan& plan, std::int64_t first) = 0;
 };
 
-/// Dense attention of all query rows, in host memory.
+/// A data error that names the first row whose normaliser or output is not finite.
+void require_finite(const AttentionResult& result, const Geometry& geometry);
+
+/// Dense attention of all query rows, in host memory. A data error if it is not finite.
 AttentionResult dense_attention(Engine& engine, const Inputs& inputs);
 
 /// A reference in host memory, by what every engine has.

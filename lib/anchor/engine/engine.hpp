@@ -81,6 +81,14 @@ class Engine {
   virtual std::string curves(const Method& method, const Params& params, const Inputs& inputs,
                              std::span<const int> heads, const UseCurve& use) = 0;
 
+  /// Every plan entry of one query head with its critical value, mass and place; the method has
+  /// `granularity`, and `mass` has it, too. Nothing where the engine plans with numbers of its own (a GPU):
+  /// its plans say when an entry joins.
+  virtual std::optional<CriticalItems> critical(const Method&, const Params&, const Inputs&, int /*head*/,
+                                                const MassMap&) {
+    return {};
+  }
+
   /// The method on these inputs, to be run again and again. The inputs must outlive it.
   virtual std::unique_ptr<Pipeline> pipeline(const Method& method, const PlanRequest& request,
                                              const Inputs& inputs) = 0;

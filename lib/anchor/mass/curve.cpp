@@ -4,11 +4,13 @@
 #include <cmath>
 #include <limits>
 
+#include "anchor/base/error.hpp"
 #include "anchor/base/ordered_float.hpp"
 
 namespace anchor {
 namespace {
 
+constexpr double mass_rounding = 1e-3;  // masses are sums in float
 constexpr double infinity = std::numeric_limits<double>::infinity();
 
 double ratio(double part, std::int64_t whole) { return whole == 0 ? 0 : part / static_cast<double>(whole); }
@@ -33,8 +35,23 @@ std::optional<std::size_t> Curve::least(double target_recall) const {
   return static_cast<std::size_t>(reached - mass_recall.begin());
 }
 
+void CriticalItems::place(std::int64_t row_begin, std::int64_t row_end, std::int64_t key,
+                          std::int64_t width) {
+  if (!places.empty()) {
+    Run& last = places.back();
+    if (last.row_begin == row_begin && last.row_end == row_end && last.width == width &&
+        last.key + last.entries * width == key) {
+      ++last.entries;
+      return;
+    }
+  }
+  places.push_back({row_begin, row_end, key, width, 1});
+}
+
 Curve exact_curve(const CriticalItems& items) {
   // Key and index in one integer sort faster than indices by key, and fix the order of summation among ties.
+  if (items.knob.size() > std::numeric_limits<std::uint32_t>::max())
+    fail("a curve of {} entries: at most 2^32 fit; use larger groups or blocks", items.knob.size());
   std::vector<std::uint64_t> order(items.knob.size());
   for (std::size_t n = 0; n < order.size(); ++n) {
     const std::uint32_t key = ordered_bits(items.knob[n]);
@@ -44,7 +61,10 @@ Curve exact_curve(const CriticalItems& items) {
   double pairs = static_cast<double>(items.forced_pairs), mass = items.forced_mass;
   Curve curve{.descending = items.descending};
   const auto push = [&](double knob) {
-    curve.push({knob, ratio(pairs, items.causal_pairs), ratio(mass, items.query_rows)});
+    const double recall = ratio(mass, items.query_rows);
+    if (!(recall > -mass_rounding && recall < 1 + mass_rounding))
+      fail("a curve reaches a mass recall of {}: scores or critical values are not finite", recall);
+    curve.push({knob, ratio(pairs, items.causal_pairs), std::clamp(recall, 0., 1.)});
   };
   push(items.descending ? infinity : -infinity);
   for (std::size_t n = 0; n < order.size(); ++n) {

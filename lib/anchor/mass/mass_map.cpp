@@ -4,6 +4,7 @@
 #include <cmath>
 #include <limits>
 
+#include "anchor/attention/score_range.hpp"
 #include "anchor/base/aligned.hpp"
 #include "anchor/base/error.hpp"
 #include "anchor/base/matrix_ops.hpp"
@@ -16,9 +17,10 @@ constexpr std::int64_t tile_rows = 128;
 constexpr std::int64_t chunk_keys = 512;
 constexpr float infinity = std::numeric_limits<float>::infinity();
 
-/// Scores of query rows [row, row + rows) against keys [key, key + keys), causally masked.
-void scores(const AttentionInputs& head, std::int64_t row, std::int64_t rows, std::int64_t key,
-            std::int64_t keys, AlignedVector<float>& out, std::int64_t ld) {
+/// Scores of query rows [row, row + rows) against keys [key, key + keys), causally masked, relative to the
+/// rows' bases; `max` are running maxima that move with them.
+void scores(const AttentionInputs& head, RowBases& bases, std::int64_t row, std::int64_t rows,
+            std::int64_t key, std::int64_t keys, AlignedVector<float>& out, std::int64_t ld, float* max) {
   const Geometry& g = head.geometry;
   matrix_ops().gemm_nt(rows, keys, g.head_dim, static_cast<float>(g.softmax_scale), head.q_row(0, row),
                        g.head_dim, head.k + key * g.head_dim, g.head_dim, out.data(), ld);
@@ -26,13 +28,15 @@ void scores(const AttentionInputs& head, std::int64_t row, std::int64_t rows, st
     const std::int64_t seen = std::clamp<std::int64_t>(g.visible(row + r) - key, 0, keys);
     std::fill(out.data() + r * ld + seen, out.data() + r * ld + keys, -infinity);
   }
+  bases.relate(0, head.k + key * g.head_dim, keys, out.data(), ld, max);
 }
 
 /// The second pass for one group of query rows (all rows if there are no groups) and one chunk of keys.
 class ChunkSums {
  public:
-  ChunkSums(const AttentionInputs& head, MassMap& map, std::int64_t chunk)
+  ChunkSums(const AttentionInputs& head, const ScoreRange& range, MassMap& map, std::int64_t chunk)
       : head_(head),
+        range_(range),
         map_(map),
         chunk_(chunk),
         score_(static_cast<std::size_t>(tile_rows * chunk)),
@@ -69,10 +73,13 @@ class ChunkSums {
 
   /// sums_ = column sums of exp(score - lse) over some rows of one tile.
   void add_rows(std::int64_t row, std::int64_t rows, std::int64_t key, std::int64_t keys) {
-    scores(head_, row, rows, key, keys, score_, chunk_);
+    const double* lse = map_.lse.data() + row;
+    RowBases bases(head_, range_, 0, row, rows, lse);
     float shift[tile_rows];
-    for (std::int64_t r = 0; r < rows; ++r)
-      shift[r] = static_cast<float>(map_.lse[static_cast<std::size_t>(row + r)]);
+    for (std::int64_t r = 0; r < rows; ++r) shift[r] = static_cast<float>(lse[r] - bases.of(r));
+    float no_max[tile_rows];
+    std::fill(std::begin(no_max), std::end(no_max), -infinity);
+    scores(head_, bases, row, rows, key, keys, score_, chunk_, no_max);
     matrix_ops().exp_rows(rows, keys, score_.data(), chunk_, shift);
     std::fill(sums_.begin(), sums_.end(), 0.f);
     matrix_ops().add_columns(rows, keys, score_.data(), chunk_, sums_.data());
@@ -87,6 +94,7 @@ class ChunkSums {
   }
 
   const AttentionInputs& head_;
+  const ScoreRange& range_;
   MassMap& map_;
   std::int64_t chunk_;
   AlignedVector<float> score_, sums_;
@@ -106,7 +114,9 @@ MassMap empty_mass_map(const Geometry& head, const MassGranularity& grain) {
   return map;
 }
 
-std::vector<double> cpu_lse(const AttentionInputs& head) {
+namespace {
+
+std::vector<double> dense_lse(const AttentionInputs& head, const ScoreRange& range) {
   const Geometry& g = head.geometry;
   std::vector<double> lse(static_cast<std::size_t>(g.q_len));
   const std::int64_t tiles = (g.q_len + tile_rows - 1) / tile_rows;
@@ -118,21 +128,28 @@ std::vector<double> cpu_lse(const AttentionInputs& head) {
     float max[tile_rows], shrink[tile_rows];
     double sum[tile_rows] = {};
     std::fill(std::begin(max), std::end(max), -infinity);
+    RowBases bases(head, range, 0, row, rows);
     for (std::int64_t key = 0; key < reach; key += chunk_keys) {
       const std::int64_t keys = std::min(chunk_keys, reach - key);
-      scores(head, row, rows, key, keys, score, chunk_keys);
+      scores(head, bases, row, rows, key, keys, score, chunk_keys, max);
       matrix_ops().softmax_step(rows, keys, score.data(), chunk_keys, max, sum, shrink);
     }
     for (std::int64_t r = 0; r < rows; ++r)
-      lse[static_cast<std::size_t>(row + r)] = static_cast<double>(max[r]) + std::log(sum[r]);
+      lse[static_cast<std::size_t>(row + r)] =
+          bases.of(r) + static_cast<double>(max[r]) + std::log(sum[r]);
   });
   return lse;
 }
 
+}  // namespace
+
+std::vector<double> cpu_lse(const AttentionInputs& head) { return dense_lse(head, ScoreRange(head)); }
+
 MassMap cpu_mass_map(const AttentionInputs& head, const MassGranularity& grain) {
   const Geometry& g = head.geometry;
   MassMap map = empty_mass_map(g, grain);
-  map.lse = cpu_lse(head);
+  const ScoreRange range(head);
+  map.lse = dense_lse(head, range);
   if (map.column_mass.empty() && map.block_mass.empty()) return map;
 
   // A worker owns the sums of (group, key chunk): nothing is shared, and the order of additions is fixed.
@@ -147,7 +164,7 @@ MassMap cpu_mass_map(const AttentionInputs& head, const MassGranularity& grain) 
     const std::int64_t group = spans - 1 - task / chunks, key = task % chunks * chunk;
     const std::int64_t row_end = std::min((group + 1) * span, g.q_len);
     if (g.visible(row_end - 1) <= key) return;
-    ChunkSums(head, map, chunk).run(group, group * span, row_end, key);
+    ChunkSums(head, range, map, chunk).run(group, group * span, row_end, key);
   });
   return map;
 }

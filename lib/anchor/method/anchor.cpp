@@ -225,6 +225,7 @@ CriticalItems critical_anchor(const AttentionInputs& inputs, int q_head, const P
       items.knob.push_back(critical[static_cast<std::size_t>(g)][static_cast<std::size_t>(j - keys.begin)]);
       items.pairs.push_back(rows);
       items.mass.push_back(column_mass[j]);
+      items.place(g * windows.group, g * windows.group + rows, j);
     }
   }
   return items;
@@ -256,14 +257,14 @@ Method anchor_method() {
                   .kind = Kind::integer,
                   .default_value = 128.,
                   .minimum = 1,
-                  .maximum = 1 << 20,
-                  .help = "query rows per pooled query; also the initial block and the key tile"},
+                  .maximum = most_block,
+                  .help = "query rows per pooled query; also the initial block and the key tile; at most 32768"},
                  {.name = "step",
                   .kind = Kind::integer,
                   .default_value = 16.,
                   .minimum = 1,
-                  .maximum = 1 << 20,
-                  .help = "blocks per group; a group shares one list of stripes"},
+                  .maximum = most_block,
+                  .help = "blocks per group; a group shares one list of stripes; at most 32768"},
                  choice("mode", {"clean", "v4"},
                         "clean: windows partition the keys; v4: as the released code"),
                  choice("tail", {"auto", "sparse", "dense"},

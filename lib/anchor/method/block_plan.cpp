@@ -73,6 +73,7 @@ CriticalItems critical_blocks(const BlockKnobs& knobs, const MassMap& mass) {
       items.knob.push_back(critical);
       items.pairs.push_back(static_cast<std::int32_t>(shape.pairs(tile, block)));
       items.mass.push_back(block_mass[block]);
+      items.place(shape.row_begin(tile), shape.row_end(tile), block * shape.kv_tile, shape.kv_tile);
     }
   }
   return items;

@@ -44,7 +44,7 @@ Method block_sparse_method() {
       .arxiv = "2407.02490",
       .knob = "topk",
       .params = {integer_param("topk", 100, 1, 1 << 20, "blocks per tile"),
-                 integer_param("block", 64, 1, 1 << 20, "query rows per tile and keys per block"),
+                 block_param("block", 64, "query rows per tile and keys per block"),
                  rounding_param("the last block's means count its padding as zeros")},
       .plan_cpu =
           [](const AttentionInputs& inputs, const PlanRequest& request) {

@@ -125,7 +125,7 @@ Method flashprefill_method() {
                       "least weight of a block relative to its tile's heaviest; above 1: forced blocks only"),
            tokens_param("sink", 256, 0, "initial keys whose blocks every tile keeps"),
            tokens_param("window", 512, 1, "keys up to a tile's first row whose blocks it keeps"),
-           integer_param("block", 128, 1, 1 << 20, "keys per block and packed rows per tile"),
+           block_param("block", 128, "keys per block and packed rows per tile"),
            integer_param("correction", 1, 0, 1, "1: pruned blocks contribute through their means"),
            choice_param(
                "pack", {"auto", "group", "head"},
@@ -141,7 +141,8 @@ Method flashprefill_method() {
             require_square("flashprefill", inputs.geometry);
             const int heads = flash_packed_heads(inputs.geometry, params);
             return critical_blocks(critical_alpha(inputs, head / heads * heads, params), mass);
-          }};
+          },
+      .own_knobs = std::pair{"pack", "head"}};
 }
 
 }  // namespace anchor

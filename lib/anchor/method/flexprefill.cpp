@@ -163,7 +163,7 @@ Method flexprefill_method() {
                             "heads whose pooled scores are this close to the probe are query-aware"),
                  tokens_param("min_budget", 1024, 0, "least tokens of columns, and of distances"),
                  tokens_param("max_budget", 0, 0, "most tokens of either; 0 = no limit"),
-                 integer_param("block", 128, 1, 1 << 20, "tile, block, and rows of the probe"),
+                 block_param("block", 128, "tile, block, and rows of the probe"),
                  rounding_param("bfloat16, and counts divided by 128 whatever the block")},
       .plan_cpu = plan_flex};
 }

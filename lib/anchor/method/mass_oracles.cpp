@@ -137,6 +137,7 @@ CriticalItems critical_stripe_oracle(const AttentionInputs& inputs, int, const P
     items.knob.push_back(stripe.critical);
     items.pairs.push_back(rows);
     items.mass.push_back(stripe.mass);
+    items.place(stripe.group * windows.group, stripe.group * windows.group + rows, stripe.column);
     items.forced_pairs -= rows;
   }
   return items;
@@ -146,10 +147,11 @@ CriticalItems critical_stripe_oracle(const AttentionInputs& inputs, int, const P
 
 Method block_oracle_method() {
   return {.name = "block-oracle",
-          .title = "Oracle: per tile, the fewest blocks that hold a share of the exact mass",
+          .title = "Oracle: per tile, the fewest blocks that hold a share of the exact mass; the diagonal block is forced "
+                   "(force_diagonal=0: not)",
           .knob = "mass",
           .params = {real_param("mass", 0.95, 0, 1, "share of every tile's softmax mass"),
-                     integer_param("block", 128, 1, 1 << 20, "query rows per tile and keys per block"),
+                     block_param("block", 128, "query rows per tile and keys per block"),
                      integer_param("force_diagonal", 1, 0, 1, "1: the diagonal block is always kept")},
           .plan_cpu = plan_block_oracle,
           .granularity = [](const Params& params,
@@ -165,12 +167,12 @@ Method block_oracle_method() {
 
 Method stripe_oracle_method() {
   return {.name = "stripe-oracle",
-          .title = "Oracle: over a head, the fewest stripes that reach a mean recall",
+          .title = "Oracle: over a head, the fewest stripes that reach a mean recall beside what is forced: the initial "
+                   "block and the local window",
           .knob = "mass",
           .params = {real_param("mass", 0.95, 0, 1, "mean mass recall of the head"),
-                     integer_param("block", 128, 1, 1 << 20,
-                                   "rows of the initial block and of the local window's reach"),
-                     integer_param("step", 16, 1, 1 << 20, "blocks per group; a group shares its stripes")},
+                     block_param("block", 128, "rows of the initial block and of the local window's reach"),
+                     block_param("step", 16, "blocks per group; a group shares its stripes")},
           .plan_cpu = plan_stripe_oracle,
           .granularity =
               [](const Params& params, const Geometry&) {

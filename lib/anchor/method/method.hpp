@@ -6,6 +6,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "anchor/attention/attention.hpp"
@@ -80,6 +81,10 @@ struct Method {
   /// critical value for one head of the inputs from its mass. Empty = curves come from replays on a grid.
   std::function<MassGranularity(const Params&, const Geometry&)> granularity;
   std::function<CriticalItems(const AttentionInputs&, int head, const Params&, const MassMap&)> critical_cpu;
+
+  /// Methods whose heads may share a tile, and then one knob: a parameter, and the value with which every head
+  /// has a knob of its own.
+  std::optional<std::pair<std::string, std::string>> own_knobs = {};
 };
 
 /// All methods, in the order in which tools list them.
@@ -91,6 +96,13 @@ const Method& find_method(std::string_view name);
 /// The method's defaults. Then `set_param` changes one, checking name, type and range (usage errors).
 Params default_params(const Method& method);
 void set_param(const Method& method, Params& params, std::string_view name, std::string_view text);
+
+/// Checks a value of a parameter, wherever it comes from: its type, that a number is one (no NaN), whole if it
+/// counts, and in range; that a word is one of the choices. Returns what is wrong with it in a few words, such as
+/// "must lie in [0, 1]"; empty if nothing is.
+std::string check_value(const ParamSpec& spec, const Scalar& value);
+/// The parameter's specification; a usage error that names the nearest one if the method has none of that name.
+const ParamSpec& find_param(const Method& method, std::string_view name);
 
 /// The entry of `known` closest to `word` by edit distance, for "did you mean" hints; empty if none is close.
 std::string nearest(std::string_view word, std::span<const std::string> known);

@@ -12,6 +12,30 @@ ScalarMap fixed_params(const MethodRun& run) {
   return params;
 }
 
+MethodRun with_own_knobs(MethodRun run) {
+  if (!run.method->own_knobs) return run;
+  const auto& [name, value] = *run.method->own_knobs;
+  if (run.params.choice(name) == default_params(*run.method).choice(name)) run.params.set(name, value);
+  return run;
+}
+
+std::string dense_hint(const MethodRun& run, double density, std::int64_t tokens) {
+  constexpr double nearly_all = 0.97;
+  constexpr std::int64_t short_text = 2048;
+  const Method& method = *run.method;
+  if (density < nearly_all || tokens > short_text || method.knob.empty()) return {};
+  std::string large;  // what counts tokens and holds for texts of this length alone
+  for (const ParamSpec& spec : method.params) {
+    if (spec.kind != ParamSpec::Kind::integer || run.params.is_word(spec.name)) continue;
+    const std::int64_t value = run.params.integer(spec.name);
+    if (value * 4 < tokens) continue;
+    large += fmt::format("{}{}={}", large.empty() ? "" : ", ", spec.name, value);
+  }
+  return fmt::format("hint: {} keeps {:.0f} % of the pairs of {} tokens{}; {} or take a longer text", method.name,
+                     100 * density, tokens, large.empty() ? "" : fmt::format(" ({})", large),
+                     large.empty() ? fmt::format("try another {}", method.knob) : "set less with --set");
+}
+
 std::vector<std::string> run_names(const std::vector<MethodRun>& runs) {
   std::vector<std::string> names;
   for (const MethodRun& run : runs) {

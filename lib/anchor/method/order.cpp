@@ -17,8 +17,15 @@ std::vector<std::int32_t> by_score(std::span<const float> scores) {
 }
 
 std::vector<std::int32_t> top(std::span<const float> scores, std::int64_t count) {
-  std::vector<std::int32_t> order = by_score(scores);
-  if (count < std::ssize(order)) order.resize(static_cast<std::size_t>(count));
+  std::vector<std::int32_t> order(scores.size());
+  std::iota(order.begin(), order.end(), 0);
+  if (count >= std::ssize(order)) return order;
+  const auto before = [&](std::int32_t a, std::int32_t b) {
+    const float x = scores[static_cast<std::size_t>(a)], y = scores[static_cast<std::size_t>(b)];
+    return x > y || (x == y && a < b);
+  };
+  std::nth_element(order.begin(), order.begin() + count, order.end(), before);
+  order.resize(static_cast<std::size_t>(count));
   std::sort(order.begin(), order.end());
   return order;
 }

@@ -71,7 +71,17 @@ std::string hint(std::string_view word, const std::vector<std::string>& known) {
                        : fmt::format("did you mean {}?", close);
 }
 
-const ParamSpec& find_spec(const Method& method, std::string_view name) {
+/// A value as a command line writes it; empty if it should be a number and is none.
+std::optional<Scalar> parse_value(const ParamSpec& spec, std::string_view text) {
+  const bool word = spec.kind == ParamSpec::Kind::text || spec.kind == ParamSpec::Kind::choice;
+  if (word || std::ranges::find(spec.choices, text) != spec.choices.end()) return std::string(text);
+  const auto number = parse_number(text);
+  return number ? std::optional<Scalar>(*number) : std::nullopt;
+}
+
+}  // namespace
+
+const ParamSpec& find_param(const Method& method, std::string_view name) {
   std::vector<std::string> known;
   for (const ParamSpec& spec : method.params) {
     if (spec.name == name) return spec;
@@ -80,8 +90,6 @@ const ParamSpec& find_spec(const Method& method, std::string_view name) {
   if (known.empty()) fail_usage("method {} has no parameters (got {})", method.name, name);
   fail_usage("method {} has no parameter {}; {}", method.name, name, hint(name, known));
 }
-
-}  // namespace
 
 const Method& find_method(std::string_view name) {
   std::vector<std::string> known;
@@ -98,31 +106,26 @@ Params default_params(const Method& method) {
   return params;
 }
 
+std::string check_value(const ParamSpec& spec, const Scalar& value) {
+  if (const auto* word = std::get_if<std::string>(&value)) {
+    if (spec.kind == ParamSpec::Kind::text) return {};
+    if (std::ranges::find(spec.choices, *word) != spec.choices.end()) return {};
+    return spec.kind == ParamSpec::Kind::choice ? hint(*word, spec.choices) : "not a number";
+  }
+  if (spec.kind == ParamSpec::Kind::text || spec.kind == ParamSpec::Kind::choice) return "a number, not a word";
+  const double number = std::get<double>(value);
+  if (std::isnan(number)) return "not a number";
+  if (number < spec.minimum || number > spec.maximum)
+    return fmt::format("must lie in [{}, {}]", spec.minimum, spec.maximum);
+  if (spec.kind == ParamSpec::Kind::integer && number != std::floor(number)) return "not a whole number";
+  return {};
+}
+
 void set_param(const Method& method, Params& params, std::string_view name, std::string_view text) {
-  const ParamSpec& spec = find_spec(method, name);
-  if (spec.kind == ParamSpec::Kind::text) {
-    params.set(spec.name, std::string(text));
-    return;
-  }
-  if (spec.kind == ParamSpec::Kind::choice) {
-    if (std::find(spec.choices.begin(), spec.choices.end(), text) == spec.choices.end()) {
-      fail_usage("{}.{} = {}: {}", method.name, name, text, hint(text, spec.choices));
-    }
-    params.set(spec.name, std::string(text));
-    return;
-  }
-  if (std::find(spec.choices.begin(), spec.choices.end(), text) != spec.choices.end()) {
-    params.set(spec.name, std::string(text));
-    return;
-  }
-  const auto value = parse_number(text);
-  if (!value) fail_usage("{}.{} = {}: not a number", method.name, name, text);
-  if (spec.kind == ParamSpec::Kind::integer && *value != std::floor(*value)) {
-    fail_usage("{}.{} = {}: not a whole number", method.name, name, text);
-  }
-  if (*value < spec.minimum || *value > spec.maximum) {
-    fail_usage("{}.{} = {}: must lie in [{}, {}]", method.name, name, text, spec.minimum, spec.maximum);
-  }
+  const ParamSpec& spec = find_param(method, name);
+  const std::optional<Scalar> value = parse_value(spec, text);
+  const std::string wrong = value ? check_value(spec, *value) : "not a number";
+  if (!wrong.empty()) fail_usage("{}.{} = {}: {}", method.name, name, text, wrong);
   params.set(spec.name, *value);
 }
 

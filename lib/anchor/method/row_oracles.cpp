@@ -68,16 +68,15 @@ std::vector<std::int32_t> near_maximum(std::span<const float> scores, double the
 std::vector<std::int32_t> cumulative(std::span<const float> scores, double mass) {
   std::vector<float> sorted(scores.begin(), scores.end());
   std::sort(sorted.begin(), sorted.end(), std::greater<>());
-  const auto weight = [&](float s) {
-    return std::exp(static_cast<double>(s) - static_cast<double>(sorted.front()));
-  };
-  const double total = std::accumulate(sorted.begin(), sorted.end(), 0.0,
-                                       [&](double sum, float s) { return sum + weight(s); });
+  std::vector<double> weights;
+  for (const float s : sorted)
+    weights.push_back(std::exp(static_cast<double>(s) - static_cast<double>(sorted.front())));
+  const double total = std::accumulate(weights.begin(), weights.end(), 0.0);
   double taken = 0;
   float last = -std::numeric_limits<float>::infinity();
-  for (const float s : sorted) {
-    taken += weight(s);
-    last = s;
+  for (std::size_t n = 0; n < sorted.size(); ++n) {
+    taken += weights[n];
+    last = sorted[n];
     if (taken >= mass * total) break;
   }
   return keys_where(scores, [&](float s) { return s >= last; });

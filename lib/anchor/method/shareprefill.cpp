@@ -1,10 +1,10 @@
-#include <fstream>
 #include <map>
 #include <nlohmann/json.hpp>
 #include <numeric>
 #include <set>
 
 #include "anchor/base/error.hpp"
+#include "anchor/base/text_file.hpp"
 #include "anchor/method/divergence.hpp"
 #include "anchor/method/flexprefill.hpp"
 #include "anchor/method/method.hpp"
@@ -31,19 +31,29 @@ struct Pivot {
 struct ShareState : ModelState {
   explicit ShareState(const std::string& path) {
     if (path.empty()) return;
-    std::ifstream file(path);
-    if (!file) fail("shareprefill.clusters = {}: cannot be read", path);
-    try {
-      const auto json = nlohmann::json::parse(file);
-      for (const auto& id : json.at("shared_clusters")) shared.insert(id.get<std::string>());
-      for (const auto& [id, heads] : json.at("clusters").items()) {
-        for (const auto& head : heads) cluster[{head.at(0).get<int>(), head.at(1).get<int>()}] = id;
+    const auto json = nlohmann::json::parse(read_text_file(path), nullptr, false);
+    const auto need = [&](bool right, const char* what) {
+      if (!right) fail("shareprefill.clusters = {}: {}", path, what);
+    };
+    need(json.is_object(), "not JSON with clusters {id: [[layer, head], ...]} and shared_clusters [id, ...]");
+    const auto ids = json.find("shared_clusters"), all = json.find("clusters");
+    need(ids != json.end() && ids->is_array(), "field \"shared_clusters\" is not a list of ids");
+    need(all != json.end() && all->is_object(),
+         "field \"clusters\" is not an object {id: [[layer, head], ...]}");
+    for (const auto& id : *ids) {
+      need(id.is_string(), "field \"shared_clusters\" holds something other than texts");
+      shared.insert(id.get<std::string>());
+    }
+    const auto is_index = [](const auto& value) {
+      return value.is_number_unsigned() && value.template get<std::uint64_t>() < 1'000'000;
+    };
+    for (const auto& [id, heads] : all->items()) {
+      need(heads.is_array(), "field \"clusters\" holds something other than lists");
+      for (const auto& head : heads) {
+        need(head.is_array() && head.size() == 2 && is_index(head.front()) && is_index(head.back()),
+             "field \"clusters\" holds a head that is not [layer, head]");
+        cluster[{head.front().get<int>(), head.back().get<int>()}] = id;
       }
-    } catch (const nlohmann::json::exception& error) {
-      fail(
-          "shareprefill.clusters = {}: needs clusters {{id: [[layer, head], ...]}} and shared_clusters [id, "
-          "...]: {}",
-          path, error.what());
     }
   }
 

@@ -1,5 +1,6 @@
 #include "anchor/method/spargeattn.hpp"
 
+#include <algorithm>
 #include <cmath>
 
 #include "anchor/base/block_means.hpp"
@@ -87,7 +88,7 @@ std::vector<float> pooled_attention(const float* q, const AlignedVector<float>& 
 
 /// Critical values of a head: in mode cdf the share of the tile's pooled attention up to and with the block;
 /// in mode topk its place in the order. The first of every tile is always kept, and so are blocks that are
-/// not similar and all blocks of tiles that are not.
+/// not similar and all blocks of tiles that are not. (What keep_first_diagonal() adds is not among them.)
 BlockKnobs critical_values(const AttentionInputs& head, const Params& params) {
   const Geometry& g = head.geometry;
   BlockKnobs knobs({g.kv_len, q_tile, kv_tile}, false);
@@ -126,12 +127,39 @@ BlockKnobs critical_values(const AttentionInputs& head, const Params& params) {
       else
         critical = official ? round_bf16(static_cast<float>(taken)) : at_least(std::min(taken, 1.0));
     }
-    // A tile whose fixed part is only its second diagonal block would leave its first rows without keys.
-    const std::int64_t first_diagonal = shape.past_blocks(tile);
-    if (std::none_of(row, row + first_diagonal + 1, [&](float x) { return x == knobs.always(); }))
-      row[first_diagonal] = knobs.always();
   });
   return knobs;
+}
+
+/// A tile that selects its second diagonal block alone would leave its first rows without keys: then it keeps
+/// the first one as well.
+void keep_first_diagonal(BlockRows& rows, const BlockShape& shape) {
+  for (std::int64_t tile = 0; tile < shape.tiles(); ++tile) {
+    auto& row = rows[static_cast<std::size_t>(tile)];
+    const auto diagonal = static_cast<std::int32_t>(shape.past_blocks(tile));
+    if (row.empty() || row.front() > diagonal) row.insert(row.begin(), diagonal);
+  }
+}
+
+/// The same in a curve: such a tile's first diagonal block is kept below the knob at which another block before
+/// or at it is, leaves there, and comes back at its own critical value.
+CriticalItems critical_items(const BlockKnobs& knobs, const MassMap& mass) {
+  CriticalItems items = critical_blocks(knobs, mass);
+  const BlockShape& shape = knobs.shape;
+  for (std::int64_t tile = 0; tile < shape.tiles(); ++tile) {
+    const std::int64_t diagonal = shape.past_blocks(tile);
+    const float* row = knobs.row(tile);
+    const float first = *std::min_element(row, row + diagonal + 1);
+    if (first == knobs.always()) continue;
+    const auto pairs = static_cast<std::int32_t>(shape.pairs(tile, diagonal));
+    const float held = mass.block_mass[static_cast<std::size_t>(tile * mass.blocks() + diagonal)];
+    items.forced_pairs += pairs;
+    items.forced_mass += static_cast<double>(held);
+    items.knob.push_back(first);
+    items.pairs.push_back(-pairs);
+    items.mass.push_back(-held);
+  }
+  return items;
 }
 
 SparsePlan plan_sparge(const AttentionInputs& inputs, const PlanRequest& request) {
@@ -142,8 +170,11 @@ SparsePlan plan_sparge(const AttentionInputs& inputs, const PlanRequest& request
   SparsePlan plan = plan_blocks(g, shape, [&](int head) {
     const std::string& mode = params.choice("mode");
     const double knob = request.knob(mode, head);
-    return kept_blocks(critical_values(inputs.head(head), params),
-                       mode == "topk" ? std::floor(knob * static_cast<double>(shape.blocks())) : knob);
+    BlockRows rows =
+        kept_blocks(critical_values(inputs.head(head), params),
+                    mode == "topk" ? std::floor(knob * static_cast<double>(shape.blocks())) : knob);
+    keep_first_diagonal(rows, shape);
+    return rows;
   });
   if (std::isfinite(params.real("pv"))) plan.pv_skip = params.real("pv");
   return plan;
@@ -182,7 +213,7 @@ Method spargeattn_method() {
           .critical_cpu =
               [](const AttentionInputs& inputs, int head, const Params& params, const MassMap& mass) {
                 require_square("spargeattn", inputs.geometry);
-                return critical_blocks(critical_values(inputs.head(head), params), mass);
+                return critical_items(critical_values(inputs.head(head), params), mass);
               }};
 }
 

@@ -216,6 +216,7 @@ CriticalItems critical_stripes(const AttentionInputs& inputs, int q_head, const 
       items.knob.push_back(critical[static_cast<std::size_t>(g)][static_cast<std::size_t>(j - keys.begin)]);
       items.pairs.push_back(static_cast<std::int32_t>(tile.rows()));
       items.mass.push_back(m);
+      items.place(g * head.block, g * head.block + tile.rows(), j);
     }
   }
   return items;
@@ -231,7 +232,7 @@ Method stripes_method() {
       .knob = "theta",
       .params = {real_param("theta", 7, -unbounded, unbounded,
                             "least weight of a stripe, as -ln; natural-log units"),
-                 integer_param("block", 128, 1, 1 << 20, "query rows per tile, which share one list"),
+                 block_param("block", 128, "query rows per tile, which share one list"),
                  tokens_param("sink", 4, 0, "first keys that every query keeps"),
                  choice_param("score", {"pooled", "rows", "antidiagonal"},
                               "weights from the mean query, from every row's scores, or of whole blocks from "

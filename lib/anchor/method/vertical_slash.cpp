@@ -132,7 +132,7 @@ Method vertical_slash_blocks_method() {
           .knob = "vertical",
           .params = {tokens_param("vertical", 8192, 1, "keys in the best columns of blocks"),
                      tokens_param("slash", 8192, 1, "distances in the best diagonals of blocks"),
-                     integer_param("block", 128, 1, 1 << 20, "tile, block, and rows of the probe"),
+                     block_param("block", 128, "tile, block, and rows of the probe"),
                      rounding_param("scaled queries and scores in bfloat16")},
           .second_budget = "slash",
           .plan_cpu = plan_on_blocks};

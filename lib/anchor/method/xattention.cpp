@@ -49,7 +49,7 @@ Method xattention_method() {
           .knob = "tau",
           .params = {real_param("tau", 0.9, 0, 1, "share of the estimated mass that a tile keeps"),
                      integer_param("stride", 16, 1, 1 << 20, "tokens per antidiagonal; divides block"),
-                     integer_param("block", 128, 1, 1 << 20, "query rows per tile and keys per block"),
+                     block_param("block", 128, "query rows per tile and keys per block"),
                      rounding_param("antidiagonal sums and block sums in bfloat16")},
           .plan_cpu =
               [](const AttentionInputs& inputs, const PlanRequest& request) {

@@ -25,6 +25,8 @@ void OutputDifference::add(std::span<const float> sparse, std::span<const float>
 }
 
 void OutputDifference::add(const Sums& sums) {
+  if (!std::isfinite(sums.squares) || !std::isfinite(sums.dense_squares))
+    fail("the attention output is not finite (values overflow float, or an input is NaN)");
   sums_.count += sums.count;
   sums_.within_001 += sums.within_001;
   sums_.within_0005 += sums.within_0005;

@@ -15,9 +15,10 @@ class OutputDifference {
     double abs = 0, max_abs = 0, squares = 0, dense_squares = 0;
   };
 
-  /// Compares the next elements of both outputs (float32, unrounded, same order).
+  /// Compares the next elements of both outputs (float32, unrounded, same order). A data error if one is not
+  /// finite.
   void add(std::span<const float> sparse, std::span<const float> dense);
-  /// Adds elements that were compared elsewhere.
+  /// Adds elements that were compared elsewhere. A data error if their sums are not finite.
   void add(const Sums& sums);
   void add(const OutputDifference& other) { add(other.sums_); }
 

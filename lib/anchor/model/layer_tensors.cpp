@@ -111,7 +111,6 @@ class Finder {
     if (c_.sparse[static_cast<std::size_t>(layer_)]) {
       find_experts(t);
     } else {
-      t.dense.down = projection(down_name, hidden, c_.ffn_size);
       if (row_.fused_gate_up) {
         const Projection fused = projection(gate_up_name, 2 * c_.ffn_size, hidden);
         t.dense.gate = part_of(fused, 0, c_.ffn_size);
@@ -120,6 +119,7 @@ class Finder {
         t.dense.gate = projection(gate_name, c_.ffn_size, hidden);
         t.dense.up = projection(up_name, c_.ffn_size, hidden);
       }
+      t.dense.down = projection(down_name, hidden, c_.ffn_size);
     }
     return t;
   }

@@ -6,6 +6,7 @@
 #include <atomic>
 #include <chrono>
 
+#include "anchor/attention/score_range.hpp"
 #include "anchor/base/error.hpp"
 #include "anchor/base/parallel.hpp"
 #include "anchor/engine/devices.hpp"
@@ -47,6 +48,7 @@ KvGroup read_finite_group(const DumpReader& reader, int layer, int kv_head, std:
   KvGroup group = reader.read_group(layer, kv_head, tokens, memory);
   if (const std::string problem = first_non_finite(group); !problem.empty())
     fail("{}: {}", reader.path(), problem);
+  check_scores(group);
   return group;
 }
 

@@ -20,7 +20,7 @@ struct StreamItem {
 std::vector<StreamItem> stream_items(const DumpReader& reader, const std::vector<GroupSelection>& groups);
 
 /// Reads a KV group with all its tokens, or the first so many (DumpReader::read_group()). A value that is not
-/// finite is a data error that names the dump.
+/// finite is a data error that names the dump, and so are values so large that scores may overflow float.
 KvGroup read_finite_group(const DumpReader& reader, int layer, int kv_head, std::int64_t tokens = 0,
                           std::pmr::memory_resource* memory = nullptr);
 

@@ -6,6 +6,7 @@
 #include <condition_variable>
 #include <map>
 #include <mutex>
+#include <system_error>
 #include <thread>
 #include <vector>
 
@@ -25,13 +26,15 @@ class Run {
         read_ahead_(read_ahead),
         done_(static_cast<std::size_t>(steps.count), false) {
     readers_left_ = std::clamp(threads() / 4, 1, 4);
-    for (int n = readers_left_; n > 0; --n) start([this] { read(); });
-    for (const auto& engine : engines) start([this, &engine] { compute(*engine); });
+    try {
+      for (int n = readers_left_; n > 0; --n) start([this] { read(); });
+      for (const auto& engine : engines) start([this, &engine] { compute(*engine); });
+    } catch (const std::system_error& error) {
+      join();
+      fail("cannot start a thread ({}): allow this user more processes", error.code().message());
+    }
   }
-  ~Run() {
-    stop();
-    for (std::thread& thread : threads_) thread.join();
-  }
+  ~Run() { join(); }
 
   /// The calling thread's part.
   void finish() {
@@ -61,6 +64,11 @@ class Run {
       }
       changed_.notify_all();
     });
+  }
+
+  void join() {
+    stop();
+    for (std::thread& thread : threads_) thread.join();
   }
 
   void stop() {

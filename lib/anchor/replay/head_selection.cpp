@@ -70,8 +70,13 @@ ResultRow layer_row(const DumpReader& reader, int layer) {
 }
 
 std::vector<std::uint64_t> layer_content(const DumpReader& reader, int layer) {
+  const LayerInfo& info = reader.layer(layer);
+  const Geometry& g = info.geometry;
+  const std::string shape =
+      fmt::format("{} {} {} {} {} {} {} {} {} {}", layer, g.q_heads, g.kv_heads, g.q_len, g.kv_len, g.q_start,
+                  g.head_dim, g.softmax_scale, g.causal, g.sliding_window);
   return {reader.content_hash(layer, Part::q), reader.content_hash(layer, Part::k),
-          reader.content_hash(layer, Part::v)};
+          reader.content_hash(layer, Part::v), option_hash(shape), option_hash(name_of(info.dtype))};
 }
 
 std::int64_t check_memory(const DumpReader& reader, const std::vector<GroupSelection>& groups,

@@ -35,7 +35,8 @@ ResultRow head_row(const DumpReader& reader, int layer, int head);
 /// The same for what heads of a layer have together: scope "layer".
 ResultRow layer_row(const DumpReader& reader, int layer);
 
-/// Hashes of a layer's q, k and v, for unit_id().
+/// Hashes of a layer's q, k and v, and of what they mean (shapes, softmax scale, element type), for
+/// unit_id().
 std::vector<std::uint64_t> layer_content(const DumpReader& reader, int layer);
 
 /// Host memory that work on the largest of these KV groups needs, in bytes. More than `limit` (0 = no limit)

@@ -1,6 +1,7 @@
 #include "anchor/replay/plan_agreement.hpp"
 
 #include <algorithm>
+#include <cmath>
 #include <iterator>
 
 #include "anchor/base/parallel.hpp"
@@ -78,16 +79,37 @@ GroupAgreement group_agreement(const KvGroup& layer, const SparsePlan& plan, con
     own.knobs.assign(request.knobs.begin() + first, request.knobs.begin() + first + ratio);
   if (!own.head_params.empty())
     own.head_params.assign(request.head_params.begin() + first, request.head_params.begin() + first + ratio);
-  const SparsePlan expected = method.plan_cpu(FloatGroup(group).view(), own);
+  const FloatGroup floats(group);
+  const SparsePlan expected = method.plan_cpu(floats.view(), own);
+  const auto each_list = [&](const auto& visit) {
+    for (std::int64_t row = 0; row < expected.rows(); ++row)
+      for (const auto lists : {&SparsePlan::blocks, &SparsePlan::columns})
+        visit((plan.*lists)[first * plan.groups() + row], lists, row);
+  };
   GroupAgreement sum;
-  for (std::int64_t row = 0; row < expected.rows(); ++row) {
-    const std::int64_t at = first * plan.groups() + row;
-    for (const auto lists : {&SparsePlan::blocks, &SparsePlan::columns}) {
-      const auto got = (plan.*lists)[at], exact = (expected.*lists)[row];
-      sum.entries += std::ssize(exact);
-      sum.different += missing(got, exact) + missing(exact, got);
-    }
-  }
+  each_list([&](auto got, auto lists, std::int64_t row) {
+    const auto exact = (expected.*lists)[row];
+    sum.entries += std::ssize(exact);
+    sum.different += missing(got, exact) + missing(exact, got);
+  });
+  if (sum.different == 0 || !method.granularity) return sum;
+
+  constexpr double nearby = 1. / 64;
+  const auto planned = [&](double share) {
+    PlanRequest moved = own;
+    const double knob = own.params.real(method.knob);
+    moved.params.set(method.knob, knob + share * std::abs(knob));
+    for (double& one : moved.knobs) one += share * std::abs(one);
+    return method.plan_cpu(floats.view(), moved);
+  };
+  const SparsePlan low = planned(-nearby), high = planned(nearby);
+  each_list([&](auto got, auto lists, std::int64_t row) {
+    const auto a = (low.*lists)[row], b = (high.*lists)[row];
+    std::vector<std::int32_t> either, both;
+    std::set_union(a.begin(), a.end(), b.begin(), b.end(), std::back_inserter(either));
+    std::set_intersection(a.begin(), a.end(), b.begin(), b.end(), std::back_inserter(both));
+    sum.wrong += missing(got, either) + missing(both, got);
+  });
   return sum;
 }
 

@@ -1,6 +1,7 @@
 #include "anchor/replay/replay.hpp"
 
 #include <algorithm>
+#include <cmath>
 
 #include "anchor/base/parallel.hpp"
 
@@ -43,7 +44,8 @@ void fill_measured(ResultRow& row, const HeadReplay& replay) {
   row.mass_recall_min = replay.recall.min;
   row.output_recall_001 = replay.difference.recall_001();
   row.output_recall_0005 = replay.difference.recall_0005();
-  row.out_rel_l2 = replay.difference.relative_l2();
+  // Where the dense output is 0 and the plan's is not, the relative error is no number.
+  if (const double error = replay.difference.relative_l2(); std::isfinite(error)) row.out_rel_l2 = error;
   row.out_max_abs = replay.difference.max_abs();
   row.out_mean_abs = replay.difference.mean_abs();
 }

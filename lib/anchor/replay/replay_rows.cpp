@@ -1,5 +1,7 @@
 #include "anchor/replay/replay_rows.hpp"
 
+#include <bit>
+
 #include "anchor/base/error.hpp"
 #include "anchor/replay/replay.hpp"
 #include "anchor/replay/row_stamp.hpp"
@@ -7,20 +9,33 @@
 
 namespace anchor {
 
+/// What determines the rows of a method besides what they say themselves. A plan may depend on the knobs of
+/// all heads of the group.
+std::vector<std::uint64_t> ReplayRows::identity(const DumpReader& reader, const MethodRequest& asked) const {
+  std::vector<std::uint64_t> content = layer_content(reader, group_.layer);
+  content.push_back(sparsity_);
+  for (const double knob : asked.request.knobs) content.push_back(std::bit_cast<std::uint64_t>(knob));
+  for (const Params& own : asked.request.head_params)
+    content.push_back(option_hash(json_text(scalars_json(own.values()))));
+  if (asked.request.state) content.insert(content.end(), context_.begin(), context_.end());
+  return content;
+}
+
 std::vector<ResultRow> ReplayRows::templates(const DumpReader& reader, const Engine& engine,
                                              const std::vector<std::string>& argv) const {
-  std::vector<std::uint64_t> content = layer_content(reader, group_.layer);
-  if (sparsity_) content.push_back(1);
+  std::vector<std::vector<std::uint64_t>> content;
+  for (const MethodRequest& asked : methods_) content.push_back(identity(reader, asked));
   std::vector<ResultRow> rows;
   for (const int head : group_.heads) {
     const int local = head - group_.first_head;
-    for (const MethodRequest& asked : methods_) {
+    for (std::size_t n = 0; n < methods_.size(); ++n) {
+      const MethodRequest& asked = methods_[n];
       ResultRow row = head_row(reader, group_.layer, head);
       row.kind = "recall";
       stamp(row, engine, {asked.method, asked.request.of(local)}, argv);
       const std::string& knob = asked.method->knob;
       if (!knob.empty()) row.params[knob] = asked.request.knob(knob, local);
-      row.unit = unit_id(row, content);
+      row.unit = unit_id(row, content[n]);
       rows.push_back(std::move(row));
     }
   }

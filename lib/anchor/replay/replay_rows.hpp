@@ -19,9 +19,14 @@ struct MethodRequest {
 /// methods in order within each head.
 class ReplayRows {
  public:
-  /// `sparsity`: with statistics of the plans (sparsity_stats()).
-  ReplayRows(GroupSelection group, std::vector<MethodRequest> methods, bool sparsity)
-      : group_(std::move(group)), methods_(std::move(methods)), sparsity_(sparsity) {}
+  /// `sparsity`: with statistics of the plans (sparsity_stats()). `context`: what else determines the rows of
+  /// methods that carry patterns from head to head, such as the heads that come before.
+  ReplayRows(GroupSelection group, std::vector<MethodRequest> methods, bool sparsity,
+             std::vector<std::uint64_t> context = {})
+      : group_(std::move(group)),
+        methods_(std::move(methods)),
+        sparsity_(sparsity),
+        context_(std::move(context)) {}
 
   /// The rows before anything is computed, with their units.
   std::vector<ResultRow> templates(const DumpReader& reader, const Engine& engine,
@@ -32,12 +37,14 @@ class ReplayRows {
   void fill(std::span<ResultRow> rows, Engine& engine, const LoadedGroup& loaded) const;
 
  private:
+  std::vector<std::uint64_t> identity(const DumpReader& reader, const MethodRequest& asked) const;
   void fill_method(std::size_t n, std::span<ResultRow> rows, Engine& engine, const Inputs& inputs,
                    DenseReference& dense) const;
 
   GroupSelection group_;
   std::vector<MethodRequest> methods_;
   bool sparsity_;
+  std::vector<std::uint64_t> context_;
 };
 
 }  // namespace anchor

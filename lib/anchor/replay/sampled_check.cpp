@@ -73,12 +73,24 @@ std::vector<Unlisted> unlisted_keys(const SparsePlan& plan, QueryRow at) {
   return found;
 }
 
+/// Spacing of the type's numbers near 0, where weights lose their relative precision.
+double subnormal_step(DType dtype) { return dtype == DType::f16 ? 0x1p-24 : 0; }
+
+/// What a channel of a row's output is made of, weights p summing to 1.
+struct Channel {
+  double mean = 0;     ///< sum p v
+  double squares = 0;  ///< sum (p v)^2 of single keys
+  double of_means = 0; ///< sum p |v| of keys that count through means
+  double spread = 0;   ///< sum p |v|
+  double values = 0;   ///< sum |v| of single keys
+};
+
 struct RowError {
   double out = 0, lse = 0;
 };
 
 RowError row_error(const KvGroup& layer, const SparsePlan& plan, QueryRow at, std::span<const float> out,
-                   double lse, double u) {
+                   double lse, DType dtype) {
   const Geometry& g = plan.geometry;
   const std::int64_t kv_head = g.kv_head(at.head);
   const auto dim = static_cast<std::size_t>(g.head_dim);
@@ -94,35 +106,44 @@ RowError row_error(const KvGroup& layer, const SparsePlan& plan, QueryRow at, st
     magnitude = std::max(magnitude, std::abs(score[n]));
   }
   double set_sum = 0, sum = 0;
-  std::vector<double> mean(dim, 0), spread(dim, 0);
-  const auto add = [&](double weighted, const std::vector<double>& v) {
+  std::vector<Channel> channels(dim);
+  const auto add = [&](double weighted, const std::vector<double>& v, bool mean) {
     sum += weighted;
-    for (std::size_t c = 0; c < dim; ++c) mean[c] += weighted * v[c], spread[c] += weighted * std::abs(v[c]);
+    for (std::size_t c = 0; c < dim; ++c) {
+      const double part = weighted * v[c];
+      channels[c].mean += part;
+      channels[c].spread += std::abs(part);
+      (mean ? channels[c].of_means : channels[c].squares) += mean ? std::abs(part) : part * part;
+      if (!mean) channels[c].values += std::abs(v[c]);
+    }
   };
   for (std::size_t n = 0; n < score.size(); ++n) {
     const double p = std::exp(score[n] - top);
     set_sum += p;
-    add(p * visible.weight[n], stored_row(layer.v, kv_head, visible.keys[n]));
+    add(p * visible.weight[n], stored_row(layer.v, kv_head, visible.keys[n]), false);
   }
   for (const auto& [start, keys] : unlisted_keys(plan, at)) {
     const std::vector<double> k = mean_row(layer.k, kv_head, start, plan.kv_tile);
     double dot = 0;
     for (std::size_t c = 0; c < dim; ++c) dot += q[c] * k[c];
     add(static_cast<double>(keys) * std::exp(dot * g.softmax_scale - top),
-        mean_row(layer.v, kv_head, start, plan.kv_tile));
+        mean_row(layer.v, kv_head, start, plan.kv_tile), true);
   }
   RowError error;
   const auto share = [](double difference, double allowed) {
     if (difference == 0) return 0.;
     return std::isnan(difference) ? std::numeric_limits<double>::infinity() : std::abs(difference) / allowed;
   };
+  const double u = unit_roundoff(dtype), of_scores = 0x1p-16 + 0x1p-20 * magnitude;
   for (std::size_t c = 0; c < dim; ++c) {
-    const double expected = sum == 0 ? 0 : mean[c] / sum, terms = sum == 0 ? 0 : spread[c] / sum;
-    error.out = std::max(error.out, share(static_cast<double>(out[c]) - expected,
-                                          (u + 0x1p-12) * (terms + std::abs(expected))));
+    const Channel& in = channels[c];
+    const double expected = sum == 0 ? 0 : in.mean / sum, scale = sum == 0 ? 0 : 1 / sum;
+    const double allowed = u * (4 * std::sqrt(in.squares) * scale + in.of_means * scale + std::abs(expected)) +
+                           subnormal_step(dtype) * in.values * scale + of_scores * in.spread * scale;
+    error.out = std::max(error.out, share(static_cast<double>(out[c]) - expected, allowed));
   }
   const double expected_lse = top + std::log(set_sum);
-  error.lse = lse == expected_lse ? 0 : share(lse - expected_lse, 0x1p-10 + 0x1p-18 * magnitude);
+  error.lse = lse == expected_lse ? 0 : share(lse - expected_lse, 0x1p-15 + 0x1p-20 * magnitude);
   return error;
 }
 
@@ -152,7 +173,7 @@ SampledError sampled_error(const KvGroup& layer, const SparsePlan& plan, std::sp
   parallel_for(static_cast<std::int64_t>(rows.size()), [&](std::int64_t i) {
     const auto n = static_cast<std::size_t>(i);
     errors[n] = row_error(layer, plan, rows[n], std::span(result.out).subspan(n * dim, dim), result.lse[n],
-                          unit_roundoff(out_dtype));
+                          out_dtype);
   });
   SampledError worst;
   for (std::size_t n = 0; n < rows.size(); ++n) {

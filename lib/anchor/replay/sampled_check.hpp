@@ -17,12 +17,14 @@ std::vector<QueryRow> sample_rows(const Geometry& geometry, std::int64_t group_r
                                   unsigned seed);
 
 /// How far sampled rows are from float64 attention over the plan's visible keys, as a share of what rounding
-/// allows (1 = at the limit):
-///     out   (u + 2^-12) * (sum_j p_j |v_j| + |out|)   u = the output type's unit roundoff: the weights are
-///                                                     rounded to it before the product with V, and the sum
-///                                                     after it; 2^-12 covers the scores' float32 rounding
-///     lse   2^-10 + 2^-18 * the row's largest |score|
-/// NaN is infinitely far.
+/// allows (1 = at the limit). With the softmax weights p_j, u the output type's unit roundoff, and s the row's
+/// largest |score|:
+///     lse   2^-15 + 2^-20 s
+///     out   u (4 sqrt(sum_j (p_j v_j)^2) + |out|) + (2^-16 + 2^-20 s) sum_j p_j |v_j|
+/// Weights are rounded to the type before the product with V, each on its own, so that their errors add up like
+/// a random walk; the sum is rounded after it; the last term covers scores in float32. Keys that count through
+/// means add u sum_j p_j |v_j|, and float16's subnormal weights 2^-24 sum_j |v_j| / sum. A kernel that loses a
+/// thousandth of the mass, or part of a row that looks at everything, is far outside. NaN is infinitely far.
 struct SampledError {
   double out = 0, lse = 0;
   QueryRow worst;  ///< of the larger of the two

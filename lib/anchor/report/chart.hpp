@@ -21,9 +21,11 @@ struct Chart {
   std::optional<double> y_low, y_high;  ///< else from the data
   std::vector<double> x_ticks;          ///< else round numbers
   std::vector<Series> series;
+  std::vector<std::string> notes;  ///< sentences below the chart
 };
 
-/// The chart as an SVG document. Values that a log axis cannot show are left out.
+/// The chart as an SVG document, with every named series' name at its end. Values that a log axis cannot show
+/// are left out.
 std::string svg_chart(const Chart& chart);
 
 }  // namespace anchor

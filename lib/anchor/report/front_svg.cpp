@@ -5,10 +5,11 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
-#include <numeric>
 #include <span>
 
 #include "anchor/report/color_map.hpp"
+#include "anchor/report/line_labels.hpp"
+#include "anchor/report/oracle_note.hpp"
 #include "anchor/report/svg.hpp"
 
 namespace anchor {
@@ -48,36 +49,6 @@ std::vector<Point> visible(const std::vector<Point>& points, double from, bool s
     shown.push_back(point);
   }
   return shown;
-}
-
-/// Heights for names near the given ones, so that none covers another: those that would are moved together
-/// around their mean (isotonic regression by pooling adjacent violators), within the panel.
-std::vector<double> spread(const std::vector<double>& wanted) {
-  constexpr double gap = 16;
-  std::vector<std::size_t> order(wanted.size());
-  std::iota(order.begin(), order.end(), std::size_t{0});
-  std::stable_sort(order.begin(), order.end(), [&](auto a, auto b) { return wanted[a] < wanted[b]; });
-  struct Pool {
-    double sum, count;
-    double mean() const { return sum / count; }
-  };
-  std::vector<Pool> pools;  // of heights less the room that the names above need
-  for (std::size_t n = 0; n < order.size(); ++n) {
-    pools.push_back({wanted[order[n]] - gap * static_cast<double>(n), 1});
-    while (pools.size() > 1 && pools[pools.size() - 2].mean() > pools.back().mean()) {
-      const Pool last = pools.back();
-      pools.pop_back();
-      pools.back() = {pools.back().sum + last.sum, pools.back().count + last.count};
-    }
-  }
-  std::vector<double> placed(wanted.size());
-  const double lowest = top + height - gap * static_cast<double>(std::ssize(wanted) - 1);
-  std::size_t n = 0;
-  for (const Pool& pool : pools) {
-    for (double in_pool = 0; in_pool < pool.count; ++in_pool, ++n)
-      placed[order[n]] = std::max(top, std::min(pool.mean(), lowest)) + gap * static_cast<double>(n);
-  }
-  return placed;
 }
 
 class Panel {
@@ -130,7 +101,7 @@ class Panel {
   void name_lines() const {
     std::vector<double> heights;
     for (const End& end : ends_) heights.push_back(end.at.y);
-    const std::vector<double> placed = spread(heights);
+    const std::vector<double> placed = spread_labels(heights, 16, top, top + height);
     const double x = scale_.from + width;
     for (std::size_t n = 0; n < ends_.size(); ++n) {
       const Point at = ends_[n].at;
@@ -177,12 +148,19 @@ std::string front_svg(const std::vector<FrontLine>& lines, const std::string& ti
   const bool errors = std::any_of(lines.begin(), lines.end(),
                                   [](const FrontLine& line) { return !line.error_density.empty(); });
   const double second = left + width + names + 50;
-  Svg svg(errors ? second + width + names : left + width + names + 100, top + height + bottom);
+  std::vector<std::string> methods;
+  for (const FrontLine& line : lines) methods.push_back(line.name.substr(0, line.name.find(' ')));
+  const std::vector<std::string> notes = oracle_notes(methods);
+  Svg svg(errors ? second + width + names : left + width + names + 200,
+          top + height + bottom + 15 * static_cast<double>(notes.size()));
+  for (std::size_t n = 0; n < notes.size(); ++n)
+    svg.text(16, top + height + bottom + 4 + 15 * static_cast<double>(n), notes[n], Svg::Align::start, 10.5);
   svg.text(left, 24, title, Svg::Align::start, 16);
-  svg.text(left, 43,
-           fmt::format("Lower is better. Solid: exact at every knob. Dashed{}: plans that were run.",
-                       errors ? ", and dots on the right" : ""),
-           Svg::Align::start, 12);
+  svg.text(
+      left, 43,
+      std::string(
+          "Lower is better. Steps: exact at every knob. Dots between straight lines: plans that were run."),
+      Svg::Align::start, 12);
   svg.text(15, top + height / 2, "density: kept pairs / causal pairs", Svg::Align::middle, 13, -90);
   Panel recall(svg, {most_lost, least_lost, left}, least),
       error(svg, {most_error, least_error, second}, least);
@@ -192,10 +170,10 @@ std::string front_svg(const std::vector<FrontLine>& lines, const std::string& ti
                false);
   for (std::size_t n = 0; n < order.size(); ++n) {
     const FrontLine& line = *order[n];
-    const std::string color = series_color(n), dashes = line.step ? "" : ";stroke-dasharray:6 3";
+    const std::string color = series_color(n), dashes = line_dashes(n);
     std::vector<double> lost;
     for (const double kept : line.mass_recall) lost.push_back(1 - kept);
-    recall.add(line.name, line.density, lost, line.step, false, color, dashes);
+    recall.add(line.name, line.density, lost, line.step, !line.step, color, dashes);
     error.add(line.name, line.error_density, line.out_rel_l2, false, true, color, dashes);
   }
   recall.name_lines();

@@ -5,6 +5,7 @@
 #include <set>
 
 #include "anchor/report/color_map.hpp"
+#include "anchor/report/round_ticks.hpp"
 #include "anchor/report/svg.hpp"
 
 namespace anchor {
@@ -99,11 +100,13 @@ std::string svg_head_map(const HeadMap& map) {
   svg.text(left, foot, "colour: attention mass of a cell per query row (log)", Svg::Align::start, 11);
   svg.text(left, foot + 18, "veiled: what the plan drops; full colour: what it keeps; red lines: stripes",
            Svg::Align::start, 11);
-  for (int n = 0; n <= 4; ++n) {
-    const std::int64_t token = map.kv_len * n / 4, row = map.q_len * n / 4;
-    svg.text(x_of(token), top - 5, std::to_string(token), Svg::Align::middle, 10);
-    svg.text(left - 6, y_of(row) + 4, std::to_string(map.q_start + row), Svg::Align::end, 10);
-  }
+  for (const double token : round_ticks(0, static_cast<double>(map.kv_len), 5))
+    svg.text(x_of(static_cast<std::int64_t>(token)), top - 5, fmt::format("{:g}", token), Svg::Align::middle,
+             10);
+  for (const double position :
+       round_ticks(static_cast<double>(map.q_start), static_cast<double>(map.q_start + map.q_len), 5))
+    svg.text(left - 6, y_of(static_cast<std::int64_t>(position) - map.q_start) + 4,
+             fmt::format("{:g}", position), Svg::Align::end, 10);
   return std::move(svg).finish();
 }
 

@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "anchor/report/base64.hpp"
+#include "anchor/report/knob_stops.hpp"
 
 namespace anchor {
 namespace {
@@ -17,9 +18,17 @@ std::uint8_t mass_byte(double mass_per_row) {
       std::lround(1 + 254 * std::clamp(1 + std::log10(mass_per_row) / decades, 0.0, 1.0)));
 }
 
-std::string packed_doubles(const std::vector<double>& values) {
+std::string packed_floats(std::span<const double> values) {
   const std::vector<float> floats(values.begin(), values.end());
   return base64_of(std::span<const float>(floats));
+}
+
+/// Shares in 65535ths.
+std::string packed_shares(std::span<const float> shares) {
+  std::vector<std::uint16_t> parts;
+  for (const float share : shares)
+    parts.push_back(static_cast<std::uint16_t>(std::lround(65535 * std::clamp(share, 0.0f, 1.0f))));
+  return base64_of(std::span<const std::uint16_t>(parts));
 }
 
 Json packed(const HeadViews& views, const HeadView& head) {
@@ -28,30 +37,32 @@ Json packed(const HeadViews& views, const HeadView& head) {
     json["error"] = head.error;
     return json;
   }
-  if (head.curve.size() > 0) json["curve"] = packed_curve(head.curve);
-  json["knob"] = packed_doubles(head.knob);
-  json["density"] = packed_doubles(head.density);
-  json["mass_recall"] = packed_doubles(head.mass_recall);
+  for (const KnobMark& mark : head.marks) json["marks"].push_back({json_number(mark.knob), mark.why});
+  json["density"] = packed_floats(head.density);
+  json["mass_recall"] = packed_floats(head.mass_recall);
 
-  std::vector<std::uint8_t> mass, level;  // row by row, what the row can see
+  std::vector<std::uint8_t> mass, first;  // row by row, what the row can see
   for (std::int64_t tile = 0; tile < views.tiles(); ++tile) {
     const auto rows = static_cast<double>(std::min(views.tile, views.q_len - tile * views.tile));
     for (std::int64_t block = 0; block < views.visible_blocks(tile); ++block) {
       const auto at = static_cast<std::size_t>(tile * views.blocks() + block);
       mass.push_back(mass_byte(static_cast<double>(head.mass[at]) / rows));
-      level.push_back(head.level[at]);
+      first.push_back(head.first[at]);
     }
   }
   json["mass"] = base64(mass);
-  json["level"] = base64(level);
-  std::vector<std::uint8_t> profile;
-  for (const float recall : head.row_recall)
-    profile.push_back(static_cast<std::uint8_t>(std::lround(255 * std::clamp(recall, 0.0f, 1.0f))));
-  json["profile"] = base64(profile);
+  json["first"] = base64(first);
+  json["row_recall"] = packed_shares(head.row_recall);
   json["sink_share"] = head.sink_share;
-  json["stripe_level"] = head.stripe_level;
-  for (const HeadView::Stripe& stripe : head.stripes)
-    json["stripes"].push_back({stripe.key, stripe.mass, stripe.lists, stripe.text});
+  for (const HeadView::Stripe& stripe : head.stripes) {
+    Json lists = Json::array();
+    for (const auto& [stop, count] : stripe.lists) {
+      lists.push_back(stop);
+      lists.push_back(count);
+    }
+    json["stripes"].push_back(
+        {stripe.key, static_cast<float>(stripe.mass), stripe.possible, lists, stripe.text});
+  }
   return json;
 }
 
@@ -62,34 +73,56 @@ std::int64_t HeadViews::visible_blocks(std::int64_t row) const {
   return (std::min(last, kv_len) + tile - 1) / tile;
 }
 
-Curve thin_to(const Curve& curve, std::size_t points) {
-  if (curve.size() <= points) return curve;
-  Curve small = thin(curve, 1.0 / static_cast<double>(points));
-  for (double tolerance = 1.0 / static_cast<double>(points); small.size() > points; tolerance *= 1.1)
-    small = thin(curve, tolerance);
-  return small;
+std::vector<double> HeadViews::stops_of(const HeadView& head) const {
+  std::vector<double> own;
+  for (const KnobMark& mark : head.marks) own.push_back(mark.knob);
+  return merged_stops(stops, own, descending);
 }
 
-Json packed_curve(const Curve& curve) {
-  std::vector<std::uint16_t> density, recall;
-  for (std::size_t n = 0; n < curve.size(); ++n) {
-    density.push_back(
-        static_cast<std::uint16_t>(std::lround(65535 * std::clamp(curve.density[n], 0.0, 1.0))));
-    recall.push_back(
-        static_cast<std::uint16_t>(std::lround(65535 * std::clamp(curve.mass_recall[n], 0.0, 1.0))));
+Json stops_json(std::span<const double> stops) {
+  Json json = Json::array();
+  for (const double stop : stops) json.push_back(json_number(stop));
+  return json;
+}
+
+Json packed_stops(const Curve& curve, std::span<const double> stops) {
+  std::vector<double> density, recall;
+  for (const double stop : stops) {
+    const CurvePoint point = curve.point(curve.at(stop));
+    density.push_back(point.density);
+    recall.push_back(point.mass_recall);
   }
-  Json json{{"knob", packed_doubles(curve.knob)},
-            {"density", base64_of(std::span<const std::uint16_t>(density))},
-            {"mass_recall", base64_of(std::span<const std::uint16_t>(recall))}};
-  if (curve.descending) json["descending"] = true;
+  return {{"density", packed_floats(density)}, {"mass_recall", packed_floats(recall)}};
+}
+
+Json packed_means(std::span<const Curve> heads) {
+  const Curve mean = mean_curve(heads), line = thin(mean, 1.0 / 256);
+  Json json{{"density", packed_floats(line.density)}, {"mass_recall", packed_floats(line.mass_recall)}};
+  for (const double target : {0.9, 0.95, 0.99}) {
+    const auto one = mean.least(target);
+    double own = 0;
+    for (const Curve& curve : heads) own += curve.density[curve.least(target).value_or(curve.size() - 1)];
+    json["needed"].push_back(
+        {target, one ? Json(mean.density[*one]) : Json(), own / static_cast<double>(heads.size())});
+  }
   return json;
 }
 
 Json packed(const HeadViews& views) {
-  Json json{{"path", views.path},     {"model", views.model},     {"method", views.method},
-            {"knob", views.knob},     {"params", views.params},   {"q_len", views.q_len},
-            {"kv_len", views.kv_len}, {"q_start", views.q_start}, {"tile", views.tile},
-            {"decades", decades},     {"heads", Json::array()}};
+  Json json{{"path", views.path},         {"model", views.model},
+            {"method", views.method},     {"knob", views.knob},
+            {"params", views.params},     {"q_len", views.q_len},
+            {"kv_len", views.kv_len},     {"q_start", views.q_start},
+            {"tile", views.tile},         {"decades", decades},
+            {"row_tile", views.row_tile}, {"stops", stops_json(views.stops)},
+            {"why", views.why},           {"stripes_shown", views.stripes_shown}};
+  if (views.descending) json["descending"] = true;
+  if (views.start) json["start"] = {json_number(views.start->knob), views.start->why};
+  std::vector<Curve> curves;
+  for (const HeadView& head : views.heads)
+    if (head.curve.size() > 0) curves.push_back(head.curve);
+  if (!curves.empty()) json["mean"] = packed_means(curves);
+  json["heads"] = Json::array();
   for (const HeadView& head : views.heads) json["heads"].push_back(packed(views, head));
   return json;
 }

@@ -7,15 +7,17 @@
 #include <limits>
 #include <set>
 
+#include "anchor/method/method.hpp"
 #include "anchor/report/base64.hpp"
 #include "anchor/report/color_map.hpp"
 #include "anchor/report/html_assets.hpp"
+#include "anchor/report/knob_stops.hpp"
+#include "anchor/report/oracle_note.hpp"
+#include "anchor/report/private_paths.hpp"
 #include "anchor/tuning/knob_curve.hpp"
 
 namespace anchor {
 namespace {
-
-constexpr std::size_t curve_points_kept = 128;
 
 /// Which dump a row is about: its path, or the name of what was generated.
 const std::string& dump_of(const ResultRow& row) { return row.dump_path.empty() ? row.model : row.dump_path; }
@@ -75,13 +77,12 @@ ScalarMap shared_params(const Run& run) {
   return params;
 }
 
+ParamSpec knob_of(const std::string& method);
+
 Json run_json(const Run& run) {
   const ResultRow& first = *run.rows.front();
-  Json json{{"kind", first.kind},
-            {"method", first.method},
-            {"dump", dump_of(first)},
-            {"model", first.model},
-            {"path", first.path}};
+  Json json{{"kind", first.kind},   {"method", first.method}, {"dump", dump_of(first)},
+            {"model", first.model}, {"path", first.path},     {"knob", knob_of(first.method).name}};
   if (Json geometry = geometry_json(first); !geometry.empty()) json["geometry"] = std::move(geometry);
   if (first.target) json["target"] = target_json(*first.target);
   for (const char* name : {"fitted_on", "role"})
@@ -201,30 +202,69 @@ std::vector<Run> parts_of(const Run& run) {
   return parts;
 }
 
-/// Adds a head's curve to those of its dump, method and parameters.
-class CurveSets {
- public:
-  void add(const ResultRow& row) {
-    const std::string key = dumped(Json{dump_of(row), row.method, scalars_json(row.params)});
-    const auto [it, fresh] = known_.emplace(key, sets_.size());
-    if (fresh) {
-      sets_.push_back({{"dump", dump_of(row)},
-                       {"model", row.model},
-                       {"method", row.method},
-                       {"params", scalars_json(row.params)},
-                       {"heads", Json::array()}});
-    }
-    Json curve = packed_curve(thin_to(curve_of(*row.curve, false).points, curve_points_kept));
-    curve["layer"] = *row.layer;
-    curve["head"] = *row.head;
-    sets_[it->second]["heads"].push_back(curve);
-  }
-  const Json& json() const { return sets_; }
-
- private:
-  std::map<std::string, std::size_t> known_;
-  Json sets_ = Json::array();
+/// Heads' curves of one dump, method and parameters.
+struct CurveSet {
+  const ResultRow* first = nullptr;
+  std::vector<std::pair<int, int>> places;  ///< layer and head
+  std::vector<Curve> curves;
 };
+
+std::vector<CurveSet> curve_sets(const std::vector<ResultRow>& rows) {
+  std::map<std::string, std::size_t> known;
+  std::vector<CurveSet> sets;
+  for (const ResultRow& row : rows) {
+    if (row.kind != "curve" || row.scope != "head" || !row.layer || !row.head || !row.curve) continue;
+    if (row.curve->knob.empty()) continue;
+    const std::string key = dumped(Json{dump_of(row), row.method, scalars_json(row.params)});
+    const auto [it, fresh] = known.emplace(key, sets.size());
+    if (fresh) sets.push_back({&row, {}, {}});
+    CurveSet& set = sets[it->second];
+    Curve curve = curve_of(*row.curve, false).points;
+    if (!set.curves.empty() && curve.descending != set.curves[0].descending)
+      curve.descending = !curve.descending;
+    set.places.emplace_back(*row.layer, *row.head);
+    set.curves.push_back(std::move(curve));
+  }
+  return sets;
+}
+
+/// The method's own knob: its name, kind and range.
+ParamSpec knob_of(const std::string& method) {
+  for (const Method& known : methods()) {
+    if (known.name != method) continue;
+    for (const ParamSpec& spec : known.params)
+      if (spec.name == known.knob) return spec;
+  }
+  return {.name = "knob", .minimum = -HUGE_VAL, .maximum = HUGE_VAL};  // of a build that knows another method
+}
+
+Json curve_set_json(const CurveSet& set, const std::vector<HeadViews>& views) {
+  const ResultRow& first = *set.first;
+  const ParamSpec knob = knob_of(first.method);
+  const Json params = scalars_json(first.params);
+  std::vector<double> stops;
+  for (const HeadViews& view : views)
+    if (view.path == first.dump_path && view.method == first.method && view.params == params)
+      stops = view.stops;
+  constexpr std::size_t stops_shown = 64;
+  if (stops.empty()) stops = knob_stops(knob, mean_curve(set.curves), {}, stops_shown);
+  Json json{{"dump", dump_of(first)},
+            {"model", first.model},
+            {"method", first.method},
+            {"knob", knob.name},
+            {"params", params},
+            {"stops", stops_json(stops)},
+            {"mean", packed_means(set.curves)},
+            {"heads", Json::array()}};
+  if (set.curves[0].descending) json["descending"] = true;
+  for (std::size_t n = 0; n < set.curves.size(); ++n) {
+    Json head = packed_stops(set.curves[n], stops);
+    head["layer"] = set.places[n].first;
+    head["head"] = set.places[n].second;
+    json["heads"].push_back(std::move(head));
+  }
+  return json;
+}
 
 }  // namespace
 
@@ -251,20 +291,19 @@ std::string HtmlReport::render(const std::vector<std::string>& argv) const {
       {"views", Json::array()}};
 
   std::vector<const ResultRow*> of_heads;
-  CurveSets curves;
   for (const ResultRow& row : rows_) {
     const bool of_head = row.scope == "head" && row.layer && row.head;
     if (row.kind == "bench") {
       data["bench"].push_back(bare(row));
     } else if (row.kind == "curve") {
-      if (of_head && row.curve) curves.add(row);
+      continue;
     } else if (of_head) {
       of_heads.push_back(&row);
     } else {
       data["tables"].push_back(bare(row));
     }
   }
-  data["curves"] = curves.json();
+  for (const CurveSet& set : curve_sets(rows_)) data["curves"].push_back(curve_set_json(set, views_));
   for (const Run& run : runs_of(of_heads)) {
     if (run.repeats()) {
       for (const Run& part : parts_of(run)) data["runs"].push_back(run_json(part));
@@ -273,6 +312,10 @@ std::string HtmlReport::render(const std::vector<std::string>& argv) const {
     }
   }
   for (const HeadViews& views : views_) data["views"].push_back(packed(views));
+  data["notes"] = Json::object();
+  for (const ResultRow& row : rows_)
+    if (const std::string note = oracle_note(row.method); !note.empty()) data["notes"][row.method] = note;
+  hide_places(data);
 
   return fmt::format(
       "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n"

@@ -1,32 +1,32 @@
 #include "anchor/report/output_file.hpp"
 
-#include <cerrno>
-#include <cstring>
-
-#include "anchor/base/error.hpp"
-
 namespace anchor {
+namespace {
 
-OutputFile::OutputFile(std::string path)
-    : path_(std::move(path)), part_(path_ + ".part"), file_(std::fopen(part_.c_str(), "wb"), std::fclose) {
-  if (!file_) fail("{}: cannot write: {}", path_, std::strerror(errno));
+constexpr std::size_t flushed_at = 1 << 16;  // bytes
+
+}  // namespace
+
+OutputFile::OutputFile(const std::string& path, std::span<const std::string> inputs)
+    : part_(std::make_unique<PartFile>(path, inputs, PartFile::Device::write_through)) {
+  part_->clear();  // what a killed run left there
 }
 
 OutputFile::~OutputFile() {
-  if (file_) std::remove(part_.c_str());
+  if (part_) part_->discard();
 }
 
 void OutputFile::write(std::string_view text) {
-  if (std::fwrite(text.data(), 1, text.size(), file_.get()) != text.size()) {
-    fail("{}: cannot write: {}", path_, std::strerror(errno));
-  }
+  buffer_ += text;
+  if (buffer_.size() < flushed_at) return;
+  part_->write(buffer_);
+  buffer_.clear();
 }
 
 void OutputFile::commit() {
-  if (std::fflush(file_.get()) != 0 || std::rename(part_.c_str(), path_.c_str()) != 0) {
-    fail("{}: cannot write: {}", path_, std::strerror(errno));
-  }
-  file_.reset();
+  part_->write(buffer_);
+  part_->publish();
+  part_.reset();
 }
 
 void write_text_file(const std::string& path, std::string_view text) {

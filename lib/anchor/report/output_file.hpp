@@ -1,28 +1,32 @@
 #pragma once
 
-#include <cstdio>
 #include <memory>
+#include <span>
 #include <string>
 #include <string_view>
 
+#include "anchor/base/part_file.hpp"
+
 namespace anchor {
 
-/// A text file that appears under its name only when it is complete: written as NAME.part, renamed by
-/// commit(), and removed if that never happens.
+/// A text file that appears under its name only when it is complete: written as NAME.part, which commit()
+/// renames, and removed if that never happens. Devices and pipes are written as they stand.
 class OutputFile {
  public:
-  /// Opens the .part file at once, so that an unwritable place is a data error before any work is done.
-  explicit OutputFile(std::string path);
+  /// Opens and locks the .part file at once, so that an unwritable place or a second writer is a data error
+  /// before any work is done. An output that is one of `inputs` is a usage error.
+  explicit OutputFile(const std::string& path, std::span<const std::string> inputs = {});
   ~OutputFile();
   OutputFile(OutputFile&&) = default;
   OutputFile& operator=(OutputFile&&) = delete;
 
   void write(std::string_view text);
+  /// Everything is on the disk and under its name when this returns.
   void commit();
 
  private:
-  std::string path_, part_;
-  std::unique_ptr<std::FILE, int (*)(std::FILE*)> file_;
+  std::unique_ptr<PartFile> part_;  ///< nullptr: committed
+  std::string buffer_;
 };
 
 /// Writes the whole file at once.

@@ -6,12 +6,10 @@
 namespace anchor {
 namespace {
 
-std::string dumped(const Json& row) { return row.dump(-1, ' ', false, Json::error_handler_t::replace); }
-
 class JsonlWriter : public RowWriter {
  public:
   explicit JsonlWriter(TextSink sink) : sink_(std::move(sink)) {}
-  void row(const Json& row) override { sink_(dumped(row) + "\n"); }
+  void row(const Json& row) override { sink_(json_text(row) + "\n"); }
   void finish() override {}
 
  private:
@@ -22,7 +20,7 @@ class JsonWriter : public RowWriter {
  public:
   explicit JsonWriter(TextSink sink) : sink_(std::move(sink)) {}
   void row(const Json& row) override {
-    sink_((first_ ? "[\n" : ",\n") + dumped(row));
+    sink_((first_ ? "[\n" : ",\n") + json_text(row));
     first_ = false;
   }
   void finish() override { sink_(first_ ? "[]\n" : "\n]\n"); }

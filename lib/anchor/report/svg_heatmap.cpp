@@ -3,6 +3,7 @@
 
 #include "anchor/report/color_map.hpp"
 #include "anchor/report/heatmap.hpp"
+#include "anchor/report/round_ticks.hpp"
 #include "anchor/report/svg.hpp"
 
 namespace anchor {
@@ -42,10 +43,10 @@ std::string svg_heatmap(const Heatmap& map) {
 
   const double bar = left + width + bar_gap;
   svg.color_bar(bar, top, bar_width, bar_height);
-  for (int n = 0; n <= 4; ++n) {
-    const double value = map.high - (map.high - map.low) * n / 4;
-    svg.text(bar + bar_width + 5, top + bar_height * n / 4 + 4, fmt::format("{:.3f}", value),
-             Svg::Align::start, 10);
+  for (const double value : round_ticks(map.low, map.high, 5)) {
+    const double part = map.high > map.low ? (map.high - value) / (map.high - map.low) : 0;
+    svg.text(bar + bar_width + 5, top + bar_height * part + 4, fmt::format("{:g}", value), Svg::Align::start,
+             10);
   }
   return std::move(svg).finish();
 }

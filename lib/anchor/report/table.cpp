@@ -12,7 +12,7 @@ std::string rounded(const Json* value, const Column& column) {
   if (value == nullptr || value->is_null()) return "-";
   if (column.decimals >= 0 && value->is_number())
     return fmt::format("{:.{}f}", column.scale * value->get<double>(), column.decimals);
-  return value->is_string() ? value->get<std::string>() : value->dump();
+  return value->is_string() ? value->get<std::string>() : json_text(*value);
 }
 
 std::string csv_cell(const std::string& text) {
@@ -86,7 +86,7 @@ std::string csv_line(const Json& row, std::span<const Column> columns) {
   for (const Column& column : columns) {
     const Json* value = find_field(row, column.path);
     const bool text = value != nullptr && value->is_string();
-    cells.push_back(value == nullptr ? "" : csv_cell(text ? value->get<std::string>() : value->dump()));
+    cells.push_back(value == nullptr ? "" : csv_cell(text ? value->get<std::string>() : json_text(*value)));
   }
   return fmt::format("{}\n", fmt::join(cells, ","));
 }

@@ -25,7 +25,7 @@ std::string key_of(const ResultRow& row) {
   if (knob != row.extra.end() && row.target) key.params.erase(scalar_text(knob->second));
   key.tool.emplace();
   key.time = std::string(1, '-');  // not now
-  return to_json(key).dump();
+  return json_text(to_json(key));
 }
 
 }  // namespace
@@ -45,10 +45,14 @@ std::vector<RunComparison> compare_runs(std::span<const ResultRow> before, std::
     const auto match = earlier.find(key);
     if (match == earlier.end() || later.at(key) != &row) continue;
     const ResultRow::Stats &a = *match->second->stats, &b = *row.stats;
-    RunComparison comparison{*match->second, row, b.median_ns / a.median_ns};
+    RunComparison comparison{*match->second, row, a.median_ns > 0 ? b.median_ns / a.median_ns : 1};
     const double slack = margin * a.median_ns;
-    if (b.ci95_low_ns > a.ci95_high_ns + slack) comparison.verdict = RunComparison::Verdict::slower;
-    if (b.ci95_high_ns < a.ci95_low_ns - slack) comparison.verdict = RunComparison::Verdict::faster;
+    if (!a.has_interval() || !b.has_interval())
+      comparison.verdict = RunComparison::Verdict::too_few_samples;
+    else if (b.ci95_low_ns > a.ci95_high_ns + slack)
+      comparison.verdict = RunComparison::Verdict::slower;
+    else if (b.ci95_high_ns < a.ci95_low_ns - slack)
+      comparison.verdict = RunComparison::Verdict::faster;
     comparisons.push_back(std::move(comparison));
   }
   return comparisons;

@@ -11,8 +11,6 @@
 namespace anchor {
 namespace {
 
-constexpr const char* schema = "anchor-result/1";
-
 struct Quantity {
   const char* name;
   std::optional<double> ResultRow::*field;
@@ -102,9 +100,8 @@ Json json_number(double value) {
 }
 
 std::optional<Json> parse_row(std::string_view line) {
-  Json row = Json::parse(line, nullptr, false);
-  const bool ours = row.is_object() && row.contains("schema") && row["schema"] == schema;
-  return ours ? std::optional(std::move(row)) : std::nullopt;
+  std::optional<Json> row = parse_json(line);
+  return row && is_result_row(*row) ? std::move(row) : std::nullopt;
 }
 
 std::optional<double> number_from_json(const Json& value) {
@@ -155,7 +152,7 @@ Json target_json(const Target& target) {
 
 Json to_json(const ResultRow& row) {
   Json json;
-  json["schema"] = schema;
+  json["schema"] = result_schema;
   put(json, "unit", row.unit);
   json["kind"] = row.kind;
   json["scope"] = row.scope;
@@ -184,9 +181,10 @@ Json to_json(const ResultRow& row) {
   put(json, "time_ns", Json(row.time_ns));
   put(json, "stages_ns", Json(row.stages_ns));
   if (row.stats) {
-    json["stats"] = {{"median_ns", row.stats->median_ns},
-                     {"ci95_ns", {row.stats->ci95_low_ns, row.stats->ci95_high_ns}},
-                     {"n", row.stats->n}};
+    json["stats"] = {{"median_ns", row.stats->median_ns}};
+    if (row.stats->has_interval())
+      json["stats"]["ci95_ns"] = {row.stats->ci95_low_ns, row.stats->ci95_high_ns};
+    json["stats"]["n"] = row.stats->n;
   }
   json.update(scalars_json(row.extra));
   const ToolInfo& tool = row.tool ? *row.tool : tool_info();
@@ -197,19 +195,27 @@ Json to_json(const ResultRow& row) {
   return json;
 }
 
+std::uint64_t option_hash(std::string_view text) { return XXH3_64bits(text.data(), text.size()); }
+
 std::string unit_id(const ResultRow& row, std::span<const std::uint64_t> content) {
-  Json identity = {schema, row.kind, row.scope};
+  const ToolInfo& tool = tool_info();
+  Json identity = {result_schema, row.kind, row.scope};
   for (const std::uint64_t hash : content) identity.push_back(hash);
   identity.push_back(row.layer.value_or(-1));
   identity.push_back(row.head.value_or(-1));
+  identity.push_back(geometry_json(row));
+  if (row.geometry) {
+    for (const double of : {row.geometry->softmax_scale, row.geometry->causal ? 1. : 0.,
+                            static_cast<double>(row.geometry->sliding_window)})
+      identity.push_back(of);
+  }
   identity.push_back(row.method);
   identity.push_back(scalars_json(row.params));
   identity.push_back(row.target ? target_json(*row.target) : Json());
   identity.push_back(row.path);
-  identity.push_back(tool_info().version);
-  identity.push_back(tool_info().git_sha);
-  const std::string text = identity.dump();
-  return fmt::format("{:016x}", XXH3_64bits(text.data(), text.size()));
+  for (const std::string& of : {tool.version, tool.git_sha, tool.build}) identity.push_back(of);
+  identity.push_back(tool.dirty);
+  return fmt::format("{:016x}", option_hash(json_text(identity)));
 }
 
 }  // namespace anchor

@@ -2,7 +2,6 @@
 
 #include <cstdint>
 #include <map>
-#include <nlohmann/json.hpp>
 #include <optional>
 #include <span>
 #include <string>
@@ -10,13 +9,15 @@
 #include <vector>
 
 #include "anchor/base/geometry.hpp"
+#include "anchor/rows/json.hpp"
 #include "anchor/rows/provenance.hpp"
 #include "anchor/rows/sparsity.hpp"
 #include "anchor/rows/target.hpp"
 
 namespace anchor {
 
-using Json = nlohmann::ordered_json;
+/// What the field "schema" of every row says.
+inline constexpr const char* result_schema = "anchor-result/1";
 
 /// A right-continuous step function of the knob, ordered by density; equal lengths.
 struct CurvePoints {
@@ -54,7 +55,12 @@ struct ResultRow {
   std::map<std::string, std::int64_t> stages_ns;
   struct Stats {
     double median_ns = 0, ci95_low_ns = 0, ci95_high_ns = 0;
-    int n = 0;
+    int n = 0;  ///< samples
+
+    /// Fewer than six samples have no 95 % interval of their median: even their extremes enclose it more
+    /// rarely.
+    static constexpr int least_samples = 6;
+    bool has_interval() const { return n >= least_samples && ci95_high_ns > 0; }
   };
   std::optional<Stats> stats;
 
@@ -86,9 +92,12 @@ std::span<const std::string_view> quantity_names();
 /// The row as JSON in the schema's field order. Numbers keep full precision; infinities are the strings "inf"
 /// and "-inf".
 Json to_json(const ResultRow& row);
-/// The row back, every field with its type. A data error starts with `where` and names the field that is
-/// missing or wrong. Fields that the schema does not know are kept in `extra` if they are numbers or strings.
+/// The row back, every field with its type and range. A data error starts with `where` and names the field
+/// that is missing or wrong. Fields that the schema does not know are kept in `extra` if they are numbers or
+/// strings.
 ResultRow row_from_json(const Json& json, const std::string& where);
+/// Does the JSON say that it is a row of this schema?
+bool is_result_row(const Json& json);
 /// The JSON of one line of a jsonl file; empty unless it is JSON of this schema.
 std::optional<Json> parse_row(std::string_view line);
 
@@ -105,9 +114,14 @@ Json target_json(const Target& target);
 Json geometry_json(const ResultRow& row);  ///< shapes and element type; an empty object if neither is known
 Json tool_json(const ToolInfo& tool);
 
-/// Identity of a row, 16 hex digits: XXH3 of what determines it (schema, kind, the contents of its data,
-/// layer, head, method, sorted parameters, target, path, build). Equal units are the same result; --resume
-/// and merges go by it. `content` holds the hashes of the q, k and v that the row was computed from.
+/// Identity of a row, 16 hex digits: XXH3 of the whole request that it answers: what the row says of it
+/// (schema, kind, layer, head, shapes, softmax scale, element type, method, sorted parameters, target, path)
+/// and the build. `content` holds all else that determines the row: hashes of the q, k and v that it is
+/// computed from (layer_content()), of other files that are read, and options that the row does not name
+/// (option_hash()). Equal units are the same result; --resume and merges go by it.
 std::string unit_id(const ResultRow& row, std::span<const std::uint64_t> content);
+
+/// A number for `content` from the text of an option or of a file.
+std::uint64_t option_hash(std::string_view text);
 
 }  // namespace anchor

@@ -1,32 +1,40 @@
 #include "anchor/rows/row_store.hpp"
 
+#include <fmt/format.h>
+#include <unistd.h>
+
 #include <cerrno>
 #include <cstring>
-#include <filesystem>
-#include <fstream>
+#include <string_view>
 
 #include "anchor/base/error.hpp"
+#include "anchor/base/part_file.hpp"
+#include "anchor/base/text_file.hpp"
 
 namespace anchor {
 namespace {
 
+/// Is one the beginning of the other?
+bool begins_like(std::string_view line, std::string_view row) {
+  const std::size_t both = std::min(line.size(), row.size());
+  return line.substr(0, both) == row.substr(0, both);
+}
+
 /// Reads the rows of a jsonl file; returns how many bytes of it are whole lines.
-std::uintmax_t read_rows(const std::string& path, std::map<std::string, ResultRow>& finished) {
-  std::ifstream in(path, std::ios::binary);
-  if (!in) fail("{}: cannot read: {}", path, std::strerror(errno));
-  std::uintmax_t whole = 0;
-  int number = 0;
-  for (std::string line; std::getline(in, line);) {
-    ++number;
-    const bool torn = in.eof();  // no newline at its end
+std::int64_t read_finished(const std::string& path, std::map<std::string, ResultRow>& finished) {
+  static const std::string row_begin = fmt::format("{{\"schema\":\"{}\"", result_schema);
+  std::int64_t whole = 0;
+  LineReader lines(path);
+  while (const auto line = lines.next()) {
+    const bool torn = !line->whole && (whole > 0 || begins_like(line->text, row_begin));
     if (torn) break;
-    const std::optional<Json> row = parse_row(line);
-    if (!row) {
+    const std::optional<Json> row = parse_row(line->text);
+    if (!row || !line->whole) {
       fail("{}: line {} is not a result row; --resume continues only a file that this tool wrote", path,
-           number);
+           line->number);
     }
-    whole += line.size() + 1;
-    ResultRow read = row_from_json(*row, fmt::format("{}:{}", path, number));
+    whole += static_cast<std::int64_t>(line->text.size() + 1);
+    ResultRow read = row_from_json(*row, fmt::format("{}:{}", path, line->number));
     if (read.status != "error") finished[read.unit] = std::move(read);
   }
   return whole;
@@ -34,22 +42,39 @@ std::uintmax_t read_rows(const std::string& path, std::map<std::string, ResultRo
 
 }  // namespace
 
-RowStore::RowStore(const std::string& path, bool resume) : path_(path), file_(nullptr, std::fclose) {
-  if (resume && std::filesystem::exists(path)) std::filesystem::resize_file(path, read_rows(path, finished_));
-  file_.reset(std::fopen(path.c_str(), resume ? "ab" : "wb"));
-  if (!file_) fail("{}: cannot write: {}", path, std::strerror(errno));
+RowStore::RowStore(const std::string& path, bool resume) : path_(path) {
+  if (const auto device = open_device(path)) {
+    descriptor_ = *device;
+    return;
+  }
+  const std::string target = PartFile::target_of(path);
+  descriptor_ = open_locked(target, path);
+  try {
+    replaces_ = !resume;
+    if (resume) keep(read_finished(target, finished_));
+  } catch (...) {
+    ::close(descriptor_);
+    throw;
+  }
 }
+
+RowStore::~RowStore() { ::close(descriptor_); }
 
 const ResultRow* RowStore::find(const std::string& unit) const {
   const auto it = finished_.find(unit);
   return it == finished_.end() ? nullptr : &it->second;
 }
 
+/// Cuts off what lies behind so many bytes; rows follow them.
+void RowStore::keep(std::int64_t bytes) {
+  if (::ftruncate(descriptor_, bytes) != 0 || ::lseek(descriptor_, bytes, SEEK_SET) < 0)
+    fail("cannot write {}: {}", path_, std::strerror(errno));
+}
+
 void RowStore::append(const Json& row) {
-  const std::string line = row.dump(-1, ' ', false, Json::error_handler_t::replace) + "\n";
-  if (std::fwrite(line.data(), 1, line.size(), file_.get()) != line.size() || std::fflush(file_.get()) != 0) {
-    fail("{}: cannot write: {}", path_, std::strerror(errno));
-  }
+  if (replaces_) keep(0);
+  replaces_ = false;
+  write_all(descriptor_, json_text(row) + "\n", path_);
 }
 
 }  // namespace anchor

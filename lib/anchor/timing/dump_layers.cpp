@@ -1,5 +1,7 @@
 #include "anchor/timing/dump_layers.hpp"
 
+#include <algorithm>
+
 #include "anchor/base/error.hpp"
 #include "anchor/replay/dump_stream.hpp"
 
@@ -24,6 +26,9 @@ DumpLayers::DumpLayers(const DumpReader& reader, std::vector<GroupSelection> gro
       const Geometry& g = reader_.layer(layer).geometry;
       if (length > g.kv_len)
         fail("{}: layer {} has {} tokens, --seq asks for {}", reader_.path(), layer, g.kv_len, length);
+      if (length > 0 && length <= g.q_start)
+        fail("{}: the queries of layer {} begin at position {}: --seq {} holds none of them", reader_.path(),
+             layer, g.q_start, length);
       tasks_.push_back({layer, length == 0 ? g.kv_len : length});
     }
   }
@@ -33,7 +38,7 @@ Geometry DumpLayers::geometry(const LayerTask& task) const {
   Geometry g = reader_.layer(task.layer).geometry;
   g.q_heads = static_cast<int>(heads_.size());
   g.kv_heads = static_cast<int>(heads_.size() / groups_.front().heads.size());
-  g.q_len -= g.kv_len - task.tokens;
+  g.q_len = std::min(g.q_len, task.tokens - g.q_start);  // as read_group() cuts it
   g.kv_len = task.tokens;
   return g;
 }
@@ -42,8 +47,11 @@ KvGroup DumpLayers::load(const LayerTask& task) const {
   KvGroup layer{.layer = task.layer, .geometry = geometry(task)};
   for (const GroupSelection& selected : groups_) {
     if (selected.layer != task.layer) continue;
-    append_group(layer, read_finite_group(reader_, task.layer, selected.kv_head, task.tokens),
-                 selected.locals());
+    const KvGroup group = read_finite_group(reader_, task.layer, selected.kv_head, task.tokens);
+    if (group.geometry.q_len != layer.geometry.q_len || group.geometry.kv_len != layer.geometry.kv_len)
+      fail("{}: layer {} was read with {} queries and {} keys, not {} and {}", reader_.path(), task.layer,
+           group.geometry.q_len, group.geometry.kv_len, layer.geometry.q_len, layer.geometry.kv_len);
+    append_group(layer, group, selected.locals());
   }
   return layer;
 }

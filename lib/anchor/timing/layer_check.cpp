@@ -26,9 +26,19 @@ void check_plan(LayerCheck& check, Pipeline& pipeline, const SparsePlan& plan, c
     return;
   }
   if (layer.geometry.q_len > most_checked_tokens) return;
-  check.blocks = group_agreement(layer, plan, method, request, 0);
-  const GroupAgreement& found = *check.blocks;
-  if (found.different * borderline > found.entries) {
+  GroupAgreement found;
+  for (int kv_head = 0; kv_head < layer.geometry.kv_heads; ++kv_head) {
+    const GroupAgreement one = group_agreement(layer, plan, method, request, kv_head);
+    found.entries += one.entries;
+    found.different += one.different;
+    found.wrong += one.wrong;
+  }
+  check.blocks = found;
+  if (found.wrong > 0) {
+    check.failure = fmt::format(
+        "check failed: {} of {} blocks and columns differ from the CPU planner's by more than rounding",
+        found.wrong, found.entries);
+  } else if (found.different * borderline > found.entries) {
     check.failure = fmt::format("check failed: {} of {} blocks and columns differ from the CPU planner's",
                                 found.different, found.entries);
   }
@@ -43,6 +53,7 @@ void LayerCheck::fill(ResultRow& row) const {
   row.extra["checked_rows"] = static_cast<double>(rows);
   row.extra["check_out"] = error.out;
   row.extra["check_lse"] = error.lse;
+  if (device_plan) row.extra["plan_checked"] = std::string(blocks || columns ? "yes" : "no");
   if (blocks) {
     row.extra["checked_entries"] = static_cast<double>(blocks->entries);
     row.extra["borderline_entries"] = static_cast<double>(blocks->different);
@@ -69,6 +80,7 @@ LayerCheck check_layer(Pipeline& pipeline, const KvGroup& layer, const Method* m
         "rounding allows",
         check.error.worst.head, check.error.worst.row, check.error.out, check.error.lse);
   } else if (method != nullptr && pipeline.plan_path() == "cuda") {
+    check.device_plan = true;
     check_plan(check, pipeline, plan, layer, *method, request);
   }
   return check;

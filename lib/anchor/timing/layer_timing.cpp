@@ -4,7 +4,7 @@
 #include <cmath>
 
 #include "anchor/base/error.hpp"
-#include "anchor/data/checksum.hpp"
+#include "anchor/base/parallel.hpp"
 #include "anchor/replay/row_stamp.hpp"
 #include "anchor/timing/measure.hpp"
 #include "anchor/tuning/match.hpp"
@@ -33,9 +33,22 @@ PlanRequest LayerTiming::request(const TimedMethod& method, const LayerTask& tas
   return request;
 }
 
-std::vector<TimedRow> LayerTiming::templates(const LayerTask& task) const {
+/// What determines the rows of a task besides what they say themselves.
+std::vector<std::uint64_t> LayerTiming::identity(const LayerTask& task) const {
   std::vector<std::uint64_t> content = source_.content(task);
   content.push_back(settings_.warm);
+  for (const double setting : {settings_.seconds, settings_.relative_width})
+    content.push_back(std::bit_cast<std::uint64_t>(setting));
+  content.push_back(static_cast<std::uint64_t>(settings_.sampled_rows));
+  content.push_back(option_hash(engine_.device()));
+  if (engine_.device() == "cpu") content.push_back(static_cast<std::uint64_t>(threads()));
+  for (const TimedMethod& method : methods_)  // rows say how much faster than these they are
+    if (method.baseline) content.push_back(option_hash(method.name));
+  return content;
+}
+
+std::vector<TimedRow> LayerTiming::templates(const LayerTask& task) const {
+  const std::vector<std::uint64_t> content = identity(task);
   std::vector<TimedRow> rows;
   for (const TimedMethod& method : methods_) {
     ResultRow row = source_.row(task);
@@ -43,7 +56,8 @@ std::vector<TimedRow> LayerTiming::templates(const LayerTask& task) const {
     row.method = method.name;
     row.params = method.params.values();
     if (!method.method) row.path = method.name;
-    row.extra["cache"] = settings_.warm ? "warm" : "cold";
+    // The CPU's cache is never flushed: it holds what the last run of any contender left there.
+    row.extra["cache"] = engine_.device() == "cpu" ? "unflushed" : settings_.warm ? "warm" : "cold";
     if (method.stripe_density) {
       row.target = Target{"stripe_density", "layer", *method.stripe_density};
       row.params.erase(method.method->knob);
@@ -63,10 +77,7 @@ std::vector<TimedRow> LayerTiming::templates(const LayerTask& task) const {
     const PlanRequest asked = request(method, task);
     for (const double knob : asked.knobs) identity.push_back(std::bit_cast<std::uint64_t>(knob));
     for (const Params& own : asked.head_params) {
-      Checksum hash;
-      const std::string text = scalars_json(own.values()).dump();
-      hash.add(std::as_bytes(std::span(text)));
-      identity.push_back(hash.value());
+      identity.push_back(option_hash(json_text(scalars_json(own.values()))));
       for (const auto& [name, value] : own.values())  // the row cannot say what differs between heads
         if (value != method.params.values().at(name)) row.params.erase(name);
     }
@@ -140,7 +151,8 @@ void LayerTiming::fill_times(ResultRow& row, Ready& ready) const {
     return flop_per_pair * static_cast<double>(pairs) / (ns * 1e3);
   };
   const double median = row.stats->median_ns;
-  row.extra["ci95_percent"] = 100 * (row.stats->ci95_high_ns - row.stats->ci95_low_ns) / median;
+  if (row.stats->has_interval())
+    row.extra["ci95_percent"] = 100 * (row.stats->ci95_high_ns - row.stats->ci95_low_ns) / median;
   row.extra["tflops_dense"] = rate(ready.stats.causal_pairs, median);
   row.extra["tflops_useful"] = rate(ready.stats.visible_pairs, median);
   if (matmul_tflops_) {
@@ -179,7 +191,8 @@ void LayerTiming::time(std::vector<TimedRow>& rows, std::vector<Ready>& ready) {
       continue;
     }
     const MedianInterval total = median_interval(result.samples_ns);
-    row.stats = {total.median, total.low, total.high, static_cast<int>(result.samples_ns.size())};
+    row.stats = {.median_ns = total.median, .n = static_cast<int>(result.samples_ns.size())};
+    if (total.valid) row.stats->ci95_low_ns = total.low, row.stats->ci95_high_ns = total.high;
     row.extra["settled"] = result.settled ? 1. : 0.;
     fill_times(row, ready[timed[t]]);
   }

@@ -63,6 +63,7 @@ class LayerTiming {
   /// Is the method's knob to be searched?
   bool searches(const TimedMethod& method) const;
   PlanRequest request(const TimedMethod& method, const LayerTask& task) const;
+  std::vector<std::uint64_t> identity(const LayerTask& task) const;
   Ready prepare(const TimedMethod& method, TimedRow& timed, const KvGroup& layer, const Inputs& inputs,
                 const LayerTask& task, std::unique_ptr<DenseReference>& dense);
   void find_knob(const TimedMethod& method, TimedRow& timed, const Inputs& inputs, const KvGroup& layer,

@@ -1,5 +1,8 @@
 #include "anchor/tuning/calibration.hpp"
 
+#include <cmath>
+
+#include "anchor/base/error.hpp"
 #include "anchor/base/parallel.hpp"
 #include "anchor/tuning/head_sweep.hpp"
 
@@ -12,7 +15,9 @@ double row_l1(const OutputDifference& difference, const Geometry& geometry) {
 std::vector<HeadReplay> calibrate(Engine& engine, const Inputs& inputs, const Method& method,
                                   const Params& params, double error, std::span<const int> heads,
                                   std::span<double> knobs, DenseReference& dense) {
-  for (;;) {
+  for (const double knob : knobs)
+    if (!std::isfinite(knob)) fail_usage("a knob to halve must be finite, not {}", knob);
+  for (;;) {  // halving ends: every finite knob falls below the floor
     check_interrupt();
     std::vector<HeadReplay> found = measure_heads(engine, inputs, method, params, heads, knobs, dense);
     bool halved = false;

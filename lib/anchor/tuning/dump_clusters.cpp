@@ -88,7 +88,7 @@ std::string clusters_text(const DumpClusters& made) {
                   {"cut", made.cut},
                   {"clusters", clusters},
                   {"shared_clusters", shared}};
-  return text.dump(1) + "\n";
+  return json_text(text, 1) + "\n";
 }
 
 }  // namespace anchor

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "anchor/base/error.hpp"
 #include "anchor/tuning/head_sweep.hpp"
 
 namespace anchor {
@@ -28,14 +29,43 @@ double error_near(std::span<const HeadAt> runs, double recall) {
 }
 
 double ErrorCurve::error(double knob) const {
+  if (!exact()) {
+    const auto run = std::ranges::find(runs_, knob, &HeadAt::knob);
+    if (run == runs_.end()) fail("no plan was run at {}", knob);
+    return *run->out_rel_l2;
+  }
   const double recall = curve_.points.mass_recall[curve_.at(knob)];
   return error_near(runs_, std::clamp(recall, runs_.front().mass_recall, runs_.back().mass_recall));
 }
+
+namespace {
+
+/// All knobs of curves that have nothing between them.
+std::vector<ErrorCurve> errors_on_grid(Engine& engine, const Inputs& inputs, const Method& method,
+                                       const Params& params, std::span<const int> heads,
+                                       std::span<const KnobCurve> curves, DenseReference& dense) {
+  std::vector<std::vector<HeadAt>> runs(heads.size());
+  for (const double knob : curves[0].points.knob) {
+    const std::vector<double> knobs(heads.size(), knob);
+    const auto replays = measure_heads(engine, inputs, method, params, heads, knobs, dense);
+    for (std::size_t h = 0; h < heads.size(); ++h) runs[h].push_back(HeadAt::of(knob, replays[h]));
+  }
+  std::vector<ErrorCurve> found;
+  for (std::size_t h = 0; h < heads.size(); ++h) {
+    std::ranges::stable_sort(runs[h], {}, &HeadAt::density);
+    found.emplace_back(curves[h], std::move(runs[h]));
+  }
+  return found;
+}
+
+}  // namespace
 
 std::vector<ErrorCurve> error_curves(Engine& engine, const Inputs& inputs, const Method& method,
                                      const Params& params, std::span<const int> heads,
                                      std::span<const KnobCurve> curves, DenseReference& dense,
                                      double wanted) {
+  if (!curves.empty() && !curves[0].exact)
+    return errors_on_grid(engine, inputs, method, params, heads, curves, dense);
   std::vector<std::vector<HeadAt>> runs(heads.size());
   std::vector<std::size_t> at(heads.size(), 0);
   const auto steps = [&](std::size_t h) -> const Curve& { return curves[h].points; };

@@ -13,7 +13,8 @@ namespace anchor {
 double error_near(std::span<const HeadAt> runs, double recall);
 
 /// One head's output error as a function of its knob: plans were run at some knobs of its exact curve, and
-/// between two of them the error follows a power law of the lost recall.
+/// between two of them the error follows a power law of the lost recall. Of a method without exact curves it is
+/// known at the knobs that were run, and nowhere else.
 class ErrorCurve {
  public:
   /// `runs`: plans that were run, at least one, in the curve's order.
@@ -23,6 +24,8 @@ class ErrorCurve {
   /// Relative L2 error of the output; beyond the runs that of the nearest one.
   double error(double knob) const;
   std::span<const HeadAt> runs() const { return runs_; }
+  /// Can it be asked for any knob?
+  bool exact() const { return curve_.exact; }
 
  private:
   KnobCurve curve_;
@@ -31,7 +34,7 @@ class ErrorCurve {
 
 /// Runs the given heads' plans at about a dozen knobs of their curves, from the least density up, each losing
 /// about half of the recall that the one before it lost; no further once every head errs by less than a
-/// tenth of `wanted`.
+/// tenth of `wanted`. Curves that are not exact are run at all of their knobs.
 std::vector<ErrorCurve> error_curves(Engine& engine, const Inputs& inputs, const Method& method,
                                      const Params& params, std::span<const int> heads,
                                      std::span<const KnobCurve> curves, DenseReference& dense, double wanted);

@@ -6,19 +6,23 @@
 namespace anchor {
 namespace {
 
-/// Knobs to choose from: those whose plans were run on any text, and some between neighbours.
+/// Knobs to choose from: those whose plans were run on any text, and some between neighbours where curves are
+/// exact.
 std::vector<double> knobs_between_runs(const std::vector<const ErrorCurve*>& texts) {
   constexpr int parts = 8;
+  const bool exact = texts[0]->exact();
   std::vector<double> run, knobs;
   for (const ErrorCurve* curve : texts)
     for (const HeadAt& point : curve->runs()) run.push_back(point.knob);
   std::sort(run.begin(), run.end());
   for (std::size_t n = 0; n < run.size(); ++n) {
     knobs.push_back(run[n]);
+    if (!exact) continue;
     if (n + 1 == run.size() || !std::isfinite(run[n]) || !std::isfinite(run[n + 1])) continue;
     for (int part = 1; part < parts; ++part)
       knobs.push_back(std::lerp(run[n], run[n + 1], part / static_cast<double>(parts)));
   }
+  if (!exact) return knobs;
   for (double& knob : knobs) knob = static_cast<double>(static_cast<float>(knob));  // as planners compare
   return knobs;
 }

@@ -41,10 +41,17 @@ const char* name_of(KnobsBy by) {
 }
 
 MethodFront::MethodFront(MethodRun run, std::vector<Target> targets, bool measure)
-    : run_(std::move(run)),
+    : run_(with_own_knobs(std::move(run))),
       targets_(std::move(targets)),
       exact_(run_.method->granularity != nullptr),
       measure_(measure) {}
+
+double MethodFront::cost() const {
+  constexpr double curves = 3, trials = 8;  // a curve is two passes and its critical values
+  const bool by_rows = run_.method->rows_per_plan > 0;
+  if (exact_) return curves + (measure_ ? 1.5 * (head_runs + trials) : 0);
+  return (by_rows ? 4 : 1.5) * (static_cast<double>(first_places) + trials);
+}
 
 void MethodFront::explore(GroupAtWork& group) {
   for (const int head : group.heads) {
@@ -121,7 +128,7 @@ std::vector<HeadAt> MethodFront::run_place(GroupAtWork& group, double place) {
 }
 
 /// Halves the widest gap, in density or recall, between neighbouring places until there are enough of them.
-std::vector<double> MethodFront::choose_places(GroupAtWork& group) {
+std::map<double, HeadsAt> MethodFront::choose_places(GroupAtWork& group) {
   std::map<double, HeadsAt> places;
   const auto look = [&](double place) { places[place].heads = run_place(group, place); };
   for (const double place : {0., 0.5, 1.}) look(place);
@@ -138,17 +145,17 @@ std::vector<double> MethodFront::choose_places(GroupAtWork& group) {
     if (middle < 0) break;
     look(middle);
   }
-  std::vector<double> chosen;
-  for (const auto& [place, points] : places) chosen.push_back(place);
-  return chosen;
+  return places;
 }
 
 void MethodFront::explore_grid(GroupAtWork& group) {
-  if (places_.empty())
-    for (const double place : choose_places(group)) places_[place];
+  std::map<double, HeadsAt> chosen;  // and run already, on the first group
+  if (places_.empty()) chosen = choose_places(group);
+  for (const auto& [place, points] : chosen) places_[place];
   found_.resize(found_.size() + group.heads.size());
   for (auto& [place, points] : places_) {
-    for (const HeadAt& point : run_place(group, place)) {
+    const auto run = chosen.find(place);
+    for (const HeadAt& point : run == chosen.end() ? run_place(group, place) : run->second.heads) {
       insert(found_[points.size()].runs, point);
       points.push_back(point);
     }

@@ -46,6 +46,9 @@ class MethodFront {
   /// The plans with one knob for all heads that were run, ordered by density.
   std::vector<HeadsAt> runs() const;
 
+  /// About how many dense attentions take as long as everything that is done with a KV group.
+  double cost() const;
+
   const MethodRun& run() const { return run_; }
   bool exact() const { return exact_; }
   bool measures() const { return measure_ || !exact_; }
@@ -77,7 +80,7 @@ class MethodFront {
   void explore_grid(GroupAtWork& group);
   std::vector<HeadAt> run_heads(GroupAtWork& group, std::span<const double> knobs);
   std::vector<HeadAt> run_place(GroupAtWork& group, double place);
-  std::vector<double> choose_places(GroupAtWork& group);
+  std::map<double, HeadsAt> choose_places(GroupAtWork& group);
   std::optional<double> place_for(const Target& target) const;
   std::optional<double> curve_place_for(const Target& target) const;
   std::optional<double> grid_place_for(const Target& target) const;

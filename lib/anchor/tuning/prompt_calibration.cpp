@@ -1,5 +1,7 @@
 #include "anchor/tuning/prompt_calibration.hpp"
 
+#include <cmath>
+
 #include "anchor/base/error.hpp"
 #include "anchor/base/number.hpp"
 
@@ -8,8 +10,10 @@ namespace anchor {
 void check_calibration(const MethodRun& run) {
   const Method& method = *run.method;
   if (!method.calibration_floor) fail_usage("no paper has such a rule for {}", method.name);
-  if (run.params.real(method.knob) <= *method.calibration_floor)
+  const double start = run.params.real(method.knob);
+  if (start <= *method.calibration_floor)
     fail_usage("{} must start above {}", method.knob, format_number(*method.calibration_floor));
+  if (!std::isfinite(start)) fail_usage("{} must start at a finite value: it is halved", method.knob);
 }
 
 void calibrate_prompts(const DumpStream& stream, std::span<const DumpReader* const> prompts,

@@ -1,8 +1,10 @@
 #include "anchor/engine/cuda/curve.hpp"
 
+#include <algorithm>
 #include <cmath>
 #include <limits>
 
+#include "anchor/base/error.hpp"
 #include "anchor/base/ordered_float.hpp"
 
 namespace anchor {
@@ -30,6 +32,9 @@ CudaCurve::CudaCurve(const kernels::CurveItems& items, const kernels::CurveScale
       scale_(scale),
       descending_(items.descending),
       sums_(take_sums(static_cast<std::size_t>(items.count))) {
+  if (items.count > std::numeric_limits<std::int32_t>::max())
+    fail("a curve of {} entries: a device sorts at most 2^31; use larger groups or blocks, or --device cpu",
+         items.count);
   const DeviceArena::Scope scope(arena);
   kernels::sort_curve(items, sums_, arena.take<char>(kernels::sort_workspace_bytes(items.count)), stream);
 }
@@ -50,9 +55,10 @@ std::int64_t CudaCurve::find(kernels::CurveLookup lookup) const {
 
 CurvePoint CudaCurve::point(std::uint32_t key, std::int64_t pairs, std::int64_t mass) const {
   const double unit = std::ldexp(1., -kernels::mass_bits);
+  const double recall = (scale_.forced_mass + static_cast<double>(mass) * unit) / scale_.query_rows;
   return {static_cast<double>(from_ordered_bits(descending_ ? ~key : key)),
           (scale_.forced_pairs + static_cast<double>(pairs)) / scale_.causal_pairs,
-          (scale_.forced_mass + static_cast<double>(mass) * unit) / scale_.query_rows};
+          std::clamp(recall, 0., 1.)};  // masses are rounded sums
 }
 
 CurvePoint CudaCurve::first_point() const {

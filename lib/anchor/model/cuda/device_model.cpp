@@ -161,14 +161,23 @@ class CudaModel final : public DeviceModel {
                            lse_.data<float>(), false);
         params.stride_out_head = c_.head_dim;
         params.stride_out_token = q_size();
-        params.lse = nullptr;
-        if (hooks_.wants_result && chunk == n_) params.lse = lse_.data<float>();
+        if (!hooks_.wants_result) params.lse = nullptr;
         check_supported(params);
         const kernels::DeviceBuffer workspace(kernels::workspace_bytes(params));
         kernels::sparse_fwd(params, workspace.data(), stream_);
         stream_.synchronize();  // the plan and the workspace go
+        if (hooks_.wants_result) keep_lse(begin, rows);
       });
       inputs_.forget_host();
+    }
+
+    /// Takes the normalisers of rows [begin, begin + rows), [head, row] on the device, to their places.
+    void keep_lse(std::int64_t begin, std::int64_t rows) {
+      std::vector<float> some(size(c_.q_heads * rows));
+      lse_.download(some.data(), some.size() * sizeof(float), stream_);
+      host_lse_.resize(size(c_.q_heads * n_));
+      for (int head = 0; head < c_.q_heads; ++head)
+        std::copy_n(some.begin() + head * rows, rows, host_lse_.begin() + head * n_ + begin);
     }
 
     void feed_forward() {
@@ -195,10 +204,9 @@ class CudaModel final : public DeviceModel {
       if (hooks_.wants_result) {
         std::vector<std::byte> bytes(out_.bytes());
         out_.download(bytes.data(), bytes.size(), stream_);
-        std::vector<float> rows(bytes.size() / 2), lse(lse_.bytes() / sizeof(float));
+        std::vector<float> rows(bytes.size() / 2);
         to_float(DType::bf16, bytes.data(), rows);
-        lse_.download(lse.data(), lse_.bytes(), stream_);
-        result.lse.assign(lse.begin(), lse.end());
+        result.lse.assign(host_lse_.begin(), host_lse_.end());
         result.out.resize(rows.size());
         for (std::int64_t token = 0; token < n_; ++token) {
           for (int head = 0; head < c_.q_heads; ++head)
@@ -239,6 +247,7 @@ class CudaModel final : public DeviceModel {
     std::int64_t n_;
     CudaInputs inputs_;
     kernels::DeviceBuffer out_, lse_, normed_, wide_;
+    std::vector<float> host_lse_;  ///< [q_heads, n] of the layer, where somebody wants it
     DeviceValues x_, cos_, sin_, norm_, matrix_, gate_up_, down_;
   };
 

@@ -1,20 +1,11 @@
 // Methods side by side.
 
-// Mean density and recall over heads under one shared knob.
-function globalCurve(set) {
-  const grid = knobGrid(set), heads = [...set.heads.values()], density = [], recall = [];
-  for (const knob of grid) {
-    density.push(mean(heads.map((c) => c.density[c.at(knob)])));
-    recall.push(mean(heads.map((c) => c.recall[c.at(knob)])));
-  }
-  return { grid, density, recall };
-}
 function compareView() {
   const section = make("section", { "aria-label": "Compare" });
   const series = [], points = new Map();
   for (const set of curveSets) {
-    const g = globalCurve(set);
-    series.push({ name: set.name + (curveSets.some((s) => s.dump !== set.dump) ? ` on ${set.dump}` : ""), x: g.density, y: g.recall, step: true });
+    if (set.mean) series.push({ name: set.name + (curveSets.some((s) => s.dump !== set.dump) ? ` on ${fileName(set.dump)}` : ""),
+      x: unpack(Float32Array, set.mean.density), y: unpack(Float32Array, set.mean.mass_recall), step: true });
   }
   for (const run of runs) {
     const ok = (m) => Array.from(run.metrics[m] || []).filter(Number.isFinite);
@@ -27,19 +18,12 @@ function compareView() {
   if (series.length) {
     section.append(make("h2", {}, "Recall against density, means over heads"), chart(series, { title: "Mass recall against density", xTitle: "density (mean over heads)", yTitle: "mass recall (mean over heads)", width: 760, height: 420,
       xRange: [0, 1], yRange: [Math.max(0, Math.min(0.5, ...series.flatMap((s) => Array.from(s.y)))), 1] }),
-      make("p", { class: "soft" }, "Lines: every knob value, one for all heads, exact. Dots: rows that were replayed or searched."));
+      make("p", { class: "soft" }, "Lines: one knob for all heads, at every value (methods without exact curves: at those of a grid). Dots: rows that were replayed or searched."),
+      ...Object.values(data.notes).map((note) => make("p", { class: "soft" }, note)));
   }
   if (curveSets.length) {
-    const targets = [0.9, 0.95, 0.99], rows = [];
-    for (const set of curveSets) {
-      const g = globalCurve(set), row = [set.name, set.dump];
-      for (const target of targets) {
-        const at = g.recall.findIndex((r) => r >= target);
-        const own = [...set.heads.values()].map((c) => { const n = c.recall.findIndex((r) => r >= target); return n < 0 ? c.density.at(-1) : c.density[n]; });
-        row.push(at < 0 ? NaN : g.density[at], mean(own));
-      }
-      rows.push(row);
-    }
+    const rows = curveSets.filter((set) => set.mean).map((set) => [set.name, fileName(set.dump), ...set.mean.needed.flatMap(([, one, own]) => [one ?? NaN, own])]);
+    const targets = curveSets.find((set) => set.mean)?.mean.needed.map(([target]) => target) || [];
     section.append(make("h2", {}, "Density needed for a mean recall"), table(["method", "dump", ...targets.flatMap((t) => [`${t}, one knob`, `${t}, knob per head`])], rows));
   }
   const fitted = runs.filter((run) => run.fitted_on);
@@ -47,7 +31,7 @@ function compareView() {
   if (runs.length) {
     const names = ["density", "work_density", "mass_recall", "mass_recall_min", "out_rel_l2"];
     section.append(make("h2", {}, "Runs, means over heads"), table(["method", "dump", "parameters", "kind", ...names.map((n) => n === "mass_recall_min" ? "least row recall" : n), "worst head's recall", "failed heads"],
-      runs.map((run) => [run.method, run.dump, paramText(run.params), run.kind, ...names.map((n) => {
+      runs.map((run) => [run.method, fileName(run.dump), paramText(run.params), run.kind, ...names.map((n) => {
         const values = Array.from(run.metrics[n] || []).filter(Number.isFinite);
         return values.length ? (n === "mass_recall_min" ? Math.min(...values) : mean(values)) : null;
       }), run.metrics.mass_recall ? Math.min(...Array.from(run.metrics.mass_recall).filter(Number.isFinite)) : null, Object.keys(run.errors).length])));

@@ -7,20 +7,23 @@ function scaleOf(metric, values) {
     return [Math.max(0, Math.min(low, 0.9)), 1];
   }
   if (finite.length === 0) return [0, 1];
-  const low = Math.min(...finite), high = Math.max(...finite);
-  return [/density|share/.test(metric) ? 0 : low, high > low ? high : low + 1];
+  // Out to round numbers.
+  const low = /density|share/.test(metric) ? 0 : Math.min(...finite), high = Math.max(...finite);
+  if (!(high > low)) return [low, low + 1];
+  const power = 10 ** Math.floor(Math.log10(high - low)), tidy = (value) => Number(value.toPrecision(10));
+  const step = [0.1, 0.2, 0.5, 1].map((m) => m * power).find((s) => (high - low) / s <= 10) ?? power;
+  return [tidy(Math.floor(low / step + 1e-9) * step), tidy(Math.ceil(high / step - 1e-9) * step)];
 }
 
+// A slider over a list of stops; it stands at `start`, which is one of them.
 function slider(label, values, onchange, start) {
   const output = make("output", { class: "number" });
   const input = make("input", { type: "range", min: 0, max: values.length - 1, step: 1, "aria-label": label });
   const show = () => { output.textContent = number(values[input.value], 6); input.setAttribute("aria-valuetext", output.textContent); };
+  const move = (value) => { input.value = values.indexOf(value); show(); };
   input.addEventListener("input", () => { show(); onchange(values[Number(input.value)]); });
-  let nearest = 0;
-  values.forEach((v, n) => { if (Math.abs(v - start) < Math.abs(values[nearest] - start) || !Number.isFinite(values[nearest])) nearest = n; });
-  input.value = nearest;
-  show();
-  return { element: make("label", {}, label, input, output), value: values[nearest] };
+  move(start);
+  return { element: make("label", {}, label, input, output), move };
 }
 
 function overview() {
@@ -41,11 +44,12 @@ function overview() {
     metric.value = state.metric;
     knob.element.hidden = state.run !== "curve";
   }
+  if (stops.length && !stops.includes(state.knob)) ({ knob: state.knob, why: state.why } = startOfAll());
   const knob = stops.length ? slider(knobName(curveSet), stops, (value) => {
     state.knob = value;
+    state.why = "";
     draw();
-  }, state.knob ?? stops[Math.floor(stops.length / 2)]) : { element: make("span") };
-  if (stops.length) state.knob = knob.value;
+  }, state.knob) : { element: make("span") };
   show.value = state.run;
 
   function draw() {
@@ -108,7 +112,7 @@ function overview() {
       }, names[0]);
       summary.textContent = `${finite.length} heads: mean ${state.metric} ${number(mean(finite))}, ${LOW_IS_GOOD.test(state.metric) ? "largest" : "least"} ${number(values.get(worst))} (layer ${worst.replace(":", " head ")})`;
       if (state.run === "curve") {
-        summary.textContent += `; at ${knobName(curveSet)} ${number(state.knob, 6)} all heads keep ${percent(mean(Array.from(valuesOf("curve", "mass_recall").values()).filter(Number.isFinite)))} of the attention with ${percent(mean(Array.from(valuesOf("curve", "density").values()).filter(Number.isFinite)))} of the pairs`;
+        summary.textContent += `; at ${knobName(curveSet)} ${number(state.knob, 6)}${state.why ? ` (${state.why})` : ""} all heads keep ${percent(mean(Array.from(valuesOf("curve", "mass_recall").values()).filter(Number.isFinite)))} of the attention with ${percent(mean(Array.from(valuesOf("curve", "density").values()).filter(Number.isFinite)))} of the pairs`;
       }
     } else summary.textContent = "No head has a value here.";
     const columns = metricsOf(state.run);
