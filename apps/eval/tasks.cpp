@@ -2,17 +2,18 @@
 
 #include <fmt/format.h>
 
-#include <fstream>
 #include <iterator>
 #include <sstream>
 
 #include "anchor/base/error.hpp"
 #include "anchor/base/lists.hpp"
+#include "anchor/base/text_file.hpp"
 #include "anchor/eval/make_tasks.hpp"
-#include "anchor/model/tokenizer.hpp"
+#include "anchor/model/model_files.hpp"
 #include "anchor/report/output_file.hpp"
 #include "cli/number.hpp"
 #include "cli/progress.hpp"
+#include "cli/streams.hpp"
 
 namespace anchor::eval {
 namespace {
@@ -23,13 +24,6 @@ struct Options {
   std::uint64_t seed = 1;
   bool ruler = false, quiet = false;
 };
-
-std::string read_file(const std::string& path, const char* what) {
-  std::ifstream file(path, std::ios::binary);
-  std::string text{std::istreambuf_iterator<char>(file), {}};
-  if (!file || text.empty()) fail("{}: {} cannot be read, or the file is empty", path, what);
-  return text;
-}
 
 std::vector<std::string> all_kinds() {
   std::vector<std::string> names;
@@ -45,9 +39,9 @@ TaskSet task_set(const Options& options) {
   set.count = options.count;
   set.seed = options.seed;
   set.split = options.split == "fit" ? TaskSplit::fit : TaskSplit::test;
-  if (!options.prose.empty()) set.prose = sentences_of(read_file(options.prose, "the prose"));
+  if (!options.prose.empty()) set.prose = sentences_of(read_text_file(options.prose));
   if (!options.words.empty()) {
-    std::istringstream words(read_file(options.words, "the list of words"));
+    std::istringstream words(read_text_file(options.words));
     set.words.assign(std::istream_iterator<std::string>(words), {});
   }
   return set;
@@ -56,14 +50,14 @@ TaskSet task_set(const Options& options) {
 int run(const Options& options) {
   if (options.kinds == "list") {
     for (const TaskKind& kind : task_kinds())
-      fmt::print("{:16}{}{}\n", kind.name, kind.summary,
-                 kind.ruler.empty() ? "" : fmt::format(" (RULER's {})", kind.ruler));
+      cli::print_out(fmt::format("{:16}{}{}\n", kind.name, kind.summary,
+                                 kind.ruler.empty() ? "" : fmt::format(" (RULER's {})", kind.ruler)));
     return 0;
   }
   if (options.tokenizer.empty()) fail_usage("tasks: --tokenizer is needed");
   const TaskSet set = task_set(options);
-  const GgufFile file(options.tokenizer);
-  const Tokenizer tokenizer(file);
+  const ModelFiles files(options.tokenizer);
+  const Tokenizer tokenizer = files.tokenizer();
   const CountTokens count = [&](std::string_view text) {
     return static_cast<std::int64_t>(tokenizer.encode(text).ids.size());
   };
@@ -77,7 +71,7 @@ int run(const Options& options) {
     if (out) {
       out->write(line);
     } else {
-      fmt::print("{}", line);
+      cli::print_out(line);
     }
     progress.update(++made, task.kind);
   });
@@ -95,7 +89,8 @@ void setup_tasks(CLI::App& app, cli::Command& command) {
       "anchor-eval tasks --tokenizer M.gguf --length 1k,4k -o tasks.jsonl\n"
       "anchor-eval tasks --tokenizer M.gguf --kinds needle,variables --count 20 -o t.jsonl\n"
       "anchor-eval tasks --kinds list");
-  sub->add_option("--tokenizer", options->tokenizer, "The model whose tokens count, a GGUF file (needed)")
+  sub->add_option("--tokenizer", options->tokenizer,
+                  "The model whose tokens count: a GGUF file or a folder (needed)")
       ->type_name("FILE");
   sub->add_option("--length", options->lengths, "Tokens of prompt and answer together, at most (4k = 4096)")
       ->type_name("LIST")

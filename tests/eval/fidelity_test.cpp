@@ -11,14 +11,11 @@ namespace {
 
 Logits logits(std::vector<float> values) { return {.vocab_size = 3, .values = std::move(values)}; }
 
-Outcome outcome(bool dense_right, bool right, std::vector<double> divergence) {
-  Outcome one;
-  one.dense.right = dense_right;
-  one.sparse.right = right;
-  one.sparse.same_top = right ? static_cast<int>(divergence.size()) : 0;
-  one.sparse.divergence = std::move(divergence);
-  one.density = 0.25;
-  return one;
+EvalResult answer(bool dense_right, bool right, std::vector<double> divergence) {
+  AnswerScore dense{.right = dense_right}, score{.right = right};
+  score.same_top = right ? static_cast<int>(divergence.size()) : 0;
+  score.divergence = std::move(divergence);
+  return answer_result(score, dense);
 }
 
 }  // namespace
@@ -41,9 +38,9 @@ TEST_CASE("an answer's score is what its softmax says") {
 }
 
 TEST_CASE("flips count what dense attention gets right") {
-  const std::vector<Outcome> outcomes{outcome(true, true, {0.1, 0.3}), outcome(true, false, {2}),
-                                      outcome(false, true, {0.2}), outcome(false, false, {0.4})};
-  const Fidelity sum = fidelity(outcomes);
+  const std::vector<EvalResult> answers{answer(true, true, {0.1, 0.3}), answer(true, false, {2}),
+                                        answer(false, true, {0.2}), answer(false, false, {0.4})};
+  const EvalResult sum = fidelity(answers);
   CHECK(sum.n == 4);
   CHECK(sum.dense_accuracy == 0.5);
   CHECK(sum.accuracy == 0.5);
@@ -54,6 +51,5 @@ TEST_CASE("flips count what dense attention gets right") {
   CHECK(sum.kl_max == 2);
   CHECK(sum.kl_p999 == Approx(2 - 0.004 * 1.6));
   CHECK(sum.same_top == Approx(3. / 5));
-  CHECK(sum.density == 0.25);
   CHECK(fidelity({}).n == 0);
 }

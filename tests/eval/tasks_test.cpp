@@ -140,13 +140,16 @@ TEST_CASE("tasks files are read back, and what is wrong is named") {
     }
   };
   broken("{", "not JSON");
-  broken("[]", "not a task (schema anchor-tasks/1)");
+  broken(R"({"schema":"anchor-result/1"})", "field \"schema\" is not anchor-tasks/1");
   broken(R"({"schema":"anchor-tasks/1"})", "field \"id\" is missing");
-  const std::string head = R"({"schema":"anchor-tasks/1","id":"a","kind":"k",)";
-  broken(head + R"("length":-1})", "field \"length\" is not a whole number");
-  broken(head + R"("length":9,"depth":2})", "field \"depth\" is not a number from 0 to 1, or null");
-  broken(head + R"("length":9,"depth":null,"prompt":"abc","answer":"d","evidence":[[2,4]],"seed":1})",
-         "field \"evidence\": [2, 4] is no ascending span of the prompt's 3 bytes");
+  const std::string head = R"({"schema":"anchor-tasks/1","id":"a","kind":"k","length":9,)";
+  broken(head + R"("depth":"x"})", "field \"depth\" is not a number");
+  broken(head + R"("depth":null,"prompt":"","answer":"d","evidence":[],"seed":1})",
+         "field \"prompt\" is empty");
+  broken(head + R"("depth":null,"prompt":"abc","answer":"d","evidence":[[2,2]],"seed":1})",
+         "field \"evidence\" holds [2, 2], which is no ascending span");
+  broken(head + R"("depth":null,"prompt":"abc","answer":"d","evidence":[[2]],"seed":1})",
+         "field \"evidence\" holds something other than [begin, end]");
   std::filesystem::remove(path);
 }
 

@@ -1,50 +1,30 @@
 #include "anchor/eval/task.hpp"
 
+#include <fmt/format.h>
+
 #include <algorithm>
-#include <fstream>
-#include <nlohmann/json.hpp>
 
 #include "anchor/base/error.hpp"
+#include "anchor/base/text_file.hpp"
+#include "anchor/rows/json_fields.hpp"
 
 namespace anchor {
 namespace {
 
-using Json = nlohmann::ordered_json;
-
 constexpr const char* schema = "anchor-tasks/1";
 
-std::string dump(const Json& json) { return json.dump(-1, ' ', false, Json::error_handler_t::replace); }
-
-/// The field of that name; a data error unless it is there and `is_right`.
-const Json& field(const Json& task, const char* name, bool (*is_right)(const Json&), const char* what,
-                  const std::string& where) {
-  const auto found = task.find(name);
-  if (found == task.end()) fail("{}: field \"{}\" is missing", where, name);
-  if (!is_right(*found)) fail("{}: field \"{}\" is not {}", where, name, what);
-  return *found;
-}
-
-bool is_text(const Json& value) { return value.is_string(); }
-bool is_count(const Json& value) { return value.is_number_unsigned(); }
-bool is_share(const Json& value) {
-  return value.is_null() || (value.is_number() && value.get<double>() >= 0 && value.get<double>() <= 1);
-}
-bool is_span(const Json& value) {
-  return value.is_array() && value.size() == 2 && is_count(value.at(0)) && is_count(value.at(1));
-}
-bool is_spans(const Json& value) {
-  return value.is_array() && std::all_of(value.begin(), value.end(), is_span);
-}
-
-std::vector<Task::Span> spans_of(const Json& list, const char* name, const Task& task,
-                                 const std::string& where) {
+/// The spans [begin, end) of a field.
+std::vector<Task::Span> spans_of(JsonFields& fields, const char* name, std::size_t bytes) {
   std::vector<Task::Span> spans;
   std::int64_t last = 0;
-  for (const Json& span : list) {
-    const auto begin = span.at(0).get<std::int64_t>(), end = span.at(1).get<std::int64_t>();
-    if (begin < last || end <= begin || end > static_cast<std::int64_t>(task.prompt.size()))
-      fail("{}: field \"{}\": [{}, {}] is no ascending span of the prompt's {} bytes", where, name, begin,
-           end, task.prompt.size());
+  for (const Json& one : fields.list_of(fields.need(name), name)) {
+    const Json& pair = fields.list_of(one, name);
+    if (pair.size() != 2) fields.wrong(name, "holds something other than [begin, end]");
+    const NumberRange within{static_cast<double>(last), static_cast<double>(bytes)};
+    const std::int64_t begin = fields.integer_of(pair.at(0), name, within),
+                       end = fields.integer_of(pair.at(1), name, within);
+    if (end <= begin)
+      fields.wrong(name, fmt::format("holds [{}, {}], which is no ascending span", begin, end));
     spans.emplace_back(begin, end);
     last = end;
   }
@@ -52,27 +32,22 @@ std::vector<Task::Span> spans_of(const Json& list, const char* name, const Task&
 }
 
 Task task_from_json(const Json& json, const std::string& where) {
-  if (!json.is_object()) fail("{}: not a task (schema {})", where, schema);
-  if (field(json, "schema", is_text, "a text", where) != schema)
-    fail("{}: not a task (schema {})", where, schema);
-  const auto text = [&](const char* name) {
-    return field(json, name, is_text, "a text", where).get<std::string>();
-  };
+  JsonFields fields(json, where);
+  if (fields.need_text("schema") != schema) fields.wrong("schema", fmt::format("is not {}", schema));
   Task task;
-  task.id = text("id");
-  task.kind = text("kind");
-  task.length = field(json, "length", is_count, "a whole number", where).get<std::int64_t>();
-  const Json& depth = field(json, "depth", is_share, "a number from 0 to 1, or null", where);
-  if (!depth.is_null()) task.depth = depth.get<double>();
-  task.prompt = text("prompt");
-  task.answer = text("answer");
-  task.evidence =
-      spans_of(field(json, "evidence", is_spans, "a list of [begin, end]", where), "evidence", task, where);
-  if (json.contains("inner"))
-    task.inner =
-        spans_of(field(json, "inner", is_spans, "a list of [begin, end]", where), "inner", task, where);
-  task.seed = field(json, "seed", is_count, "a whole number", where).get<std::uint64_t>();
-  if (task.prompt.empty() || task.answer.empty()) fail("{}: the prompt or the answer is empty", where);
+  task.id = fields.need_text("id");
+  task.kind = fields.need_text("kind");
+  task.length = fields.need_integer("length", {1, 1e9});
+  if (const Json& depth = fields.need("depth"); !depth.is_null())
+    task.depth = fields.number_of(depth, "depth", {0, 1});
+  task.prompt = fields.need_text("prompt");
+  task.answer = fields.need_text("answer");
+  if (task.prompt.empty()) fields.wrong("prompt", "is empty");
+  if (task.answer.empty()) fields.wrong("answer", "is empty");
+  task.evidence = spans_of(fields, "evidence", task.prompt.size());
+  if (fields.find("inner") != nullptr) task.inner = spans_of(fields, "inner", task.prompt.size());
+  if (!fields.need("seed").is_number_unsigned()) fields.wrong("seed", "is not a whole number of 64 bits");
+  task.seed = fields.need("seed").get<std::uint64_t>();
   return task;
 }
 
@@ -98,29 +73,26 @@ std::string task_line(const Task& task) {
   json["evidence"] = task.evidence;
   if (!task.inner.empty()) json["inner"] = task.inner;
   json["seed"] = task.seed;
-  return dump(json);
+  return json_text(json);
 }
 
 std::string ruler_line(const Task& task, std::int64_t index) {
-  return dump(Json{{"index", index},
-                   {"input", task.prompt},
-                   {"outputs", task.parts()},
-                   {"length", task.length},
-                   {"answer_prefix", ""}});
+  return json_text(Json{{"index", index},
+                        {"input", task.prompt},
+                        {"outputs", task.parts()},
+                        {"length", task.length},
+                        {"answer_prefix", ""}});
 }
 
 std::vector<Task> read_tasks(const std::string& path) {
-  std::ifstream file(path);
-  if (!file) fail("{}: cannot read", path);
+  LineReader lines(path);
   std::vector<Task> tasks;
-  int number = 0;
-  for (std::string line; std::getline(file, line);) {
-    ++number;
-    if (line.empty()) continue;
-    const std::string where = fmt::format("{}:{}", path, number);
-    const Json json = Json::parse(line, nullptr, false);
-    if (json.is_discarded()) fail("{}: not JSON", where);
-    tasks.push_back(task_from_json(json, where));
+  while (const auto line = lines.next()) {
+    if (line->text.empty()) continue;
+    const std::string where = fmt::format("{}:{}", path, line->number);
+    const std::optional<Json> json = parse_json(line->text);
+    if (!json) fail("{}: not JSON", where);
+    tasks.push_back(task_from_json(*json, where));
   }
   if (tasks.empty()) fail("{}: no tasks", path);
   return tasks;
