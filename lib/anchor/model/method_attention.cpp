@@ -36,6 +36,7 @@ AttentionResult MethodAttention::attend(int layer, const AttentionInputs& inputs
     const AttentionInputs part = inputs.rows(begin, begin + rows);
     const SparsePlan plan = method_->plan_cpu(part, asked);
     count(plan);
+    if (on_plan_) on_plan_(layer, plan);
     const AttentionResult result = cpu_attention(part, plan);
     for (int head = 0; head < g.q_heads; ++head) {
       std::copy_n(result.out.begin() + head * rows * g.head_dim, rows * g.head_dim,

@@ -20,6 +20,9 @@ class MethodAttention {
   MethodAttention(const Method& method, Params params, ChooseHeads choose);
 
   const Method& method() const { return *method_; }
+  /// Sees every plan of attend(); empty: nobody does.
+  using PlanFn = std::function<void(int layer, const SparsePlan& plan)>;
+  void on_plan(PlanFn use) { on_plan_ = std::move(use); }
   PlanRequest request(int layer) const;
   /// Plans and executes one layer on the CPU; the layers of a prompt in order.
   AttentionResult attend(int layer, const AttentionInputs& inputs);
@@ -34,6 +37,7 @@ class MethodAttention {
   ChooseHeads choose_;
   std::shared_ptr<ModelState> state_;
   PlanStats stats_;
+  PlanFn on_plan_;
 };
 
 }  // namespace anchor

@@ -28,6 +28,17 @@ constexpr Quantity quantities[] = {{"density", &ResultRow::density},
                                    {"out_mean_abs", &ResultRow::out_mean_abs},
                                    {"value", &ResultRow::value}};
 
+struct EvalQuantity {
+  const char* name;
+  double EvalResult::*field;
+};
+constexpr EvalQuantity eval_quantities[] = {{"dense_accuracy", &EvalResult::dense_accuracy},
+                                            {"accuracy", &EvalResult::accuracy},
+                                            {"kl_mean", &EvalResult::kl_mean},
+                                            {"kl_p999", &EvalResult::kl_p999},
+                                            {"kl_max", &EvalResult::kl_max},
+                                            {"same_top", &EvalResult::same_top}};
+
 void put(Json& json, const char* key, const std::string& value) {
   if (!value.empty()) json[key] = value;
 }
@@ -48,6 +59,21 @@ Json numbers(const std::vector<double>& values) {
   Json array = Json::array();
   for (const double value : values) array.push_back(json_number(value));
   return array;
+}
+
+void put(Json& json, const EvalResult& eval) {
+  put(json, "task", eval.task);
+  put(json, "task_kind", eval.task_kind);
+  put(json, "task_length", eval.task_length);
+  put(json, "task_depth", eval.task_depth);
+  json["n"] = eval.n;
+  json["flips"] = eval.flips;
+  json["flips_ci95"] = {json_number(eval.flips_low), json_number(eval.flips_high)};
+  for (const EvalQuantity& one : eval_quantities) json[one.name] = json_number(eval.*one.field);
+  put(json, "evidence_kept", eval.evidence_kept);
+  put(json, "log_probability", eval.log_probability);
+  put(json, "dense_log_probability", eval.dense_log_probability);
+  put(json, "kl", numbers(eval.kl));
 }
 
 Json dump_json(const ResultRow& row) {
@@ -74,6 +100,10 @@ Json sparsity_json(const SparsityStats& stats) {
 }  // namespace
 
 std::optional<double> quantity(const ResultRow& row, std::string_view name) {
+  if (row.eval) {
+    for (const EvalQuantity& one : eval_quantities)
+      if (name == one.name) return (*row.eval).*one.field;
+  }
   for (const Quantity& one : quantities)
     if (name == one.name) return row.*one.field;
   const auto found = row.extra.find(name);
@@ -167,6 +197,7 @@ Json to_json(const ResultRow& row) {
   put(json, "plan_path", row.plan_path);
   for (const Quantity& one : quantities)
     if (one.field != &ResultRow::value) put(json, one.name, row.*one.field);
+  if (row.eval) put(json, *row.eval);
   if (row.sparsity) json["sparsity"] = sparsity_json(*row.sparsity);
   if (row.target) json["target"] = target_json(*row.target);
   put(json, "value", row.value);

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "anchor/base/geometry.hpp"
+#include "anchor/rows/eval_result.hpp"
 #include "anchor/rows/json.hpp"
 #include "anchor/rows/provenance.hpp"
 #include "anchor/rows/sparsity.hpp"
@@ -74,6 +75,8 @@ struct ResultRow {
   /// say), and when. to_json() stamps a row that has none with this build and the present time.
   std::optional<ToolInfo> tool;
   std::string time;
+
+  std::optional<EvalResult> eval;  ///< of kind eval
 
   bool ok() const { return status == "ok"; }
   /// Makes it a row without a result, which says why.

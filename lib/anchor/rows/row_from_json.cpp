@@ -54,6 +54,31 @@ CurvePoints read_curve(JsonFields fields) {
   return curve;
 }
 
+EvalResult read_eval(JsonFields& fields) {
+  EvalResult eval;
+  fields.text("task", eval.task);
+  fields.text("task_kind", eval.task_kind);
+  fields.integer("task_length", eval.task_length, tokens);
+  fields.number("task_depth", eval.task_depth, {0, 1});
+  eval.n = static_cast<int>(fields.need_integer("n", {0, 1e9}));
+  eval.flips = static_cast<int>(fields.need_integer("flips", {0, static_cast<double>(eval.n)}));
+  const std::vector<double> interval = fields.need_numbers("flips_ci95", share);
+  if (interval.size() != 2) fields.wrong("flips_ci95", "does not hold two numbers");
+  eval.flips_low = interval[0];
+  eval.flips_high = interval[1];
+  eval.dense_accuracy = fields.need_number("dense_accuracy", share);
+  eval.accuracy = fields.need_number("accuracy", share);
+  eval.kl_mean = fields.need_number("kl_mean", not_negative);
+  eval.kl_p999 = fields.need_number("kl_p999", not_negative);
+  eval.kl_max = fields.need_number("kl_max", not_negative);
+  eval.same_top = fields.need_number("same_top", share);
+  fields.number("evidence_kept", eval.evidence_kept, share);
+  fields.number("log_probability", eval.log_probability);
+  fields.number("dense_log_probability", eval.dense_log_probability);
+  fields.numbers("kl", eval.kl, not_negative);
+  return eval;
+}
+
 SparsityStats read_sparsity(JsonFields fields) {
   SparsityStats stats;
   fields.numbers("density_by_position", stats.density_by_position);
@@ -138,6 +163,7 @@ ResultRow row_from_json(const Json& json, const std::string& where) {
   fields.number("out_rel_l2", row.out_rel_l2, not_negative);
   fields.number("out_max_abs", row.out_max_abs, not_negative);
   fields.number("out_mean_abs", row.out_mean_abs, not_negative);
+  if (row.kind == "eval" && row.ok()) row.eval = read_eval(fields);
   if (auto sparsity = fields.object("sparsity")) row.sparsity = read_sparsity(std::move(*sparsity));
   if (auto target = fields.object("target"))
     row.target = {target->need_text("metric"), target->need_text("statistic"), target->need_number("value")};

@@ -1,0 +1,288 @@
+#include "eval/run.hpp"
+
+#include <algorithm>
+#include <filesystem>
+#include <map>
+#include <numeric>
+#include <optional>
+
+#include "anchor/base/error.hpp"
+#include "anchor/base/lists.hpp"
+#include "anchor/base/number.hpp"
+#include "anchor/base/parallel.hpp"
+#include "anchor/data/checksum.hpp"
+#include "anchor/eval/fidelity.hpp"
+#include "anchor/eval/prefill.hpp"
+#include "anchor/model/model_files.hpp"
+#include "anchor/tuning/thresholds.hpp"
+#include "cli/method_options.hpp"
+#include "cli/progress.hpp"
+#include "cli/run_shell.hpp"
+#include "cli/streams.hpp"
+#include "cli/terminal.hpp"
+#include "cli/threshold_options.hpp"
+
+namespace anchor::eval {
+namespace {
+
+struct Options {
+  std::string model, tasks, thresholds, dense_layers, decode = "dense";
+  cli::MethodOptions method;
+  cli::CommonOptions common;
+  std::vector<std::string> argv;
+};
+
+/// All tasks of one file, each read once with dense attention and once per run.
+class EvalRun {
+ public:
+  explicit EvalRun(const Options& options)
+      : options_(options),
+        files_(options.model),
+        model_(files_.model()),
+        tokenizer_(files_.tokenizer()),
+        tasks_(read_tasks(options.tasks)) {
+    if (options.thresholds.empty()) {
+      runs_ = cli::resolve_methods(options.method);
+    } else {
+      thresholds_ = read_thresholds(options.thresholds);
+      runs_ = {cli::thresholds_run(*thresholds_, options.thresholds, options.method)};
+    }
+    if (!options.dense_layers.empty()) {
+      for (const std::int64_t layer :
+           parse_integers(options.dense_layers, "--dense-layers", 0, model_.config().layers - 1))
+        prefill_.dense_layers.insert(static_cast<int>(layer));
+    }
+    prefill_.dense_decode = options.decode == "dense";
+    check_heads();
+    for (const MethodRun& run : runs_) names_.push_back(run_name(run));
+    results_.resize(runs_.size());
+    content_ = {sample_hash(options.model), option_hash(prefill_.dense_decode ? "dense" : "plan"),
+                option_hash(options.dense_layers)};
+    if (thresholds_) content_.push_back(option_hash(thresholds_text(*thresholds_)));
+  }
+
+  int run();
+
+ private:
+  using Place = std::pair<std::string, std::int64_t>;  // kind and length
+
+  void check_heads() const;
+  std::string run_name(const MethodRun& run) const;
+  MethodAttention attention_of(const MethodRun& run) const;
+  ResultRow template_of(std::size_t run) const;
+  ResultRow task_row(std::size_t run, const Task& task) const;
+  void answer(const Task& task);
+  void summaries(std::size_t run);
+  ResultRow summary(std::size_t run, std::span<const std::size_t> chosen) const;
+
+  struct Answered {
+    Place place;
+    EvalResult result;
+    double density;
+  };
+
+  const Options& options_;
+  ModelFiles files_;
+  LanguageModel model_;
+  Tokenizer tokenizer_;
+  std::vector<Task> tasks_;
+  std::vector<MethodRun> runs_;
+  std::vector<std::string> names_;
+  std::optional<Thresholds> thresholds_;
+  PrefillOptions prefill_;
+  std::vector<std::uint64_t> content_;
+  std::vector<std::vector<Answered>> results_;  ///< per run
+  std::vector<ResultRow> totals_;
+  std::optional<cli::RunShell> shell_;
+};
+
+/// A thresholds file must know every head of the layers where the method runs.
+void EvalRun::check_heads() const {
+  if (!thresholds_) return;
+  const ModelConfig& config = model_.config();
+  const Geometry shape{.q_heads = config.q_heads, .kv_heads = config.kv_heads, .head_dim = config.head_dim};
+  std::vector<int> heads(static_cast<std::size_t>(config.q_heads));
+  std::iota(heads.begin(), heads.end(), 0);
+  for (int layer = 0; layer < config.layers; ++layer) {
+    if (config.window(layer) > 0 || prefill_.dense_layers.contains(layer)) continue;
+    thresholds_->check(*runs_[0].method, layer, shape, heads, options_.thresholds);
+  }
+}
+
+std::string EvalRun::run_name(const MethodRun& run) const {
+  const std::string& knob = run.method->knob;
+  if (knob.empty()) return run.method->name;
+  if (thresholds_) return fmt::format("{} {} per head", run.method->name, knob);
+  return fmt::format("{} {}={}", run.method->name, knob, format_number(run.params.real(knob)));
+}
+
+MethodAttention EvalRun::attention_of(const MethodRun& run) const {
+  if (!thresholds_) return MethodAttention(*run.method, run.params, {});
+  std::vector<int> heads(static_cast<std::size_t>(model_.config().q_heads));
+  std::iota(heads.begin(), heads.end(), 0);
+  return MethodAttention(*run.method, run.params, [this, heads, method = run.method](PlanRequest& request) {
+    thresholds_->apply(*method, request.layer, heads, options_.thresholds, request);
+  });
+}
+
+ResultRow EvalRun::template_of(std::size_t run) const {
+  ResultRow row;
+  row.kind = "eval";
+  row.scope = "all";
+  row.model = std::filesystem::path(options_.model).stem().string();
+  row.method = runs_[run].method->name;
+  for (const auto& [name, value] : runs_[run].params.values())
+    if (!thresholds_ || name != runs_[run].method->knob) row.params[name] = value;
+  row.device = "cpu";
+  row.argv = options_.argv;
+  return row;
+}
+
+ResultRow EvalRun::task_row(std::size_t run, const Task& task) const {
+  ResultRow row = template_of(run);
+  row.scope = "task";
+  std::vector<std::uint64_t> content = content_;
+  content.push_back(option_hash(task_line(task)));
+  row.unit = unit_id(row, content);
+  return row;
+}
+
+void EvalRun::answer(const Task& task) {
+  std::vector<ResultRow> rows;
+  for (std::size_t run = 0; run < runs_.size(); ++run) rows.push_back(task_row(run, task));
+  if (!shell_->all_finished(rows)) {
+    const Question question = make_question(tokenizer_, task);
+    std::vector<int> tokens;
+    for (const auto* positions : {&question.answer, &question.inner})
+      for (const std::int64_t position : *positions)
+        tokens.push_back(question.ids[static_cast<std::size_t>(position)]);
+    const auto joined = [](Reading reading) {
+      reading.answer.values.insert(reading.answer.values.end(), reading.inner.values.begin(),
+                                   reading.inner.values.end());
+      return reading.answer;
+    };
+    const Logits dense = joined(read_dense(model_, question));
+    const AnswerScore dense_score = score_answer(dense, dense, tokens);
+    for (std::size_t run = 0; run < runs_.size(); ++run) {
+      if (shell_->finished(rows[run].unit) != nullptr) continue;
+      MethodAttention attention = attention_of(runs_[run]);
+      try {
+        const Reading reading = read_sparse(model_, question, attention, prefill_);
+        EvalResult result = answer_result(score_answer(joined(reading), dense, tokens), dense_score);
+        result.task = task.id;
+        result.task_kind = task.kind;
+        result.task_length = static_cast<int>(task.length);
+        result.task_depth = task.depth;
+        result.evidence_kept = reading.evidence_kept;
+        rows[run].eval = std::move(result);
+        rows[run].density = reading.density;
+      } catch (const Error& error) {
+        if (error.kind() == ErrorKind::interrupted) throw;
+        rows[run].fail(fmt::format("{}: {}", task.id, error.what()));
+      }
+    }
+  }
+  for (std::size_t run = 0; run < runs_.size(); ++run) {
+    const ResultRow shown = shell_->emit_result(rows[run], cli::Audience::files);
+    if (shown.ok() && shown.eval)
+      results_[run].push_back({{task.kind, task.length}, *shown.eval, shown.density.value_or(1)});
+  }
+}
+
+ResultRow EvalRun::summary(std::size_t run, std::span<const std::size_t> chosen) const {
+  std::vector<EvalResult> results;
+  double density = 0;
+  for (const std::size_t n : chosen) {
+    results.push_back(results_[run][n].result);
+    density += results_[run][n].density;
+  }
+  ResultRow row = template_of(run);
+  row.eval = fidelity(results);
+  if (!chosen.empty()) row.density = density / static_cast<double>(chosen.size());
+  return row;
+}
+
+/// A row per kind and length, and one of all that the model answers: where dense attention gets less than 80
+/// % right, flips say little about a method.
+void EvalRun::summaries(std::size_t run) {
+  constexpr double least_accuracy = 0.8;
+  std::map<Place, std::vector<std::size_t>> places;
+  for (std::size_t n = 0; n < results_[run].size(); ++n) places[results_[run][n].place].push_back(n);
+  std::vector<std::size_t> counted;
+  for (const auto& [place, chosen] : places) {
+    ResultRow row = summary(run, chosen);
+    row.scope = "kind";
+    row.eval->task_kind = place.first;
+    row.eval->task_length = static_cast<int>(place.second);
+    const bool counts = row.eval->dense_accuracy >= least_accuracy;
+    row.extra["counted"] = counts ? 1. : 0.;
+    if (counts) counted.insert(counted.end(), chosen.begin(), chosen.end());
+    row.unit = unit_id(row, std::vector{option_hash(place.first), static_cast<std::uint64_t>(place.second)});
+    shell_->emit(row, cli::Audience::files);
+  }
+  std::sort(counted.begin(), counted.end());
+  ResultRow row = summary(run, counted);
+  row.unit = unit_id(row, content_);
+  totals_.push_back(shell_->emit(row));
+}
+
+int EvalRun::run() {
+  std::vector<Column> eye{{"method"}, {"params." + runs_[0].method->knob, 3, runs_[0].method->knob}},
+      all{{"scope"}, {"method"}, {"task"}, {"task_kind"}, {"task_length"}, {"task_depth"}};
+  if (thresholds_ || runs_[0].method->knob.empty() || names_.size() > 1) eye.resize(1);
+  for (const char* name : {"n", "density", "dense_accuracy", "accuracy", "flips", "kl_mean", "kl_p999",
+                           "kl_max", "same_top", "evidence_kept"}) {
+    eye.push_back({name, 4});
+    all.push_back({name});
+  }
+  shell_.emplace(options_.common, eye, all);
+  cli::Progress progress("task", std::ssize(tasks_), options_.common.quiet);
+  shell_->run([&] {
+    for (std::size_t n = 0; n < tasks_.size(); ++n) {
+      check_interrupt();
+      progress.update(static_cast<std::int64_t>(n), tasks_[n].id);
+      answer(tasks_[n]);
+    }
+    for (std::size_t run = 0; run < runs_.size(); ++run) summaries(run);
+  });
+  progress.clear();
+  shell_->finish();
+  return shell_->exit_code();
+}
+
+}  // namespace
+
+void setup_run(CLI::App& app, cli::Command& command, const std::vector<std::string>& argv) {
+  auto options = std::make_shared<Options>();
+  options->argv = argv;
+  CLI::App* sub = app.add_subcommand("run", "Answer tasks with dense attention and with methods");
+  sub->footer(
+      "anchor-eval run --model M.gguf --tasks tasks.jsonl --method anchor,xattention -o eval.jsonl\n"
+      "anchor-eval run --model M.gguf --tasks tasks.jsonl --thresholds T.json -o eval.jsonl");
+  sub->add_option("--model", options->model, "The model: a GGUF file or a Hugging Face folder")
+      ->required()
+      ->type_name("FILE");
+  sub->add_option("--tasks", options->tasks, "Tasks, from anchor-eval tasks")->required()->type_name("FILE");
+  cli::add_method(*sub, options->method, options->argv);
+  sub->add_option("--thresholds", options->thresholds, "One knob value per head, from anchor-sweep")
+      ->type_name("FILE")
+      ->group("Method");
+  sub->add_option("--dense-layers", options->dense_layers, "Layers that keep everything, such as 0 or 0-3")
+      ->type_name("LIST")
+      ->group("Method");
+  sub->add_option("--decode", options->decode,
+                  "The answer's own rows: dense, or in the plan as if they were part of the prompt")
+      ->check(CLI::IsMember({"dense", "plan"}))
+      ->capture_default_str()
+      ->group("Method");
+  cli::add_output(*sub, options->common);
+  cli::add_common(*sub, options->common);
+  sub->callback([options, &command] {
+    command = [options] {
+      set_threads(options->common.threads);
+      return EvalRun(*options).run();
+    };
+  });
+}
+
+}  // namespace anchor::eval

@@ -1,0 +1,49 @@
+#include "anchor/eval/haystack.hpp"
+
+#include <algorithm>
+#include <cmath>
+
+namespace anchor {
+
+Haystack::Haystack(const TaskRequest& request, TaskRandom& random) {
+  const auto count = static_cast<std::size_t>(request.size);
+  if (request.prose.empty()) {
+    while (sentences_.size() < count) sentences_.push_back(request.vocabulary.sentence(random));
+    return;
+  }
+  auto at = static_cast<std::size_t>(random.below(static_cast<std::int64_t>(request.prose.size())));
+  while (sentences_.size() < count) {
+    sentences_.push_back(request.prose[at]);
+    at = (at + 1) % request.prose.size();
+  }
+}
+
+Haystack::Haystack(std::vector<std::string> sentences, std::int64_t count) {
+  for (std::int64_t i = 0; i < count; ++i)
+    sentences_.push_back(sentences[static_cast<std::size_t>(i) % sentences.size()]);
+}
+
+void Haystack::hide(double depth, std::string line, bool is_evidence) {
+  const auto place = static_cast<std::size_t>(std::lround(depth * static_cast<double>(sentences_.size())));
+  const auto after =
+      std::find_if(hidden_.begin(), hidden_.end(), [&](const Hidden& h) { return h.place > place; });
+  hidden_.insert(after, {place, std::move(line), is_evidence});
+}
+
+void Haystack::write(PromptText& prompt) const {
+  auto next = hidden_.begin();
+  for (std::size_t i = 0; i <= sentences_.size(); ++i) {
+    for (; next != hidden_.end() && next->place == i; ++next) {
+      if (next->is_evidence) {
+        prompt.add_evidence(next->line);
+      } else {
+        prompt.add(next->line);
+      }
+      prompt.add(" ");
+    }
+    if (i < sentences_.size()) prompt.add(sentences_[i] + (i + 1 < sentences_.size() ? " " : ""));
+  }
+  prompt.add("\n\n");
+}
+
+}  // namespace anchor

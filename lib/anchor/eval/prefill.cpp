@@ -1,0 +1,120 @@
+#include "anchor/eval/prefill.hpp"
+
+#include <algorithm>
+
+#include "anchor/attention/cpu_executor.hpp"
+#include "anchor/model/dense_attention.hpp"
+
+namespace anchor {
+namespace {
+
+Logits logits_before(const LanguageModel& model, std::span<const float> hidden,
+                     const std::vector<std::int64_t>& positions) {
+  Logits logits{.vocab_size = model.config().vocab_size, .values = {}};
+  const auto width = static_cast<std::size_t>(model.config().hidden_size);
+  for (const std::int64_t position : positions) {
+    const std::vector<float> row =
+        model.logits(hidden.subspan(static_cast<std::size_t>(position - 1) * width, width));
+    logits.values.insert(logits.values.end(), row.begin(), row.end());
+  }
+  return logits;
+}
+
+void read(const LanguageModel& model, const Question& question, const AttentionFn& attention, Reading& into) {
+  const auto tokens = static_cast<std::int64_t>(question.ids.size());
+  const AlignedVector<float> hidden =
+      model.forward(question.ids, model.ropes(std::nullopt, tokens), {attention, nullptr, nullptr});
+  into.answer = logits_before(model, hidden, question.answer);
+  into.inner = logits_before(model, hidden, question.inner);
+}
+
+/// The attention problem of the first `rows` tokens alone.
+struct FirstRows {
+  FirstRows(const AttentionInputs& all, std::int64_t rows) : inputs(all.rows(0, rows)) {
+    const Geometry& g = all.geometry;
+    const std::int64_t from = g.kv_len * g.head_dim, to = rows * g.head_dim;
+    keys.resize(static_cast<std::size_t>(g.kv_heads * to));
+    values.resize(keys.size());
+    for (int head = 0; head < g.kv_heads; ++head) {
+      std::copy_n(all.k + head * from, to, keys.begin() + head * to);
+      std::copy_n(all.v + head * from, to, values.begin() + head * to);
+    }
+    inputs.geometry.kv_len = rows;
+    inputs.k = keys.data();
+    inputs.v = values.data();
+  }
+  AttentionInputs inputs;
+  AlignedVector<float> keys, values;
+};
+
+void copy_rows(const Geometry& g, const AttentionResult& part, std::int64_t begin, std::int64_t rows,
+               AttentionResult& whole) {
+  for (int head = 0; head < g.q_heads; ++head) {
+    std::copy_n(part.out.begin() + head * rows * g.head_dim, rows * g.head_dim,
+                whole.out.begin() + (head * g.q_len + begin) * g.head_dim);
+    std::copy_n(part.lse.begin() + head * rows, rows, whole.lse.begin() + head * g.q_len + begin);
+  }
+}
+
+/// How many of the keys a plan keeps for query row i of a head.
+std::int64_t kept(const SparsePlan& plan, int head, std::int64_t i, const std::vector<std::int64_t>& keys) {
+  const std::int64_t row = plan.row_of(head, i), position = plan.geometry.q_start + i;
+  const auto blocks = plan.blocks[row], columns = plan.columns[row];
+  return std::count_if(keys.begin(), keys.end(), [&](std::int64_t key) {
+    const auto token = static_cast<std::int32_t>(key);
+    const auto after = std::upper_bound(blocks.begin(), blocks.end(), token);
+    const bool in_block = after != blocks.begin() && key < *(after - 1) + plan.block_width(*(after - 1));
+    return (in_block || std::binary_search(columns.begin(), columns.end(), token)) &&
+           plan.allows(head, position, key);
+  });
+}
+
+}  // namespace
+
+Reading read_dense(const LanguageModel& model, const Question& question) {
+  Reading reading;
+  read(
+      model, question, [](int, const AttentionInputs& in) { return dense_attention(in); }, reading);
+  return reading;
+}
+
+Reading read_sparse(const LanguageModel& model, const Question& question, MethodAttention& attention,
+                    const PrefillOptions& options) {
+  Reading reading;
+  const std::int64_t prompt =
+      options.dense_decode ? question.prompt : static_cast<std::int64_t>(question.ids.size());
+  std::int64_t layers = 0, dense_layers = 0, evidence = 0, evidence_kept = 0;
+  attention.on_plan([&](int, const SparsePlan& plan) {
+    const std::int64_t last = question.prompt - 1 - plan.geometry.q_start;
+    if (last < 0 || last >= plan.geometry.q_len) return;
+    for (int head = 0; head < plan.geometry.q_heads; ++head) {
+      evidence += static_cast<std::int64_t>(question.evidence.size());
+      evidence_kept += kept(plan, head, last, question.evidence);
+    }
+  });
+  const AttentionFn layer_attention = [&](int layer, const AttentionInputs& in) {
+    const Geometry& g = in.geometry;
+    ++layers;
+    if (options.dense_layers.contains(layer) || g.sliding_window > 0) {
+      ++dense_layers;
+      return dense_attention(in);
+    }
+    AttentionResult whole;
+    whole.out.resize(static_cast<std::size_t>(g.q_heads * g.q_len * g.head_dim));
+    whole.lse.resize(static_cast<std::size_t>(g.q_heads * g.q_len));
+    const FirstRows first(in, prompt);
+    copy_rows(g, attention.attend(layer, first.inputs), 0, prompt, whole);
+    if (prompt < g.q_len)
+      copy_rows(g, dense_attention(in.rows(prompt, g.q_len)), prompt, g.q_len - prompt, whole);
+    return whole;
+  };
+  read(model, question, layer_attention, reading);
+  attention.on_plan(nullptr);
+  const double sparse = static_cast<double>(layers - dense_layers) * attention.stats().density();
+  reading.density = (static_cast<double>(dense_layers) + sparse) / static_cast<double>(layers);
+  if (evidence > 0)
+    reading.evidence_kept = static_cast<double>(evidence_kept) / static_cast<double>(evidence);
+  return reading;
+}
+
+}  // namespace anchor

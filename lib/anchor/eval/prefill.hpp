@@ -1,0 +1,37 @@
+#pragma once
+
+#include <optional>
+#include <set>
+#include <vector>
+
+#include "anchor/eval/answer_score.hpp"
+#include "anchor/eval/question.hpp"
+#include "anchor/model/language_model.hpp"
+#include "anchor/model/method_attention.hpp"
+
+namespace anchor {
+
+/// How a question is read with sparse attention.
+struct PrefillOptions {
+  std::set<int> dense_layers;  ///< layers that keep everything
+  bool dense_decode = true;    ///< the answer's own rows see everything, as in a model that prefills sparsely
+};
+
+/// A question, read.
+struct Reading {
+  Logits answer, inner;  ///< the logits that predict Question::answer and ::inner
+  double density = 1;    ///< mean over the layers' heads of the prompt's plan
+  /// Share of (layer, head, evidence token) that the plan keeps for the prompt's last row; none without
+  /// evidence.
+  std::optional<double> evidence_kept;
+};
+
+/// Reads a question with dense attention.
+Reading read_dense(const LanguageModel& model, const Question& question);
+
+/// Reads a question with a method in every layer: the prompt's rows by its plan. `attention` is new: it keeps
+/// the state and the statistics of one prompt. Layers with a sliding window stay as the model has them.
+Reading read_sparse(const LanguageModel& model, const Question& question, MethodAttention& attention,
+                    const PrefillOptions& options);
+
+}  // namespace anchor
