@@ -3,6 +3,7 @@
 #include <doctest/doctest.h>
 
 #include "anchor/eval/make_tasks.hpp"
+#include "anchor/model/gguf.hpp"
 #include "model/golden.hpp"
 
 using namespace anchor;
