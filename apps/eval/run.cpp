@@ -92,7 +92,6 @@ class EvalRun {
   PrefillOptions prefill_;
   std::vector<std::uint64_t> content_;
   std::vector<std::vector<Answered>> results_;  ///< per run
-  std::vector<ResultRow> totals_;
   std::optional<cli::RunShell> shell_;
 };
 
@@ -208,6 +207,8 @@ void EvalRun::summaries(std::size_t run) {
   constexpr double least_accuracy = 0.8;
   std::map<Place, std::vector<std::size_t>> places;
   for (std::size_t n = 0; n < results_[run].size(); ++n) places[results_[run][n].place].push_back(n);
+  std::vector<std::uint64_t> asked = content_;
+  for (const Task& task : tasks_) asked.push_back(option_hash(task_line(task)));
   std::vector<std::size_t> counted;
   for (const auto& [place, chosen] : places) {
     ResultRow row = summary(run, chosen);
@@ -217,13 +218,15 @@ void EvalRun::summaries(std::size_t run) {
     const bool counts = row.eval->dense_accuracy >= least_accuracy;
     row.extra["counted"] = counts ? 1. : 0.;
     if (counts) counted.insert(counted.end(), chosen.begin(), chosen.end());
-    row.unit = unit_id(row, std::vector{option_hash(place.first), static_cast<std::uint64_t>(place.second)});
+    std::vector<std::uint64_t> content = asked;
+    content.insert(content.end(), {option_hash(place.first), static_cast<std::uint64_t>(place.second)});
+    row.unit = unit_id(row, content);
     shell_->emit(row, cli::Audience::files);
   }
   std::sort(counted.begin(), counted.end());
   ResultRow row = summary(run, counted);
-  row.unit = unit_id(row, content_);
-  totals_.push_back(shell_->emit(row));
+  row.unit = unit_id(row, asked);
+  shell_->emit(row);
 }
 
 int EvalRun::run() {
