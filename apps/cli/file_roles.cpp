@@ -60,8 +60,8 @@ bool same_place(const std::string& a, const std::string& b) {
   struct stat status {};
   if (::stat(a.c_str(), &status) == 0) return same_file(a, b);
   std::error_code none;
-  const auto one = std::filesystem::weakly_canonical(a, none),
-             other = std::filesystem::weakly_canonical(b, none);
+  const auto one = std::filesystem::weakly_canonical(std::filesystem::absolute(a, none), none),
+             other = std::filesystem::weakly_canonical(std::filesystem::absolute(b, none), none);
   return !one.empty() && one == other;
 }
 

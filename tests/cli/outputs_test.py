@@ -110,12 +110,13 @@ class Places(Case):
                 self.assertTrue(os.path.islink(link))
                 self.assertGreater(os.path.getsize(target), 0)
                 self.assertEqual(os.listdir(self.path("other")).count(suffix + ".part"), 0)
-                null = self.path("null." + suffix)
-                os.symlink("/dev/null", null)
-                done = run(*self.writers(null)[suffix])
+                if os.geteuid() != 0:
+                    continue
+                node = self.path("null." + suffix)  # of our own: a wrong writer would replace the machine's
+                os.mknod(node, 0o666 | stat.S_IFCHR, os.makedev(1, 3))
+                done = run(*self.writers(node)[suffix])
                 self.assertEqual(done.returncode, 0, done.stderr)
-                self.assertTrue(stat.S_ISCHR(os.stat("/dev/null").st_mode))
-                self.assertTrue(os.path.islink(null))
+                self.assertTrue(stat.S_ISCHR(os.lstat(node).st_mode))
         self.no_parts()
 
     def test_a_pipe_gets_the_whole_output(self):
@@ -132,7 +133,7 @@ class Places(Case):
 
     def test_stdout_by_name_is_stdout(self):
         with open(self.path("all"), "w") as out:
-            code = subprocess.run([tool("anchor-recall"), self.source, *map(str, SMALL), "--format", "csv", "--svg", "/dev/stdout"], stdout=out).returncode
+            code = subprocess.run([tool("anchor-recall"), self.source, *map(str, SMALL), "-q", "--format", "csv", "--svg", "/dev/stdout"], stdout=out).returncode
         self.assertEqual(code, 0)
         text = Path(self.path("all")).read_text()
         self.assertTrue(text.startswith("dump.layer,"))
@@ -221,15 +222,15 @@ class StandardOutput(Case):
 
 class Signals(Case):
     def test_sigterm_and_sighup_end_as_an_interrupt_does(self):
-        source = self.dump("long.h5", layers=4, q_heads=8, kv_heads=2, length=1536, dim=64)
+        source = self.dump("long.h5", layers=12, q_heads=8, kv_heads=4, length=512)
         for number, code in ((signal.SIGTERM, 143), (signal.SIGHUP, 129), (signal.SIGINT, 130)):
             with self.subTest(signal=number):
                 out = self.path(f"{code}.jsonl")
-                line = [tool("anchor-recall"), source, "--block", "16", "--step", "1", "--method", "topk", "--device", "reference", "--threads", "1", "-o", out,
+                line = [tool("anchor-recall"), source, "--method", "topk", "--device", "cpu", "--threads", "1", "-o", out,
                         "-o", self.path("r.csv"), "--svg", self.path("r.svg")]
                 process = subprocess.Popen(line, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
                 deadline = time.time() + 120
-                while not (os.path.exists(out) and os.path.getsize(out)) and time.time() < deadline:
+                while not (os.path.exists(out) and os.path.getsize(out)) and process.poll() is None and time.time() < deadline:
                     time.sleep(0.02)
                 process.send_signal(number)
                 _, said = process.communicate(timeout=120)
