@@ -58,7 +58,8 @@ void check_knob(const SearchOptions& options, const MethodRun& run) {
   if (method.granularity) return;
   for (const double knob : grid_of(options)) {
     const std::string wrong = check_value(find_param(method, method.knob), knob);
-    if (!wrong.empty()) fail_usage("--grid {}: {}.{} {}", format_number(knob), method.name, method.knob, wrong);
+    if (!wrong.empty())
+      fail_usage("--grid {}: {}.{} {}", format_number(knob), method.name, method.knob, wrong);
   }
 }
 
