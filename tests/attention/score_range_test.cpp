@@ -8,15 +8,16 @@
 #include "anchor/attention/reference.hpp"
 #include "anchor/base/error.hpp"
 #include "anchor/mass/curve.hpp"
-#include "anchor/metrics/recall.hpp"
 #include "anchor/method/method.hpp"
+#include "anchor/metrics/recall.hpp"
 #include "support/kv_group.hpp"
 
 using namespace anchor;
 
 namespace {
 
-/// Inputs with a huge channel, as massive activations have it: all scores lie about `size`, and differ by a few.
+/// Inputs with a huge channel, as massive activations have it: all scores lie about `size`, and differ by a
+/// few.
 test::RandomInputs massive(float size, std::int64_t length = 300) {
   test::RandomInputs inputs = test::random_inputs(test::square(length, 64, 2, 1));
   for (std::size_t i = 0; i < inputs.q.size(); i += 64) inputs.q[i] = 8 * std::sqrt(size) / 8;
@@ -60,7 +61,8 @@ TEST_CASE("massive activations: every row's recall is float64's to 1e-4, and at 
 
 TEST_CASE("scores that jump by their whole size move the base of a row, and lose nothing") {
   test::RandomInputs inputs = massive(1e5f);
-  for (std::size_t j = 0; j < 300; ++j)  // the first keys far below, the middle far above, the last below again
+  for (std::size_t j = 0; j < 300;
+       ++j)  // the first keys far below, the middle far above, the last below again
     inputs.k[j * 64] *= j < 100 ? -1.f : j < 200 ? 1.f : 0.5f;
   const RecallError error = recall_error(inputs.view(), test::random_plan(inputs.geometry, 64, 16, 1, 3));
   CHECK(error.off < 1e-4);

@@ -1,5 +1,5 @@
-// Keys that are equal bit for bit have equal scores, wherever they lie: what a planner makes of one it makes of
-// all, ties go by index, and permuting keys permutes scores.
+// Keys that are equal bit for bit have equal scores, wherever they lie: what a planner makes of one it makes
+// of all, ties go by index, and permuting keys permutes scores.
 #include <doctest/doctest.h>
 
 #include <cmath>
@@ -113,8 +113,11 @@ TEST_CASE("anchor, block 1: theta 0 keeps what ties with the anchor, in the plan
 
 TEST_CASE("every threshold method gives equal candidates of a plan row one critical value") {
   const test::RandomInputs inputs = one_key(640, 32);
-  for (const auto& [name, block] : {std::pair{"anchor", "32"}, {"stripes", "32"}, {"xattention", "32"},
-                                    {"flashprefill", "32"}, {"spargeattn", ""}}) {
+  for (const auto& [name, block] : {std::pair{"anchor", "32"},
+                                    {"stripes", "32"},
+                                    {"xattention", "32"},
+                                    {"flashprefill", "32"},
+                                    {"spargeattn", ""}}) {
     CAPTURE(name);
     const Method& method = find_method(name);
     Params params = default_params(method);

@@ -73,3 +73,12 @@ TEST_CASE("only methods with a published rule are calibrated, from above its flo
                        doctest::Contains("above"), Error);
   CHECK_NOTHROW(check_calibration(test::run_of("sale")));
 }
+
+TEST_CASE("a calibration starts at a number above its floor, so that halving ends") {
+  for (const auto& [start, words] : {std::pair{"0", "must start above"},
+                                     {"0.0001", "must start above"},
+                                     {"inf", "halves of infinity never end"}}) {
+    const MethodRun run = test::run_of("sale", {{"theta_h", start}});
+    CHECK_THROWS_WITH_AS(check_calibration(run), doctest::Contains(words), Error);
+  }
+}

@@ -153,9 +153,13 @@ TEST_CASE("the knob's own specification checks every value that a file gives a h
   CHECK(apply("anchor", infinity) == infinity);
   CHECK(apply("anchor", -infinity) == -infinity);
   CHECK(apply("xattention", -infinity) == -infinity);  // what is always kept suffices
-  for (const auto& [name, value] : {std::pair{"vertical-slash", infinity}, {"vertical-slash", -infinity},
-                                    {"vertical-slash", 0.5}, {"vertical-slash", 0.}, {"streaming", 1e300},
-                                    {"flexprefill", 7.}, {"anchor", std::nan("")}}) {
+  for (const auto& [name, value] : {std::pair{"vertical-slash", infinity},
+                                    {"vertical-slash", -infinity},
+                                    {"vertical-slash", 0.5},
+                                    {"vertical-slash", 0.},
+                                    {"streaming", 1e300},
+                                    {"flexprefill", 7.},
+                                    {"anchor", std::nan("")}}) {
     CAPTURE(name);
     CAPTURE(value);
     CHECK_THROWS_WITH_AS(apply(name, value), doctest::Contains("T.json: layer 0 head 0"), Error);

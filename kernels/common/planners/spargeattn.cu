@@ -114,8 +114,8 @@ __global__ void __launch_bounds__(kWarps * 32)
   const Cut cut = p.topk
                       ? find_cut<Budget::count, Team<32>>(causal, floor(knob * grid.blocks), nullptr, at)
                       : find_cut<Budget::through, Team<32>>(causal, knob >= 1 ? INFINITY : knob, nullptr, at);
-  // A tile that selects its second diagonal block alone would leave its first rows without keys: then the first
-  // one is kept as well.
+  // A tile that selects its second diagonal block alone would leave its first rows without keys: then the
+  // first one is kept as well.
   const int first_diagonal = past_blocks(grid, tile);
   bool fixed = best_block <= first_diagonal;
   for (int c = lane; c <= first_diagonal && c < causal; c += 32) fixed |= !open(c);

@@ -351,7 +351,8 @@ AttentionResult cpu_attention(const AttentionInputs& inputs, const SparsePlan& p
   parallel_for(g.q_heads * tasks, [&](std::int64_t task) {
     const int head = static_cast<int>(task / tasks);
     const std::int64_t first = (tasks - 1 - task % tasks) * per_task;
-    if (together && run_rows(inputs, plan, range, head, first, std::min(per_task, tiles - first), result)) return;
+    if (together && run_rows(inputs, plan, range, head, first, std::min(per_task, tiles - first), result))
+      return;
     for (std::int64_t t = first; t < std::min(first + per_task, tiles); ++t)
       run_tile(inputs, plan, range, means, head, t * plan.q_tile, result);
   });

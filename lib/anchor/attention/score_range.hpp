@@ -17,8 +17,8 @@ class ScoreRange {
   double bound(int head, std::int64_t row) const {
     return bounds_[static_cast<std::size_t>(head * q_len_ + row)];
   }
-  /// Scores of the row may be so large that float would round them by more than 1e-4 (natural units): they are
-  /// computed in double. It depends on the row and its keys alone, not on how rows are cut into tiles.
+  /// Scores of the row may be so large that float would round them by more than 1e-4 (natural units): they
+  /// are computed in double. It depends on the row and its keys alone, not on how rows are cut into tiles.
   bool wide(int head, std::int64_t row) const;
 
  private:
@@ -30,8 +30,8 @@ class ScoreRange {
 /// they cannot.
 void check_scores(const KvGroup& group);
 
-/// Scores of wide rows of one tile as floats that keep their digits: each row's scores are given relative to a
-/// base of the row, which follows the largest score seen. A row that is not wide has base 0 and keeps its
+/// Scores of wide rows of one tile as floats that keep their digits: each row's scores are given relative to
+/// a base of the row, which follows the largest score seen. A row that is not wide has base 0 and keeps its
 /// scores.
 class RowBases {
  public:

@@ -8,7 +8,8 @@ namespace anchor {
 /// The dense inner loops of attention, mass and model on the CPU: row-major float matrices with row strides
 /// (ld, in floats). One thread each; callers split the work. Compiled for x86-64-v3 (AVX2) and v4 (AVX-512);
 /// matrix_ops() picks at start-up. The same bits every time from memory that starts on a cache line
-/// (base/aligned.hpp). Products a b^T promise more: an entry is one chain of fused multiply-adds over l = 0, 1,
+/// (base/aligned.hpp). Products a b^T promise more: an entry is one chain of fused multiply-adds over l = 0,
+/// 1,
 /// ..., k - 1, so that equal keys have equal scores wherever they lie, in every block and on every CPU.
 struct MatrixOps {
   const char* isa;

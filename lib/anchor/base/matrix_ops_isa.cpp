@@ -36,15 +36,15 @@ inline __m256 add_product(__m256 sum, __m256 a, __m256 b) { return _mm256_fmadd_
 inline __m256d add_product(__m256d sum, __m256d a, __m256d b) { return _mm256_fmadd_pd(a, b, sum); }
 #endif
 
-/// Products a b^T in which every entry is one chain of fused multiply-adds over l = 0, 1, ..., k - 1, whatever
-/// its place: equal rows of b give equal bits in every column, block and instruction set. (Eigen's products sum
-/// in other orders at the edges of a block.) T is the type of sums and results; `most_rows` rows of a meet
-/// `vectors` vectors of rows of b at a time, so that the sums stay in registers.
+/// Products a b^T in which every entry is one chain of fused multiply-adds over l = 0, 1, ..., k - 1,
+/// whatever its place: equal rows of b give equal bits in every column, block and instruction set. (Eigen's
+/// products sum in other orders at the edges of a block.) T is the type of sums and results; `most_rows` rows
+/// of a meet `vectors` vectors of rows of b at a time, so that the sums stay in registers.
 template <class T, int vectors, int most_rows>
 class Products {
   static constexpr int bytes = ANCHOR_ISA_BYTES;
   static constexpr int width = bytes / static_cast<int>(sizeof(T));
-  static constexpr int columns = vectors * width;                      ///< of a panel
+  static constexpr int columns = vectors * width;                 ///< of a panel
   static constexpr std::int64_t depth = vectors > 2 ? 128 : 256;  ///< of a panel, which stays in cache
   using Vector = decltype(all(T{}));
 
@@ -249,8 +249,14 @@ void add_columns(std::int64_t rows, std::int64_t cols, const float* s, std::int6
 }
 
 extern const MatrixOps ops;
-const MatrixOps ops{
-    "x86-64-" ANCHOR_ISA_NAME, gemm_nt, gemm_nt_wide, gemm_nt_add, gemm_nn_add, softmax_step, exp_rows, add_columns};
+const MatrixOps ops{"x86-64-" ANCHOR_ISA_NAME,
+                    gemm_nt,
+                    gemm_nt_wide,
+                    gemm_nt_add,
+                    gemm_nn_add,
+                    softmax_step,
+                    exp_rows,
+                    add_columns};
 
 }  // namespace ANCHOR_ISA
 }  // namespace anchor

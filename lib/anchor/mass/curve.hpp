@@ -36,8 +36,8 @@ struct Curve {
 };
 
 /// The exact curve of one head: entries sorted by critical value, prefix sums of pairs and mass. Entries with
-/// equal critical values enter together. Exact at every knob value: nothing changes between entries. Recall that
-/// rounding puts outside [0, 1] is cut to it; a data error if it is not finite or lies further outside.
+/// equal critical values enter together. Exact at every knob value: nothing changes between entries. Recall
+/// that rounding puts outside [0, 1] is cut to it; a data error if it is not finite or lies further outside.
 Curve exact_curve(const CriticalItems& items);
 
 /// A curve with fewer points that stays within `tolerance` of the full one in both columns at every knob

@@ -135,8 +135,7 @@ std::vector<double> dense_lse(const AttentionInputs& head, const ScoreRange& ran
       matrix_ops().softmax_step(rows, keys, score.data(), chunk_keys, max, sum, shrink);
     }
     for (std::int64_t r = 0; r < rows; ++r)
-      lse[static_cast<std::size_t>(row + r)] =
-          bases.of(r) + static_cast<double>(max[r]) + std::log(sum[r]);
+      lse[static_cast<std::size_t>(row + r)] = bases.of(r) + static_cast<double>(max[r]) + std::log(sum[r]);
   });
   return lse;
 }

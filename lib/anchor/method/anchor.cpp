@@ -258,7 +258,8 @@ Method anchor_method() {
                   .default_value = 128.,
                   .minimum = 1,
                   .maximum = most_block,
-                  .help = "query rows per pooled query; also the initial block and the key tile; at most 32768"},
+                  .help =
+                      "query rows per pooled query; also the initial block and the key tile; at most 32768"},
                  {.name = "step",
                   .kind = Kind::integer,
                   .default_value = 16.,

@@ -147,8 +147,10 @@ CriticalItems critical_stripe_oracle(const AttentionInputs& inputs, int, const P
 
 Method block_oracle_method() {
   return {.name = "block-oracle",
-          .title = "Oracle: per tile, the fewest blocks that hold a share of the exact mass; the diagonal block is forced "
-                   "(force_diagonal=0: not)",
+          .title =
+              "Oracle: per tile, the fewest blocks that hold a share of the exact mass; the diagonal block "
+              "is forced "
+              "(force_diagonal=0: not)",
           .knob = "mass",
           .params = {real_param("mass", 0.95, 0, 1, "share of every tile's softmax mass"),
                      block_param("block", 128, "query rows per tile and keys per block"),
@@ -167,8 +169,10 @@ Method block_oracle_method() {
 
 Method stripe_oracle_method() {
   return {.name = "stripe-oracle",
-          .title = "Oracle: over a head, the fewest stripes that reach a mean recall beside what is forced: the initial "
-                   "block and the local window",
+          .title =
+              "Oracle: over a head, the fewest stripes that reach a mean recall beside what is forced: the "
+              "initial "
+              "block and the local window",
           .knob = "mass",
           .params = {real_param("mass", 0.95, 0, 1, "mean mass recall of the head"),
                      block_param("block", 128, "rows of the initial block and of the local window's reach"),

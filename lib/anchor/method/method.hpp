@@ -82,8 +82,8 @@ struct Method {
   std::function<MassGranularity(const Params&, const Geometry&)> granularity;
   std::function<CriticalItems(const AttentionInputs&, int head, const Params&, const MassMap&)> critical_cpu;
 
-  /// Methods whose heads may share a tile, and then one knob: a parameter, and the value with which every head
-  /// has a knob of its own.
+  /// Methods whose heads may share a tile, and then one knob: a parameter, and the value with which every
+  /// head has a knob of its own.
   std::optional<std::pair<std::string, std::string>> own_knobs = {};
 };
 
@@ -97,11 +97,12 @@ const Method& find_method(std::string_view name);
 Params default_params(const Method& method);
 void set_param(const Method& method, Params& params, std::string_view name, std::string_view text);
 
-/// Checks a value of a parameter, wherever it comes from: its type, that a number is one (no NaN), whole if it
-/// counts, and in range; that a word is one of the choices. Returns what is wrong with it in a few words, such as
-/// "must lie in [0, 1]"; empty if nothing is.
+/// Checks a value of a parameter, wherever it comes from: its type, that a number is one (no NaN), whole if
+/// it counts, and in range; that a word is one of the choices. Returns what is wrong with it in a few words,
+/// such as "must lie in [0, 1]"; empty if nothing is.
 std::string check_value(const ParamSpec& spec, const Scalar& value);
-/// The parameter's specification; a usage error that names the nearest one if the method has none of that name.
+/// The parameter's specification; a usage error that names the nearest one if the method has none of that
+/// name.
 const ParamSpec& find_param(const Method& method, std::string_view name);
 
 /// The entry of `known` closest to `word` by edit distance, for "did you mean" hints; empty if none is close.

@@ -31,8 +31,8 @@ std::string dense_hint(const MethodRun& run, double density, std::int64_t tokens
     if (value * 4 < tokens) continue;
     large += fmt::format("{}{}={}", large.empty() ? "" : ", ", spec.name, value);
   }
-  return fmt::format("hint: {} keeps {:.0f} % of the pairs of {} tokens{}; {} or take a longer text", method.name,
-                     100 * density, tokens, large.empty() ? "" : fmt::format(" ({})", large),
+  return fmt::format("hint: {} keeps {:.0f} % of the pairs of {} tokens{}; {} or take a longer text",
+                     method.name, 100 * density, tokens, large.empty() ? "" : fmt::format(" ({})", large),
                      large.empty() ? fmt::format("try another {}", method.knob) : "set less with --set");
 }
 

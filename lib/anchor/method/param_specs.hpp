@@ -32,8 +32,8 @@ inline ParamSpec integer_param(std::string name, double value, double minimum, d
   return spec;
 }
 
-/// Rows of a tile or keys of a block: at most 32768, so that the pairs of a tile and a block, and the rows of a
-/// group of as many blocks, fit 32 bits on every device.
+/// Rows of a tile or keys of a block: at most 32768, so that the pairs of a tile and a block, and the rows of
+/// a group of as many blocks, fit 32 bits on every device.
 inline constexpr double most_block = 1 << 15;
 inline ParamSpec block_param(std::string name, double value, std::string help) {
   return integer_param(std::move(name), value, 1, most_block, std::move(help) + "; at most 32768");

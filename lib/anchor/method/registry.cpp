@@ -112,7 +112,8 @@ std::string check_value(const ParamSpec& spec, const Scalar& value) {
     if (std::ranges::find(spec.choices, *word) != spec.choices.end()) return {};
     return spec.kind == ParamSpec::Kind::choice ? hint(*word, spec.choices) : "not a number";
   }
-  if (spec.kind == ParamSpec::Kind::text || spec.kind == ParamSpec::Kind::choice) return "a number, not a word";
+  if (spec.kind == ParamSpec::Kind::text || spec.kind == ParamSpec::Kind::choice)
+    return "a number, not a word";
   const double number = std::get<double>(value);
   if (std::isnan(number)) return "not a number";
   if (number < spec.minimum || number > spec.maximum)

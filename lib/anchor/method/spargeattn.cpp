@@ -141,8 +141,8 @@ void keep_first_diagonal(BlockRows& rows, const BlockShape& shape) {
   }
 }
 
-/// The same in a curve: such a tile's first diagonal block is kept below the knob at which another block before
-/// or at it is, leaves there, and comes back at its own critical value.
+/// The same in a curve: such a tile's first diagonal block is kept below the knob at which another block
+/// before or at it is, leaves there, and comes back at its own critical value.
 CriticalItems critical_items(const BlockKnobs& knobs, const MassMap& mass) {
   CriticalItems items = critical_blocks(knobs, mass);
   const BlockShape& shape = knobs.shape;

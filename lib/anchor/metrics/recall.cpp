@@ -16,7 +16,8 @@ std::vector<double> row_mass_recall(std::span<const double> lse_plan, std::span<
     if (!std::isfinite(lse_dense[i]) || std::isnan(lse_plan[i]))
       fail("row {}: the softmax normaliser is not finite (scores overflow float, or an input is NaN)", i);
     recall[i] = std::exp(lse_plan[i] - lse_dense[i]);
-    // A float normaliser, as devices store it, is off by a part in 2^24 of its size, and so is its logarithm's sum.
+    // A float normaliser, as devices store it, is off by a part in 2^24 of its size, and so is its
+    // logarithm's sum.
     const double rounding = 1e-3 + 0x1p-20 * std::abs(lse_dense[i]);
     if (recall[i] > 1 + rounding)
       fail("row {}: the plan keeps {} times the dense softmax mass: one of the normalisers is wrong", i,

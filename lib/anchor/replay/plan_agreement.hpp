@@ -24,14 +24,14 @@ PlanAgreement plan_agreement(const KvGroup& layer, const SparsePlan& plan, const
 struct GroupAgreement {
   std::int64_t entries = 0;    ///< that the CPU planner lists
   std::int64_t different = 0;  ///< that only one of the two lists
-  /// Of these, the ones that no knob nearby explains: listed, and not by the CPU planner at either of two knobs a
-  /// 64th below and above; or not listed, but by it at both.
+  /// Of these, the ones that no knob nearby explains: listed, and not by the CPU planner at either of two
+  /// knobs a 64th below and above; or not listed, but by it at both.
   std::int64_t wrong = 0;
 };
 
 /// Plans the heads of one KV head on the CPU and compares them: for planners whose rows depend on all keys
-/// and queries. Rounding moves single blocks, and whole lines of them where a budget flips. `wrong` stays 0 for
-/// methods without a threshold on scores (Method::granularity).
+/// and queries. Rounding moves single blocks, and whole lines of them where a budget flips. `wrong` stays 0
+/// for methods without a threshold on scores (Method::granularity).
 GroupAgreement group_agreement(const KvGroup& layer, const SparsePlan& plan, const Method& method,
                                const PlanRequest& request, int kv_head);
 

@@ -78,11 +78,11 @@ double subnormal_step(DType dtype) { return dtype == DType::f16 ? 0x1p-24 : 0; }
 
 /// What a channel of a row's output is made of, weights p summing to 1.
 struct Channel {
-  double mean = 0;     ///< sum p v
-  double squares = 0;  ///< sum (p v)^2 of single keys
-  double of_means = 0; ///< sum p |v| of keys that count through means
-  double spread = 0;   ///< sum p |v|
-  double values = 0;   ///< sum |v| of single keys
+  double mean = 0;      ///< sum p v
+  double squares = 0;   ///< sum (p v)^2 of single keys
+  double of_means = 0;  ///< sum p |v| of keys that count through means
+  double spread = 0;    ///< sum p |v|
+  double values = 0;    ///< sum |v| of single keys
 };
 
 struct RowError {
@@ -138,8 +138,9 @@ RowError row_error(const KvGroup& layer, const SparsePlan& plan, QueryRow at, st
   for (std::size_t c = 0; c < dim; ++c) {
     const Channel& in = channels[c];
     const double expected = sum == 0 ? 0 : in.mean / sum, scale = sum == 0 ? 0 : 1 / sum;
-    const double allowed = u * (4 * std::sqrt(in.squares) * scale + in.of_means * scale + std::abs(expected)) +
-                           subnormal_step(dtype) * in.values * scale + of_scores * in.spread * scale;
+    const double allowed =
+        u * (4 * std::sqrt(in.squares) * scale + in.of_means * scale + std::abs(expected)) +
+        subnormal_step(dtype) * in.values * scale + of_scores * in.spread * scale;
     error.out = std::max(error.out, share(static_cast<double>(out[c]) - expected, allowed));
   }
   const double expected_lse = top + std::log(set_sum);

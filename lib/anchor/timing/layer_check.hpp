@@ -19,7 +19,7 @@ struct LayerCheck {
   std::optional<GroupAgreement> blocks;  ///< of a device's plan with the CPU planner's: all KV heads
   std::optional<PlanAgreement> columns;  ///< the same where methods list columns: sampled plan rows
   std::string failure;                   ///< why it must not be timed; or empty
-  bool device_plan = false;              ///< the device planned; without `blocks` and `columns` nobody checked it
+  bool device_plan = false;  ///< the device planned; without `blocks` and `columns` nobody checked it
 
   /// Density and what was compared, as fields of a bench row.
   void fill(ResultRow& row) const;
@@ -27,8 +27,9 @@ struct LayerCheck {
 
 /// Compares about `sampled_rows` output rows with the reference, and a plan that a device made with the CPU
 /// planner's: sampled rows of it where the method lists columns by a threshold, else all of it, unless the
-/// layer is so long that the CPU would take minutes; the row's plan_checked then says no. `method`: nullptr for a vendor's library. A data error
-/// if the plan is broken, or drops products with V, which the reference does not know.
+/// layer is so long that the CPU would take minutes; the row's plan_checked then says no. `method`: nullptr
+/// for a vendor's library. A data error if the plan is broken, or drops products with V, which the reference
+/// does not know.
 LayerCheck check_layer(Pipeline& pipeline, const KvGroup& layer, const Method* method,
                        const PlanRequest& request, int sampled_rows);
 

@@ -13,8 +13,8 @@ namespace anchor {
 double error_near(std::span<const HeadAt> runs, double recall);
 
 /// One head's output error as a function of its knob: plans were run at some knobs of its exact curve, and
-/// between two of them the error follows a power law of the lost recall. Of a method without exact curves it is
-/// known at the knobs that were run, and nowhere else.
+/// between two of them the error follows a power law of the lost recall. Of a method without exact curves it
+/// is known at the knobs that were run, and nowhere else.
 class ErrorCurve {
  public:
   /// `runs`: plans that were run, at least one, in the curve's order.
