@@ -5,18 +5,30 @@
 #include <functional>
 #include <random>
 
-#include "anchor/attention/cpu_executor.hpp"
+#include "anchor/base/error.hpp"
+#include "anchor/model/dense_attention.hpp"
 #include "anchor/model/device_model.hpp"
+#include "anchor/model/gguf.hpp"
 #include "model/gguf_writer.hpp"
 
 using namespace anchor;
 
 namespace {
 
-constexpr int hidden = 128, ffn = 192, vocab = 300, layers = 3, q_heads = 4, kv_heads = 2, dim = 64;
+constexpr int hidden = 128, ffn = 192, vocab = 300, q_heads = 4, kv_heads = 2, dim = 64;
 
-/// A random Llama of float32 weights whose heads the kernels take.
-std::string write_model() {
+/// What a model has besides Llama's parts.
+struct Variant {
+  std::string name;
+  bool biases = false;      ///< of queries, keys and values
+  bool head_norms = false;  ///< of queries and keys
+  bool post_norms = false;
+  std::uint32_t window = 0;
+  std::uint32_t layers = 3;
+};
+
+/// A random model of float32 weights whose heads the kernels take.
+std::string write_model(const Variant& variant) {
   std::mt19937 random(7);
   std::normal_distribution<float> normal;
   struct Stored {
@@ -26,7 +38,7 @@ std::string write_model() {
   };
   std::vector<Stored> tensors{{"token_embd.weight", {hidden, vocab}, 1, 0},
                               {"output_norm.weight", {hidden}, 0.1f, 1}};
-  for (int n = 0; n < layers; ++n) {
+  for (std::uint32_t n = 0; n < variant.layers; ++n) {
     const std::string block = "blk." + std::to_string(n) + ".";
     const float in = 1 / std::sqrt(float(hidden));
     tensors.push_back({block + "attn_norm.weight", {hidden}, 0.1f, 1});
@@ -38,20 +50,33 @@ std::string write_model() {
     tensors.push_back({block + "ffn_gate.weight", {hidden, ffn}, in, 0});
     tensors.push_back({block + "ffn_up.weight", {hidden, ffn}, in, 0});
     tensors.push_back({block + "ffn_down.weight", {ffn, hidden}, 0.07f, 0});
+    if (variant.biases) {
+      tensors.push_back({block + "attn_q.bias", {q_heads * dim}, 0.5f, 0});
+      tensors.push_back({block + "attn_k.bias", {kv_heads * dim}, 0.5f, 0});
+      tensors.push_back({block + "attn_v.bias", {kv_heads * dim}, 0.5f, 0});
+    }
+    for (const char* norm : {"attn_q_norm.weight", "attn_k_norm.weight"}) {
+      if (variant.head_norms) tensors.push_back({block + norm, {dim}, 0.1f, 1});
+    }
+    for (const char* norm : {"post_attention_norm.weight", "post_ffw_norm.weight"}) {
+      if (variant.post_norms) tensors.push_back({block + norm, {hidden}, 0.1f, 1});
+    }
   }
   GgufBytes file;
-  const auto f32_entry = [&](const char* key, float value) {
-    file.put_string(key).put<std::uint32_t>(6).put(value);
+  const auto key = [&](const char* name) { return variant.name + "." + name; };
+  const auto f32_entry = [&](const std::string& name, float value) {
+    file.put_string(name).put<std::uint32_t>(6).put(value);
   };
-  file.header(tensors.size(), 12);
-  file.string_entry("general.architecture", "llama");
-  file.u32_entry("llama.block_count", layers).u32_entry("llama.context_length", 4096);
-  file.u32_entry("llama.embedding_length", hidden).u32_entry("llama.feed_forward_length", ffn);
-  file.u32_entry("llama.attention.head_count", q_heads).u32_entry("llama.attention.head_count_kv", kv_heads);
-  file.u32_entry("llama.rope.dimension_count", dim).u32_entry("llama.vocab_size", vocab);
-  file.u32_entry("llama.attention.key_length", dim);
-  f32_entry("llama.rope.freq_base", 10000);
-  f32_entry("llama.attention.layer_norm_rms_epsilon", 1e-5f);
+  file.header(tensors.size(), variant.window > 0 ? 13 : 12);
+  file.string_entry("general.architecture", variant.name);
+  file.u32_entry(key("block_count"), variant.layers).u32_entry(key("context_length"), 4096);
+  file.u32_entry(key("embedding_length"), hidden).u32_entry(key("feed_forward_length"), ffn);
+  file.u32_entry(key("attention.head_count"), q_heads).u32_entry(key("attention.head_count_kv"), kv_heads);
+  file.u32_entry(key("rope.dimension_count"), dim).u32_entry(key("vocab_size"), vocab);
+  file.u32_entry(key("attention.key_length"), dim);
+  f32_entry(key("rope.freq_base"), 10000);
+  f32_entry(key("attention.layer_norm_rms_epsilon"), 1e-5f);
+  if (variant.window > 0) file.u32_entry(key("attention.sliding_window"), variant.window);
   std::uint64_t offset = 0;
   const auto bytes = [](const Stored& stored) {
     std::uint64_t items = 1;
@@ -85,7 +110,16 @@ double relative_l2(std::span<const float> got, std::span<const float> expected) 
 }  // namespace
 
 TEST_CASE("the forward pass on the device is the CPU's within bf16 rounding, dense and sparse") {
-  const GgufFile file(write_model());
+  Variant variant;
+  SUBCASE("Llama") { variant = {.name = "llama"}; }
+  SUBCASE("biases") { variant = {.name = "qwen2", .biases = true}; }
+  SUBCASE("norms of heads") { variant = {.name = "qwen3", .head_norms = true}; }
+  SUBCASE("windows, post norms, GELU, two bases") {
+    variant = {.name = "gemma3", .head_norms = true, .post_norms = true, .window = 100, .layers = 6};
+  }
+  SUBCASE("layers without rotation") { variant = {.name = "smollm3", .layers = 4}; }
+  CAPTURE(variant.name);
+  const GgufFile file(write_model(variant));
   const LanguageModel model(file);
   std::vector<int> tokens(700);
   for (std::size_t i = 0; i < tokens.size(); ++i) tokens[i] = static_cast<int>((i * i + 3 * i) % vocab);
@@ -112,15 +146,15 @@ TEST_CASE("the forward pass on the device is the CPU's within bf16 rounding, den
       };
     };
     const AttentionFn attention = [&](int layer, const AttentionInputs& in) {
-      return sparse ? here.attend(layer, in) : cpu_attention(in, dense_plan(in.geometry));
+      return sparse && in.geometry.sliding_window == 0 ? here.attend(layer, in) : dense_attention(in);
     };
     const AlignedVector<float> final = model.forward(tokens, rope, {attention, keep(q, k, v, out), {}});
     std::vector<std::vector<float>> dq, dk, dv, dout;
     const std::vector<double> nll = device->forward(
         tokens, rope,
         {sparse ? &there : nullptr, [](int) { return true; }, true, keep(dq, dk, dv, dout), {}});
-    REQUIRE(dq.size() == layers);
-    for (std::size_t layer = 0; layer < layers; ++layer) {
+    REQUIRE(dq.size() == variant.layers);
+    for (std::size_t layer = 0; layer < variant.layers; ++layer) {
       // Each product rounds its inputs to 2^-9 of them; errors of several layers add up.
       const double bound = 0.01 * static_cast<double>(layer + 1);
       CHECK(relative_l2(dq[layer], q[layer]) < bound);

@@ -32,36 +32,69 @@ __global__ void rms_norm_kernel(const float* x, const float* weight, float eps, 
     out[row + i] = __float2bfloat16(x[row + i] * scale * weight[i]);
 }
 
-__global__ void split_heads_kernel(SplitHeads p) {
-  const int half = p.dim / 2, heads = p.q_heads + 2 * p.kv_heads;
+__global__ void add_rms_norm_kernel(const float* product, const float* weight, float eps, int width,
+                                    float* x) {
+  const std::int64_t row = blockIdx.x * static_cast<std::int64_t>(width);
+  float squares = 0;
+  for (int i = threadIdx.x; i < width; i += threads) squares += product[row + i] * product[row + i];
+  const float scale = rsqrtf(reduce(squares, add) / static_cast<float>(width) + eps);
+  for (int i = threadIdx.x; i < width; i += threads) x[row + i] += product[row + i] * scale * weight[i];
+}
+
+__global__ void add_bias_kernel(const float* bias, std::int64_t rows, std::int64_t width, float* x) {
   const std::int64_t at = blockIdx.x * std::int64_t{threads} + threadIdx.x;
-  if (at >= p.rows * heads * half) return;
-  const int i = static_cast<int>(at % half), head = static_cast<int>(at / half % heads);
-  const std::int64_t row = at / half / heads, position = p.begin + row;
+  if (at < rows * width) x[at] += bias[at % width];
+}
+
+// One warp per row and head.
+__global__ void split_heads_kernel(SplitHeads p) {
+  const int heads = p.q_heads + 2 * p.kv_heads, lane = static_cast<int>(threadIdx.x % 32);
+  const std::int64_t at = (blockIdx.x * std::int64_t{threads} + threadIdx.x) / 32;
+  if (at >= p.rows * heads) return;
+  const int head = static_cast<int>(at % heads);
+  const std::int64_t row = at / heads, position = p.begin + row;
   const float* from = p.projected + (row * heads + head) * p.dim;
-  float first = from[i], second = from[i + half];
-  if (head < p.q_heads + p.kv_heads) {
-    const float cos = p.cos[position * half + i], sin = p.sin[position * half + i];
-    const float turned = first * cos - second * sin;
-    second = second * cos + first * sin;
-    first = turned;
-  }
   const bool is_q = head < p.q_heads, is_k = !is_q && head < p.q_heads + p.kv_heads;
+  const float* norm = is_q ? p.q_norm : is_k ? p.k_norm : nullptr;
+  float scale = 1;
+  if (norm) {
+    float squares = 0;
+    for (int i = lane; i < p.dim; i += 32) squares += from[i] * from[i];
+    for (int step = 16; step > 0; step /= 2) squares += __shfl_xor_sync(~0u, squares, step);
+    scale = rsqrtf(squares / static_cast<float>(p.dim) + p.eps);
+  }
+  const auto value = [&](int i) { return norm ? from[i] * scale * norm[i] : from[i]; };
   const int local = is_q ? head : is_k ? head - p.q_heads : head - p.q_heads - p.kv_heads;
   auto* to = static_cast<__nv_bfloat16*>(is_q   ? p.q
                                          : is_k ? p.k
                                                 : p.v) +
              (local * p.tokens + position) * p.dim;
-  to[i] = __float2bfloat16(first);
-  to[i + half] = __float2bfloat16(second);
+  const int half = is_q || is_k ? p.rotated / 2 : 0;
+  for (int i = lane; i < half; i += 32) {
+    const float cos = p.cos[position * half + i], sin = p.sin[position * half + i];
+    const float first = value(i), second = value(i + half);
+    to[i] = __float2bfloat16(first * cos - second * sin);
+    to[i + half] = __float2bfloat16(second * cos + first * sin);
+  }
+  for (int i = 2 * half + lane; i < p.dim; i += 32) to[i] = __float2bfloat16(value(i));
 }
 
-__global__ void swiglu_kernel(const float* gate_up, std::int64_t rows, int width, __nv_bfloat16* out) {
+struct Silu {
+  __device__ float operator()(float x) const { return x / (1 + __expf(-x)); }
+};
+struct Gelu {
+  __device__ float operator()(float x) const {
+    constexpr float root_2_by_pi = 0.7978845608028654f;
+    return 0.5f * x * (1 + tanhf(root_2_by_pi * (x + 0.044715f * x * x * x)));
+  }
+};
+
+template <class Activation>
+__global__ void gate_kernel(const float* gate_up, std::int64_t rows, int width, __nv_bfloat16* out) {
   const std::int64_t at = blockIdx.x * std::int64_t{threads} + threadIdx.x;
   if (at >= rows * width) return;
   const float* row = gate_up + at / width * 2 * width;
-  const float gate = row[at % width];
-  out[at] = __float2bfloat16(gate / (1 + __expf(-gate)) * row[width + at % width]);
+  out[at] = __float2bfloat16(Activation()(row[at % width]) * row[width + at % width]);
 }
 
 __global__ void likelihood_kernel(const float* logits, const std::int32_t* target, std::int64_t width,
@@ -87,16 +120,34 @@ void rms_norm(const float* x, const float* weight, float eps, std::int64_t rows,
   check_launch("rms_norm");
 }
 
+void add_rms_norm(const float* product, const float* weight, float eps, std::int64_t rows, int width,
+                  float* x, const Stream& stream) {
+  add_rms_norm_kernel<<<static_cast<unsigned>(rows), threads, 0, stream.handle()>>>(product, weight, eps,
+                                                                                    width, x);
+  check_launch("add_rms_norm");
+}
+
+void add_bias(const float* bias, std::int64_t rows, std::int64_t width, float* x, const Stream& stream) {
+  add_bias_kernel<<<blocks(rows * width), threads, 0, stream.handle()>>>(bias, rows, width, x);
+  check_launch("add_bias");
+}
+
 void split_heads(const SplitHeads& params, const Stream& stream) {
-  const std::int64_t work = params.rows * (params.q_heads + 2 * params.kv_heads) * (params.dim / 2);
-  split_heads_kernel<<<blocks(work), threads, 0, stream.handle()>>>(params);
+  const std::int64_t warps = params.rows * (params.q_heads + 2 * params.kv_heads);
+  split_heads_kernel<<<blocks(32 * warps), threads, 0, stream.handle()>>>(params);
   check_launch("split_heads");
 }
 
 void swiglu(const float* gate_up, std::int64_t rows, int width, void* out, const Stream& stream) {
-  swiglu_kernel<<<blocks(rows * width), threads, 0, stream.handle()>>>(gate_up, rows, width,
-                                                                       static_cast<__nv_bfloat16*>(out));
+  gate_kernel<Silu><<<blocks(rows * width), threads, 0, stream.handle()>>>(gate_up, rows, width,
+                                                                           static_cast<__nv_bfloat16*>(out));
   check_launch("swiglu");
+}
+
+void geglu(const float* gate_up, std::int64_t rows, int width, void* out, const Stream& stream) {
+  gate_kernel<Gelu><<<blocks(rows * width), threads, 0, stream.handle()>>>(gate_up, rows, width,
+                                                                           static_cast<__nv_bfloat16*>(out));
+  check_launch("geglu");
 }
 
 void negative_log_likelihood(const float* logits, const std::int32_t* target, std::int64_t rows,

@@ -13,7 +13,8 @@ void check_calibration(const MethodRun& run) {
   const double start = run.params.real(method.knob);
   if (start <= *method.calibration_floor)
     fail_usage("{} must start above {}", method.knob, format_number(*method.calibration_floor));
-  if (!std::isfinite(start)) fail_usage("{} must start at a finite value: it is halved", method.knob);
+  if (!std::isfinite(start))
+    fail_usage("{} must start at a number: halves of infinity never end", method.knob);
 }
 
 void calibrate_prompts(const DumpStream& stream, std::span<const DumpReader* const> prompts,

@@ -1,3 +1,5 @@
+#include "anchor/model/device_model.hpp"
+
 #include <algorithm>
 #include <cmath>
 
@@ -6,7 +8,7 @@
 #include "anchor/engine/cuda/cublas.hpp"
 #include "anchor/engine/cuda/plan.hpp"
 #include "anchor/kernels/model.hpp"
-#include "anchor/model/device_model.hpp"
+#include "anchor/model/dense_attention.hpp"
 
 namespace anchor {
 namespace {
@@ -55,38 +57,43 @@ class CudaModel final : public DeviceModel {
 
   std::string device() const override { return info_.name; }
 
-  std::vector<double> forward(std::span<const int> tokens, const Rope& rope, const Hooks& hooks) override {
-    return guarded([&] { return Pass(*this, tokens, rope, hooks).run(); });
+  std::vector<double> forward(std::span<const int> tokens, const Ropes& ropes, const Hooks& hooks) override {
+    return guarded([&] { return Pass(*this, tokens, ropes, hooks).run(); });
   }
 
  private:
   /// One text.
   class Pass {
    public:
-    Pass(CudaModel& owner, std::span<const int> tokens, const Rope& rope, const Hooks& hooks)
+    Pass(CudaModel& owner, std::span<const int> tokens, const Ropes& ropes, const Hooks& hooks)
         : m_(owner),
           c_(owner.config_),
           stream_(owner.stream_),
           tokens_(tokens),
+          ropes_(ropes),
           hooks_(hooks),
           n_(static_cast<std::int64_t>(tokens.size())),
           inputs_(geometry(), DType::bf16, owner.stream_),
           out_(size(n_ * q_size()) * 2),
           lse_(size(c_.q_heads * n_) * sizeof(float)),
           normed_(size(std::min(n_, row_chunk) * std::max(c_.hidden_size, c_.ffn_size)) * 2),
-          wide_(size(std::min(n_, row_chunk) * std::max(2 * c_.ffn_size, qkv_size())) * sizeof(float)) {
+          wide_(size(std::min(n_, row_chunk) * std::max({2 * c_.ffn_size, qkv_size(), c_.hidden_size})) *
+                sizeof(float)) {
       x_.upload<float>(m_.model_.embed(tokens), stream_);
       std::vector<float> cos, sin;
-      rope.tables(n_, cos, sin);
-      cos_.upload<float>(cos, stream_);
-      sin_.upload<float>(sin, stream_);
+      angles_ = std::vector<Angles>(ropes.kinds.size());
+      for (std::size_t kind = 0; kind < angles_.size(); ++kind) {
+        ropes.kinds[kind].tables(n_, cos, sin);
+        angles_[kind].cos.upload<float>(cos, stream_);
+        angles_[kind].sin.upload<float>(sin, stream_);
+      }
     }
 
     std::vector<double> run() {
       for (int layer = 0; layer < c_.layers; ++layer) {
         check_interrupt();
         m_.model_.expand(layer, m_.weights_);
-        project_heads();
+        project_heads(layer);
         attend(layer);
         if (hooks_.wants_layer && hooks_.wants_layer(layer)) report(layer);
         feed_forward();
@@ -96,10 +103,17 @@ class CudaModel final : public DeviceModel {
     }
 
    private:
+    struct Angles {
+      DeviceValues cos, sin;
+    };
+
+    /// Windows are part of the plans.
     Geometry geometry() const {
-      return {
-          c_.q_heads, c_.kv_heads, n_, n_, 0, c_.head_dim, 1 / std::sqrt(static_cast<double>(c_.head_dim))};
+      Geometry open = m_.model_.geometry(0, n_);
+      open.sliding_window = 0;
+      return open;
     }
+    bool windowed(int layer) const { return c_.window(layer) > 0 && c_.window(layer) < n_; }
     std::int64_t q_size() const { return std::int64_t{c_.q_heads} * c_.head_dim; }
     std::int64_t qkv_size() const { return (c_.q_heads + 2 * std::int64_t{c_.kv_heads}) * c_.head_dim; }
     float* x(std::int64_t row) const { return x_.data<float>() + row * c_.hidden_size; }
@@ -114,17 +128,30 @@ class CudaModel final : public DeviceModel {
                         static_cast<int>(weight.size()), normed_.data(), stream_);
     }
 
-    void project_heads() {
+    void add_bias(std::span<const float> bias, std::int64_t rows, float* x) {
+      if (bias.empty()) return;
+      bias_.upload<float>(bias, stream_);
+      kernels::add_bias(bias_.data<float>(), rows, static_cast<std::int64_t>(bias.size()), x, stream_);
+    }
+
+    void project_heads(int layer) {
       const LanguageModel::Layer& w = m_.weights_;
+      const Rope* rope = ropes_.of(layer);
+      const Angles* angles = rope ? &angles_[static_cast<std::size_t>(rope - ropes_.kinds.data())] : nullptr;
       norm_.upload<float>(w.attention_norm, stream_);
       matrix_.upload_bf16(w.qkv, stream_);
+      if (!w.q_norm.empty()) {
+        q_norm_.upload<float>(w.q_norm, stream_);
+        k_norm_.upload<float>(w.k_norm, stream_);
+      }
       for_chunks(n_, row_chunk, [&](std::int64_t begin, std::int64_t rows) {
         norm(w.attention_norm, begin, rows);
         m_.gemm_.run(rows, qkv_size(), c_.hidden_size, normed_.data(), matrix_.data(), wide_.data<float>(),
                      false);
+        add_bias(w.qkv_bias, rows, wide_.data<float>());
         kernels::split_heads({.projected = wide_.data<float>(),
-                              .cos = cos_.data<float>(),
-                              .sin = sin_.data<float>(),
+                              .cos = angles ? angles->cos.data<float>() : nullptr,
+                              .sin = angles ? angles->sin.data<float>() : nullptr,
                               .q = inputs_.q_data(),
                               .k = inputs_.k_data(),
                               .v = inputs_.v_data(),
@@ -133,7 +160,11 @@ class CudaModel final : public DeviceModel {
                               .dim = c_.head_dim,
                               .tokens = n_,
                               .begin = begin,
-                              .rows = rows},
+                              .rows = rows,
+                              .rotated = rope ? static_cast<int>(2 * rope->inv_freq.size()) : 0,
+                              .q_norm = w.q_norm.empty() ? nullptr : q_norm_.data<float>(),
+                              .k_norm = w.k_norm.empty() ? nullptr : k_norm_.data<float>(),
+                              .eps = static_cast<float>(c_.rms_norm_eps)},
                              stream_);
       });
     }
@@ -141,14 +172,17 @@ class CudaModel final : public DeviceModel {
     /// Attention of all rows, written as [token, head, dim].
     void attend(int layer) {
       static const Method& dense = find_method("dense");
-      MethodAttention* sparse = hooks_.attention;
+      MethodAttention* sparse = windowed(layer) ? nullptr : hooks_.attention;
       const Method& method = sparse ? sparse->method() : dense;
       const PlanRequest request = sparse ? sparse->request(layer) : PlanRequest{default_params(dense), {}};
       const std::int64_t chunk = method.rows_per_plan == 0 ? n_ : method.rows_per_plan;
       for_chunks(n_, chunk, [&](std::int64_t begin, std::int64_t rows) {
-        const auto planner = make_cuda_planner({method, request, inputs_, begin, begin + rows});
+        std::unique_ptr<CudaPlanner> planner;
+        if (!windowed(layer)) planner = make_cuda_planner({method, request, inputs_, begin, begin + rows});
         std::optional<CudaLists> lists;
-        if (!planner) {
+        if (windowed(layer)) {
+          lists.emplace(whole_plan(m_.model_.geometry(layer, n_).rows(begin, begin + rows)), stream_);
+        } else if (!planner) {
           const AttentionInputs view = method.plan_is_static
                                            ? AttentionInputs{inputs_.geometry().rows(begin, begin + rows)}
                                            : inputs_.host().view().rows(begin, begin + rows);
@@ -180,20 +214,39 @@ class CudaModel final : public DeviceModel {
         std::copy_n(some.begin() + head * rows, rows, host_lse_.begin() + head * n_ + begin);
     }
 
+    /// The stream of some rows grows by a product with the weights at hand.
+    void add_product(std::int64_t begin, std::int64_t rows, const void* in, std::int64_t width,
+                     const DeviceValues& weights, std::span<const float> bias,
+                     std::span<const float> post_norm) {
+      if (post_norm.empty()) {
+        m_.gemm_.run(rows, c_.hidden_size, width, in, weights.data(), x(begin), true);
+        add_bias(bias, rows, x(begin));
+        return;
+      }
+      m_.gemm_.run(rows, c_.hidden_size, width, in, weights.data(), wide_.data<float>(), false);
+      add_bias(bias, rows, wide_.data<float>());
+      post_norm_.upload<float>(post_norm, stream_);
+      kernels::add_rms_norm(wide_.data<float>(), post_norm_.data<float>(),
+                            static_cast<float>(c_.rms_norm_eps), rows, static_cast<int>(c_.hidden_size),
+                            x(begin), stream_);
+    }
+
     void feed_forward() {
       const LanguageModel::Layer& w = m_.weights_;
       norm_.upload<float>(w.ffn_norm, stream_);
       matrix_.upload_bf16(w.output, stream_);
       gate_up_.upload_bf16(w.gate_up, stream_);
       down_.upload_bf16(w.down, stream_);
+      const auto gate = c_.architecture->activation == Activation::silu ? kernels::swiglu : kernels::geglu;
       for_chunks(n_, row_chunk, [&](std::int64_t begin, std::int64_t rows) {
-        m_.gemm_.run(rows, c_.hidden_size, q_size(), out_.data<char>() + begin * q_size() * 2, matrix_.data(),
-                     x(begin), true);
+        add_product(begin, rows, out_.data<char>() + begin * q_size() * 2, q_size(), matrix_, w.output_bias,
+                    w.post_attention_norm);
         norm(w.ffn_norm, begin, rows);
         m_.gemm_.run(rows, 2 * c_.ffn_size, c_.hidden_size, normed_.data(), gate_up_.data(),
                      wide_.data<float>(), false);
-        kernels::swiglu(wide_.data<float>(), rows, static_cast<int>(c_.ffn_size), normed_.data(), stream_);
-        m_.gemm_.run(rows, c_.hidden_size, c_.ffn_size, normed_.data(), down_.data(), x(begin), true);
+        add_bias(w.gate_up_bias, rows, wide_.data<float>());
+        gate(wide_.data<float>(), rows, static_cast<int>(c_.ffn_size), normed_.data(), stream_);
+        add_product(begin, rows, normed_.data(), c_.ffn_size, down_, w.down_bias, w.post_ffn_norm);
       });
     }
 
@@ -214,7 +267,9 @@ class CudaModel final : public DeviceModel {
                         result.out.begin() + (head * n_ + token) * c_.head_dim);
         }
       }
-      hooks_.on_layer(layer, host.view(), result);
+      AttentionInputs inputs = host.view();
+      inputs.geometry.sliding_window = c_.window(layer);
+      hooks_.on_layer(layer, inputs, result);
       inputs_.forget_host();
     }
 
@@ -243,12 +298,14 @@ class CudaModel final : public DeviceModel {
     const ModelConfig& c_;
     const kernels::Stream& stream_;
     std::span<const int> tokens_;
+    const Ropes& ropes_;
     const Hooks& hooks_;
     std::int64_t n_;
     CudaInputs inputs_;
     kernels::DeviceBuffer out_, lse_, normed_, wide_;
     std::vector<float> host_lse_;  ///< [q_heads, n] of the layer, where somebody wants it
-    DeviceValues x_, cos_, sin_, norm_, matrix_, gate_up_, down_;
+    DeviceValues x_, norm_, matrix_, gate_up_, down_, bias_, q_norm_, k_norm_, post_norm_;
+    std::vector<Angles> angles_;
   };
 
   const LanguageModel& model_;
@@ -262,6 +319,8 @@ class CudaModel final : public DeviceModel {
 }  // namespace
 
 std::unique_ptr<DeviceModel> make_cuda_model(const LanguageModel& model, int device) {
+  if (model.config().experts > 0)
+    fail("{}: mixtures of experts run on the CPU only; use --device cpu", model.path());
   return guarded([&]() -> std::unique_ptr<DeviceModel> {
     kernels::set_device(device);
     return std::make_unique<CudaModel>(model, device);
