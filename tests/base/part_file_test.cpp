@@ -6,6 +6,8 @@
 #include <unistd.h>
 
 #include <filesystem>
+#include <string>
+#include <vector>
 
 #include "anchor/base/error.hpp"
 #include "support/temp_file.hpp"

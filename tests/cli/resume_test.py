@@ -110,15 +110,15 @@ class Sweep(Case):
                    same=[plus("--thresholds-out", self.path("T.json"))])
 
     def test_fit_and_calibrate(self):
-        base = ("anchor-sweep", "fit", f"{self.d},{self.path('e.h5')}", "--device", "cpu", "--method", "stripes", "--block", 16, "--margin", 0.1)
+        base = ("anchor-sweep", "fit", f"{self.d},{self.path('e.h5')}", "--device", "cpu", "--method", "stripes", "--block", 16, "--layers", 0, "--margin", 0.1)
         plus, swap = self.plus, self.swap
         self.check(base, [swap(0.1, 0.5), plus("--worst"), plus("--worst", "--max-error", 0.01), plus("--matrix"), plus("--leave-one-out"), plus("--choose", "window=0,32"),
                           plus("--measure", "none"), plus("--target-recall", 0.8), plus("--heads", "1,2"), plus("--check", self.path("scale.h5")),
                           lambda b: (*b[:2], f"{self.d},{self.path('scale.h5')}", *b[3:])], same=OUTPUTS(self))
-        allocated = ("anchor-sweep", "fit", f"{self.d},{self.path('e.h5')}", "--device", "cpu", "--method", "stripes", "--block", 16, "--allocate", "model",
+        allocated = ("anchor-sweep", "fit", f"{self.d},{self.path('e.h5')}", "--device", "cpu", "--method", "stripes", "--block", 16, "--layers", 0, "--allocate", "model",
                      "--target", "out_rel_l2=0.2", "--heads", "0,1")
         self.check(allocated, [swap("model", "layer"), swap("out_rel_l2=0.2", "out_rel_l2=0.1"), swap("0,1", "0,2")])
-        sale = ("anchor-sweep", "calibrate", f"{self.d},{self.path('e.h5')}", "--error", 0.4, "--device", "cpu")
+        sale = ("anchor-sweep", "calibrate", f"{self.d},{self.path('e.h5')}", "--error", 0.4, "--layers", 0, "--device", "cpu")
         self.check(sale, [swap(0.4, 0.1), plus("--set", "window=64"), plus("--set", "theta_h=0.016"), plus("--heads", 1),
                           lambda b: (*b[:2], f"{self.path('e.h5')},{self.d}", *b[3:])], same=OUTPUTS(self))
 

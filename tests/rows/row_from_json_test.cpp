@@ -56,7 +56,7 @@ TEST_CASE("a row survives the trip through its JSON, every field of it") {
   }
   CHECK(quantity(read, "heads") == 9);
   CHECK_FALSE(quantity(read, "choice"));
-  CHECK_FALSE(quantity(sample_row(0), "mass_recall"));
+  CHECK_FALSE(quantity(sample_row(0), "out_max_abs"));
 }
 
 TEST_CASE("a broken field is named, wherever it stands") {

@@ -18,6 +18,7 @@ inline ResultRow sample_row(int head) {
   row.params = {{"theta", HUGE_VAL}, {"block", 128.0}, {"mode", std::string("clean")}};
   row.path = "cpu";
   row.density = 1.0 / 3;
+  row.mass_recall = 0.875;
   row.unit = unit_id(row, std::vector<std::uint64_t>{1, 2, 3});
   return row;
 }
