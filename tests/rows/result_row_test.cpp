@@ -17,7 +17,7 @@ TEST_CASE("a row holds what applies, in full precision, and nothing else") {
   CHECK(json["params"]["block"].dump() == "128");
   CHECK(json["dump"]["layer"] == 3);
   for (const char* absent :
-       {"error", "mass_recall", "geometry", "target", "value", "curve", "time_ns", "stats", "env"}) {
+       {"error", "out_max_abs", "geometry", "target", "value", "curve", "time_ns", "stats", "env"}) {
     CHECK_FALSE(json.contains(absent));
   }
   CHECK(json["tool"]["version"].get<std::string>() == tool_info().version);
