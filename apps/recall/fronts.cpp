@@ -21,8 +21,8 @@ std::vector<Target> targets() {
   return all;
 }
 
-/// In the order in which they are read: exact curves, then grids of knobs, then methods that list keys row by row,
-/// which take longest.
+/// In the order in which they are read: exact curves, then grids of knobs, then methods that list keys row by
+/// row, which take longest.
 int stage(const MethodFront& front) {
   if (front.exact()) return 0;
   return front.run().method->rows_per_plan == 0 ? 1 : 2;

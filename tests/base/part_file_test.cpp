@@ -18,8 +18,8 @@ namespace fs = std::filesystem;
 
 namespace {
 
-/// A device that takes everything; one of our own where that is allowed, so that a wrong writer does not replace
-/// the machine's.
+/// A device that takes everything; one of our own where that is allowed, so that a wrong writer does not
+/// replace the machine's.
 std::string null_device(const TempFile& file) {
   return ::mknod(file.path.c_str(), S_IFCHR | 0666, makedev(1, 3)) == 0 ? file.path : "/dev/null";
 }
