@@ -156,7 +156,7 @@ TEST_CASE("a dump that was not finished keeps its layers, and resume adds the re
   };
   const std::string before = content_of(part);
   CHECK(contains(refusal([](DumpPlan& p) { p.header.seed = 8; }), "seed"));
-  CHECK(contains(refusal([](DumpPlan& p) { p.header.model = "b"; }), "model"));
+  CHECK(contains(refusal([](DumpPlan& p) { p.header.model += "b"; }), "model"));
   CHECK(contains(refusal([](DumpPlan& p) { p.header.text["tokenizer"] = "other"; }), "tokenizer"));
   CHECK(contains(refusal([](DumpPlan& p) { p.header.text["history"] = "new"; }), "history"));
   CHECK(contains(refusal([](DumpPlan& p) { p.header.request = "theta=3"; }), "another request"));

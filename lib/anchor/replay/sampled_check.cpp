@@ -100,10 +100,14 @@ RowError row_error(const KvGroup& layer, const SparsePlan& plan, QueryRow at, st
   double top = -std::numeric_limits<double>::infinity(), magnitude = 0;
   for (std::size_t n = 0; n < score.size(); ++n) {
     const std::vector<double> k = stored_row(layer.k, kv_head, visible.keys[n]);
-    for (std::size_t c = 0; c < dim; ++c) score[n] += q[c] * k[c];
+    double terms = 0;
+    for (std::size_t c = 0; c < dim; ++c) {
+      score[n] += q[c] * k[c];
+      terms += std::abs(q[c] * k[c]);
+    }
     score[n] *= g.softmax_scale;
     top = std::max(top, score[n]);
-    magnitude = std::max(magnitude, std::abs(score[n]));
+    magnitude = std::max(magnitude, terms * g.softmax_scale);  // a product's error goes with its terms
   }
   double set_sum = 0, sum = 0;
   std::vector<Channel> channels(dim);

@@ -26,7 +26,8 @@ struct Detail {
   std::int64_t row_tiles;
   std::int64_t tile;  ///< of the map: a power of two, at most 1024 tiles
 
-  Detail(std::int64_t tokens, std::size_t heads, bool exact) {
+  /// `least`: rows of the engine's smallest cells.
+  Detail(std::int64_t tokens, std::size_t heads, bool exact, std::int64_t least) {
     const double text = 3.6e6 / static_cast<double>(heads), bytes = 0.66 * text;  // base64, and names
     stops = exact ? static_cast<std::size_t>(std::clamp(text / 280, 24.0, 96.0)) : 1;
     stripes = static_cast<int>(std::clamp(text / 1600, 3.0, 24.0));
@@ -35,7 +36,7 @@ struct Detail {
     const double map =
         bytes - static_cast<double>(stops) * (8 + 2 * static_cast<double>(row_tiles)) - 60.0 * stripes;
     const double side = std::clamp(std::sqrt(std::max(0., map)), 8.0, 1024.0);
-    tile = 16;
+    tile = std::max<std::int64_t>(16, least);
     while (static_cast<double>(tokens) / static_cast<double>(tile) > side) tile *= 2;
   }
 };
@@ -44,9 +45,9 @@ struct Detail {
 std::int64_t list_rows(const MassGranularity& grain) { return std::max(grain.group_rows, grain.tile_rows); }
 
 /// Rows of a tile of the chart: about q_len / tiles, and a multiple of the lists' rows, or a part of them.
-std::int64_t chart_rows(std::int64_t q_len, std::int64_t lists, std::int64_t tiles) {
-  const std::int64_t least = (q_len + tiles - 1) / tiles;
-  if (lists >= q_len) return (least + 15) / 16 * 16;  // one list
+std::int64_t chart_rows(std::int64_t q_len, std::int64_t lists, std::int64_t tiles, std::int64_t cell) {
+  const std::int64_t least = std::max((q_len + tiles - 1) / tiles, cell), unit = std::max<std::int64_t>(cell, 16);
+  if (lists >= q_len) return (least + unit - 1) / unit * unit;  // one list
   if (least >= lists) return (least + lists - 1) / lists * lists;
   std::int64_t parts = lists / least;
   while (lists % parts != 0) --parts;
@@ -351,7 +352,7 @@ HeadViews make_head_views(Engine& engine, const DumpReader& reader, const std::v
         marks.add(group.layer, head, run.params.real(method.knob), otherwise);
   }
   const Geometry& shape = reader.layer(groups[0].layer).geometry;
-  const Detail detail(shape.kv_len, heads, exact);
+  const Detail detail(shape.kv_len, heads, exact, engine.least_mass_rows());
   HeadViews views{.path = reader.path(),
                   .model = reader.header().model,
                   .method = method.name,
@@ -368,7 +369,7 @@ HeadViews make_head_views(Engine& engine, const DumpReader& reader, const std::v
                   .stripes_shown = detail.stripes,
                   .heads = {}};
   const std::int64_t lists = exact ? list_rows(method.granularity(run.params, shape)) : 1;
-  views.row_tile = chart_rows(shape.q_len, lists, detail.row_tiles);
+  views.row_tile = chart_rows(shape.q_len, lists, detail.row_tiles, engine.least_mass_rows());
   if (exact) {
     views.params.erase(method.knob);
     const auto spec = std::find_if(method.params.begin(), method.params.end(),
