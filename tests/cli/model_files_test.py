@@ -51,7 +51,7 @@ class Case(unittest.TestCase):
 
 
 def yarn(factor, original, fast=32.0, slow=1.0, extrapolation=1.0):
-    """Frequencies by YaRN, arXiv 2309.00071, as llama.cpp ramps them."""
+    """Frequencies by YaRN, arXiv 2309.00071, as github.com/ggml-org/llama.cpp ramps them."""
     pair = lambda turns: tiny.DIM * np.log(original / (turns * 2 * np.pi)) / (2 * np.log(BASE))
     low, high = max(np.floor(pair(fast)), 0), min(np.ceil(pair(slow)), tiny.DIM - 1)
     keep = (1 - np.clip((np.arange(tiny.DIM // 2) - low) / max(high - low, 0.001), 0, 1)) * extrapolation

@@ -214,7 +214,8 @@ std::string_view kind_of(const GgufFile::Value& value) {
 constexpr std::string_view split_count = "split.count", split_number = "split.no",
                            split_tensors = "split.tensors.count";
 
-/// A name that ends in -00002-of-00005.gguf, as llama.cpp names the files of a split model.
+/// A name that ends in -00002-of-00005.gguf, as github.com/ggml-org/llama.cpp names the files of a split
+/// model.
 struct SplitName {
   std::string stem;
   std::int64_t count = 0;
