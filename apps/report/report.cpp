@@ -5,7 +5,7 @@
 #include <optional>
 
 #include "anchor/base/error.hpp"
-#include "anchor/model/tokenizer.hpp"
+#include "anchor/model/model_files.hpp"
 #include "anchor/report/figures.hpp"
 #include "anchor/report/html_report.hpp"
 #include "anchor/report/make_head_views.hpp"
@@ -111,7 +111,7 @@ int run(const Options& options) {
     const auto groups = cli::select_groups(reader, options.dump);
     check_memory(reader, groups, options.common.memory_limit());
     std::vector<std::string> texts;
-    if (!options.tokenizer.empty()) texts = Tokenizer(GgufFile(options.tokenizer)).token_texts();
+    if (!options.tokenizer.empty()) texts = ModelFiles(options.tokenizer).tokenizer().token_texts();
     const auto engine = cli::open_engine(options.common);
     cli::Progress progress("report: KV group", std::ssize(groups), options.common.quiet);
     HeadViews views = make_head_views(

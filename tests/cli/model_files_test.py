@@ -96,6 +96,10 @@ class Keys(Case):
         self.assertGreater(np.abs(windowed[1]["q"][:, 5:] - whole[1]["q"][:, 5:]).max(), 0.05)
         self.assertNotEqual(text, open_text)
 
+    def test_a_method_runs_in_layers_without_a_window(self):
+        windowed = self.gguf({"attention.sliding_window": 5})
+        self.refused(windowed, "every layer has a sliding window", code=2, arguments=["--method", "streaming"])
+
     def test_unknown_keys_are_refused_by_name(self):
         for key, value in (("attention.max_alibi_bias", 8.0), ("attention.clamp_kqv", 8.0), ("rope.scaling.alpha", 2.0), ("swin_norm", True),
                            ("residual_scale", 0.5), ("attention.scale", 0.3), ("a_key_of_tomorrow", 1)):
@@ -184,6 +188,19 @@ class Folder(Case):
             with Dump(self.out) as dump:
                 self.assertEqual(dump.attributes["model"], "model")
                 self.assertEqual(json.loads(dump.attributes["config_json"])["model_type"], "llama")
+
+    def test_a_method_runs_in_layers_without_a_window(self):
+        for layer in range(tiny.LAYERS):
+            for part, heads in (("q", tiny.HEADS), ("k", tiny.KV_HEADS), ("v", tiny.KV_HEADS)):
+                self.weights[f"model.layers.{layer}.self_attn.{part}_proj.bias"] = np.full(heads * tiny.DIM, 0.1, np.float32)
+        config = {**tiny.CONFIG, "model_type": "qwen2", "use_sliding_window": True, "sliding_window": 5, "max_window_layers": 1}
+        path = self.make(config=config)
+        self.dump(path)
+        self.assertEqual(self.windows, [0, 5])
+        done = self.run_tool(path, "--method", "streaming", "--set", "sink=1", "--set", "local=4")
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertIn("1 of 2 layers have a sliding window and run it whole; streaming runs in the others", done.stderr)
+        self.assertIn("streaming: density 0.", done.stdout)
 
     def test_files_that_are_missing_or_wrong(self):
         for name in ("config.json", "tokenizer.json", "model.safetensors"):
