@@ -171,9 +171,9 @@ GgufFile::Value read_value(Cursor& in, const std::string& where) {
 }
 
 /// Reads one tensor entry; `offset` receives its place in the data section.
-StoredTensor read_tensor_info(Cursor& in, std::uint64_t& offset) {
+WeightTensor read_tensor_info(Cursor& in, std::uint64_t& offset) {
   const std::string& path = in.path();
-  StoredTensor tensor;
+  WeightTensor tensor;
   tensor.name = in.string("a tensor name");
   const std::string where = fmt::format("tensor '{}'", tensor.name);
   const auto rank = in.read<std::uint32_t>(where);
@@ -288,7 +288,7 @@ void GgufFile::open_part(const std::string& path, bool first) {
          position + 1);
 
   std::vector<std::uint64_t> offsets(tensor_count);
-  std::vector<StoredTensor> tensors;
+  std::vector<WeightTensor> tensors;
   tensors.reserve(tensor_count);
   for (std::size_t i = 0; i < tensor_count; ++i) tensors.push_back(read_tensor_info(in, offsets[i]));
 
@@ -301,7 +301,7 @@ void GgufFile::open_part(const std::string& path, bool first) {
       std::min((in.position() + alignment - 1) / alignment * alignment, bytes.size());
   const std::span<const std::byte> data = bytes.subspan(data_start);
   for (std::size_t i = 0; i < tensor_count; ++i) {
-    StoredTensor& tensor = tensors[i];
+    WeightTensor& tensor = tensors[i];
     const auto size = static_cast<std::uint64_t>(tensor.row_bytes() * tensor.rows());
     if (offsets[i] % alignment != 0)
       fail("{}: tensor '{}' is not aligned to {} bytes", path, tensor.name, alignment);

@@ -57,7 +57,7 @@ class Keys {
   std::string prefix_;
 };
 
-std::vector<float> vector_of(const StoredTensor& tensor) {
+std::vector<float> vector_of(const WeightTensor& tensor) {
   std::vector<float> values(static_cast<std::size_t>(tensor.shape[0]));
   tensor.row(0, values.data());
   return values;
@@ -245,7 +245,7 @@ ModelConfig read_config(const GgufFile& file) {
   }
 
   const GgufFile& store = file;
-  const StoredTensor* embedding = store.find_tensor("token_embd.weight");
+  const WeightTensor* embedding = store.find_tensor("token_embd.weight");
   if (!embedding) fail("{}: tensor 'token_embd.weight' is missing", file.path());
   c.vocab_size = embedding->shape[1];
   c.tied_embeddings = store.find_tensor("output.weight") == nullptr;

@@ -97,7 +97,7 @@ void HfFolder::open_shard(const std::string& name) {
     if (entry.shape.empty() || entry.shape.size() > 4)
       fail("{}: tensor '{}' has {} dimensions; 1 to 4 are possible", path, tensor_name, entry.shape.size());
     names_.push_back(std::make_unique<std::string>(tensor_name));
-    StoredTensor tensor{.name = *names_.back(), .type = *type};
+    WeightTensor tensor{.name = *names_.back(), .type = *type};
     for (std::size_t axis = 0; axis < entry.shape.size(); ++axis)
       tensor.shape[entry.shape.size() - 1 - axis] = entry.shape[axis];
     const std::uint64_t at = 8 + header_bytes + entry.begin;

@@ -19,7 +19,7 @@ constexpr std::int64_t vocab_block = 4096;
 
 using ConstRow = Eigen::Map<const Eigen::ArrayXf>;
 
-void check_weights(std::span<const float> values, const StoredTensor& tensor, const std::string& path) {
+void check_weights(std::span<const float> values, const WeightTensor& tensor, const std::string& path) {
   if (!all_finite(values))
     fail("{}: tensor '{}' holds NaN or infinite weights; the file is damaged", path, tensor.name);
 }
@@ -71,7 +71,7 @@ Geometry LanguageModel::geometry(int layer, std::int64_t tokens) const {
 
 void LanguageModel::expand_rows(const TensorRows& rows, float* out) const {
   constexpr std::int64_t chunk = 64;
-  const StoredTensor& tensor = *rows.tensor;
+  const WeightTensor& tensor = *rows.tensor;
   const std::int64_t width = rows.width();
   parallel_for((rows.count + chunk - 1) / chunk, [&](std::int64_t c) {
     for (std::int64_t r = c * chunk; r < std::min(rows.count, (c + 1) * chunk); ++r) {

@@ -63,8 +63,8 @@ class Finder {
   }
   bool has(const std::string& tensor) const { return store_.find_tensor(tensor) != nullptr; }
 
-  const StoredTensor& matrix(const std::string& tensor, std::int64_t rows, std::int64_t columns) {
-    const StoredTensor& found = store_.tensor(tensor, rows, columns);
+  const WeightTensor& matrix(const std::string& tensor, std::int64_t rows, std::int64_t columns) {
+    const WeightTensor& found = store_.tensor(tensor, rows, columns);
     used_.emplace(found.name);
     return found;
   }
@@ -124,8 +124,8 @@ class Finder {
     return t;
   }
 
-  const StoredTensor& stack(const std::string& tensor, std::int64_t rows, std::int64_t columns) {
-    const StoredTensor& found = store_.stack(tensor, c_.experts, rows, columns);
+  const WeightTensor& stack(const std::string& tensor, std::int64_t rows, std::int64_t columns) {
+    const WeightTensor& found = store_.stack(tensor, c_.experts, rows, columns);
     used_.emplace(found.name);
     return found;
   }
@@ -137,7 +137,7 @@ class Finder {
     const auto hf = [&](const std::string& rest) {
       return fmt::format("{}layers.{}.mlp.experts.{}", prefix_, layer_, rest);
     };
-    const StoredTensor *gate = nullptr, *up = nullptr, *down = nullptr;
+    const WeightTensor *gate = nullptr, *up = nullptr, *down = nullptr;
     bool fused = false;
     if (gguf_) {
       gate = &stack(name({"ffn_gate_exps", ""}), ffn, hidden);
@@ -166,7 +166,7 @@ class Finder {
   }
 
   void refuse_unused() const {
-    for (const StoredTensor& tensor : store_.tensors()) {
+    for (const WeightTensor& tensor : store_.tensors()) {
       if (used_.contains(std::string(tensor.name)) || harmless(tensor.name)) continue;
       fail(
           "{}: tensor '{}' is not part of the architecture '{}' as it is supported; dump such a model with "

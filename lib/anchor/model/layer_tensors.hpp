@@ -10,7 +10,7 @@ namespace anchor {
 
 /// Consecutive rows of a stored tensor: a whole matrix, a part of a fused one, or one of a stack.
 struct TensorRows {
-  const StoredTensor* tensor = nullptr;  ///< nullptr: the model has none
+  const WeightTensor* tensor = nullptr;  ///< nullptr: the model has none
   std::int64_t first = 0, count = 0;
 
   explicit operator bool() const { return tensor != nullptr; }
@@ -19,7 +19,7 @@ struct TensorRows {
 
 /// Consecutive values of a stored vector.
 struct TensorValues {
-  const StoredTensor* tensor = nullptr;  ///< nullptr: the model has none
+  const WeightTensor* tensor = nullptr;  ///< nullptr: the model has none
   std::int64_t first = 0, count = 0;
 
   explicit operator bool() const { return tensor != nullptr; }
@@ -48,8 +48,8 @@ struct LayerTensors {
 };
 
 struct ModelTensors {
-  const StoredTensor* embedding = nullptr;  ///< [vocab_size, hidden]
-  const StoredTensor* output = nullptr;     ///< [vocab_size, hidden]
+  const WeightTensor* embedding = nullptr;  ///< [vocab_size, hidden]
+  const WeightTensor* output = nullptr;     ///< [vocab_size, hidden]
   TensorValues output_norm;
   std::vector<LayerTensors> layers;
   bool pairs_are_neighbours = false;  ///< rows of q and k, see Architecture

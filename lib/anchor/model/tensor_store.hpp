@@ -14,7 +14,7 @@ namespace anchor {
 
 /// A tensor as a model file stores it. Dimensions are in ggml's order: shape[0] is contiguous (the input
 /// width of a matrix), shape[1] the number of rows; unused ones are 1. Neither name nor data is owned.
-struct StoredTensor {
+struct WeightTensor {
   std::string_view name;
   GgmlType type = GgmlType::f32;
   std::array<std::int64_t, 4> shape{1, 1, 1, 1};
@@ -38,23 +38,23 @@ class TensorStore {
   TensorStore& operator=(const TensorStore&) = delete;
 
   const std::string& path() const { return path_; }
-  const std::vector<StoredTensor>& tensors() const { return tensors_; }
-  const StoredTensor* find_tensor(std::string_view name) const;
+  const std::vector<WeightTensor>& tensors() const { return tensors_; }
+  const WeightTensor* find_tensor(std::string_view name) const;
   /// The tensor with this name and shape [rows, columns] (rows = 1: a vector). A data error names what is
   /// missing, or the shape that was found.
-  const StoredTensor& tensor(std::string_view name, std::int64_t rows, std::int64_t columns) const;
+  const WeightTensor& tensor(std::string_view name, std::int64_t rows, std::int64_t columns) const;
   /// The same for a stack of matrices [count, rows, columns].
-  const StoredTensor& stack(std::string_view name, std::int64_t count, std::int64_t rows,
+  const WeightTensor& stack(std::string_view name, std::int64_t count, std::int64_t rows,
                             std::int64_t columns) const;
 
  protected:
   explicit TensorStore(std::string path) : path_(std::move(path)) {}
   /// A data error if there is one of that name already.
-  void add_tensor(const StoredTensor& tensor);
+  void add_tensor(const WeightTensor& tensor);
 
  private:
   std::string path_;
-  std::vector<StoredTensor> tensors_;
+  std::vector<WeightTensor> tensors_;
   std::unordered_map<std::string_view, std::size_t> index_;
 };
 
