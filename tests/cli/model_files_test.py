@@ -166,6 +166,7 @@ class Split(Case):
         self.refused(paths[0], "file 2 of its model, not file 3")
         paths = self.write()
         paths[0].rename(self.folder / "renamed.gguf")
+        self.refused(paths[1], "s-00001-of-00003.gguf, the first file of its model, is missing")
         self.refused(self.folder / "renamed.gguf", "is one of 3 files", "-00001-of-00003.gguf")
         self.refused(self.write(**{"split.tensors.count": 99})[0], "99 of split.tensors.count")
 
