@@ -180,7 +180,7 @@ class BadInput(Case):
             ("cannot be read", dict(text=self.folder / "absent.txt"), []),
             ("cannot be read", dict(text=self.folder), []),
             ("cannot be opened", dict(model=self.folder / "absent.gguf"), []),
-            ("not a regular file", dict(model=self.folder), []),
+            ("has no config.json", dict(model=self.folder), []),
             ("GGUF version", dict(model=noise), []),
             ("past the end of the file", dict(model=cut), []),
             ("'gemma' is not supported", dict(model=other), []),

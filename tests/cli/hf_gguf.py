@@ -1,5 +1,5 @@
-"""Writes a model of transformers as a GGUF file, with the keys and the names and layouts of tensors that llama.cpp's
-convert_hf_to_gguf.py gives them. For tiny models of the tests; nothing is quantised."""
+"""Writes a model of transformers as a GGUF file, with the keys and the names and layouts of tensors that the converter of
+github.com/ggml-org/llama.cpp gives them. For tiny models of the tests; nothing is quantised."""
 import math
 
 import gguf

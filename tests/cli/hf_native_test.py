@@ -172,6 +172,21 @@ class Native(unittest.TestCase):
             model = transformers.LlamaForCausalLM.from_pretrained(saved, torch_dtype=torch.float32, attn_implementation="eager")
             self.compare(saved, model, tokenizer.encode(TEXT).ids[:70], [0] * 3)
 
+    def test_the_text_part_of_a_model_of_images(self):
+        from safetensors.torch import load_file, save_file
+
+        model = hf_tiny.make_model(transformers, torch, transformers.Gemma3TextConfig(**GEMMA, query_pre_attn_scalar=16), std=0.2)
+        saved, tokenizer = self.folder / "model", byte_level_tokenizer()
+        model.save_pretrained(saved)
+        tokenizer.save(str(saved / "tokenizer.json"))
+        tensors = load_file(saved / "model.safetensors")
+        config = json.loads((saved / "config.json").read_text())
+        (saved / "config.json").write_text(json.dumps(dict(model_type="gemma3", text_config=config, vision_config=dict(hidden_size=8))))
+        for prefix in ("language_model.model.", "model.language_model."):  # until 4.51, and since
+            renamed = {name.replace("model.", prefix, 1): value for name, value in tensors.items()}
+            save_file({**renamed, "vision_tower.embeddings.weight": torch.ones(3, 3)}, saved / "model.safetensors")
+            self.compare(saved, model, tokenizer.encode(TEXT).ids[:60], [9] * 5 + [0, 9])
+
     def test_split_gguf(self):
         model = hf_tiny.make_model(transformers, torch, transformers.LlamaConfig(**SIZES), std=0.2)
         tokenizer = byte_level_tokenizer()

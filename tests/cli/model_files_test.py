@@ -51,7 +51,7 @@ class Case(unittest.TestCase):
 
 
 def yarn(factor, original, fast=32.0, slow=1.0, extrapolation=1.0):
-    """Frequencies by YaRN, arXiv 2309.00071, as llama.cpp ramps them."""
+    """Frequencies by YaRN, arXiv 2309.00071, as github.com/ggml-org/llama.cpp ramps them."""
     pair = lambda turns: tiny.DIM * np.log(original / (turns * 2 * np.pi)) / (2 * np.log(BASE))
     low, high = max(np.floor(pair(fast)), 0), min(np.ceil(pair(slow)), tiny.DIM - 1)
     keep = (1 - np.clip((np.arange(tiny.DIM // 2) - low) / max(high - low, 0.001), 0, 1)) * extrapolation
@@ -95,6 +95,10 @@ class Keys(Case):
         np.testing.assert_allclose(windowed[1]["q"][:, :5], whole[1]["q"][:, :5], rtol=1e-4, atol=1e-5)
         self.assertGreater(np.abs(windowed[1]["q"][:, 5:] - whole[1]["q"][:, 5:]).max(), 0.05)
         self.assertNotEqual(text, open_text)
+
+    def test_a_method_runs_in_layers_without_a_window(self):
+        windowed = self.gguf({"attention.sliding_window": 5})
+        self.refused(windowed, "every layer has a sliding window", code=2, arguments=["--method", "streaming"])
 
     def test_unknown_keys_are_refused_by_name(self):
         for key, value in (("attention.max_alibi_bias", 8.0), ("attention.clamp_kqv", 8.0), ("rope.scaling.alpha", 2.0), ("swin_norm", True),
@@ -162,6 +166,7 @@ class Split(Case):
         self.refused(paths[0], "file 2 of its model, not file 3")
         paths = self.write()
         paths[0].rename(self.folder / "renamed.gguf")
+        self.refused(paths[1], "s-00001-of-00003.gguf, the first file of its model, is missing")
         self.refused(self.folder / "renamed.gguf", "is one of 3 files", "-00001-of-00003.gguf")
         self.refused(self.write(**{"split.tensors.count": 99})[0], "99 of split.tensors.count")
 
@@ -184,6 +189,19 @@ class Folder(Case):
             with Dump(self.out) as dump:
                 self.assertEqual(dump.attributes["model"], "model")
                 self.assertEqual(json.loads(dump.attributes["config_json"])["model_type"], "llama")
+
+    def test_a_method_runs_in_layers_without_a_window(self):
+        for layer in range(tiny.LAYERS):
+            for part, heads in (("q", tiny.HEADS), ("k", tiny.KV_HEADS), ("v", tiny.KV_HEADS)):
+                self.weights[f"model.layers.{layer}.self_attn.{part}_proj.bias"] = np.full(heads * tiny.DIM, 0.1, np.float32)
+        config = {**tiny.CONFIG, "model_type": "qwen2", "use_sliding_window": True, "sliding_window": 5, "max_window_layers": 1}
+        path = self.make(config=config)
+        self.dump(path)
+        self.assertEqual(self.windows, [0, 5])
+        done = self.run_tool(path, "--method", "streaming", "--set", "sink=1", "--set", "local=4")
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertIn("1 of 2 layers have a sliding window and run it whole; streaming runs in the others", done.stderr)
+        self.assertIn("streaming: density 0.", done.stdout)
 
     def test_files_that_are_missing_or_wrong(self):
         for name in ("config.json", "tokenizer.json", "model.safetensors"):

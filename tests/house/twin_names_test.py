@@ -13,7 +13,7 @@ import unittest
 
 ROOT = pathlib.Path(sys.argv.pop() if len(sys.argv) > 1 else pathlib.Path(__file__).parents[2])
 # Stand-ins of builds without CUDA, behind #ifndef ANCHOR_HAVE_CUDA: never linked beside their twins.
-STAND_INS = {"cuda_device_count", "make_cuda_engine", "make_cuda_llama"}
+STAND_INS = {"cuda_device_count", "make_cuda_engine", "make_cuda_model"}
 
 
 def tags(root):

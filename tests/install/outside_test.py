@@ -63,7 +63,7 @@ class Installed(unittest.TestCase):
                 files = {pathlib.Path(path) for path in text.split() if path.startswith("/")}
                 folders, names = {part for path in files for part in path.parts}, {path.name for path in files}
                 self.assertIn(header.name, names)
-                self.assertEqual(names & {"hdf5.h", "pcre2.h", "xxhash.h", "cuda_runtime.h", "cuda_runtime_api.h"}, set(), header)
+                self.assertEqual(names & {"hdf5.h", "pcre2.h", "utf8proc.h", "xxhash.h", "cuda_runtime.h", "cuda_runtime_api.h"}, set(), header)
                 self.assertNotIn("Eigen", folders, header)
                 if header.parts[1] in CORE:
                     self.assertNotIn("nlohmann", folders, header)
@@ -76,7 +76,7 @@ class Installed(unittest.TestCase):
             self.assertLessEqual(needed, NEEDED, path)
         symbols = run("nm", "-D", "--defined-only", "--format=just-symbols", self.lib / "libanchor.so").split()
         self.assertTrue(any("DumpReader" in symbol for symbol in symbols))
-        self.assertEqual([s for s in symbols if re.match(r"_*(H5|pcre2_|XXH|inflate|deflate|aec_|cuda[A-Z])", s)], [])
+        self.assertEqual([s for s in symbols if re.match(r"_*(H5|pcre2_|utf8proc_|XXH|inflate|deflate|aec_|cuda[A-Z])", s)], [])
 
     def test_it_holds_what_people_look_for(self):
         names = {str(path.relative_to(self.prefix)) for path in self.prefix.rglob("*")}

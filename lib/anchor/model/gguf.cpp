@@ -214,7 +214,8 @@ std::string_view kind_of(const GgufFile::Value& value) {
 constexpr std::string_view split_count = "split.count", split_number = "split.no",
                            split_tensors = "split.tensors.count";
 
-/// A name that ends in -00002-of-00005.gguf, as llama.cpp names the files of a split model.
+/// A name that ends in -00002-of-00005.gguf, as github.com/ggml-org/llama.cpp names the files of a split
+/// model.
 struct SplitName {
   std::string stem;
   std::int64_t count = 0;
@@ -248,7 +249,8 @@ GgufFile::GgufFile(const std::string& path) : TensorStore(path) {
     fail("{}: is one of {} files of a model, which must keep names that end in -00001-of-{:05}.gguf", path,
          count, count);
   }
-  if (integer(split_number, 0, 65535) != 0) fail("{}: is not the first file of its model", first);
+  if (integer(split_number, 0, 65535) != 0)
+    fail("{}: {}, the first file of its model, is missing or is another one", path, first);
   for (std::int64_t n = 2; n <= count; ++n) open_part(name->part(n), false);
   const auto held = static_cast<std::int64_t>(tensors().size());
   if (has(split_tensors) && get<std::int64_t>(split_tensors) != held)

@@ -63,8 +63,8 @@ std::vector<float> vector_of(const WeightTensor& tensor) {
   return values;
 }
 
-// Attention factors as llama.cpp applies them (llama-context.cpp): yarn's own temperature, divided by that of
-// yarn_log_multiplier, times attn_factor.
+// Attention factors as github.com/ggml-org/llama.cpp applies them (llama-context): yarn's own temperature,
+// divided by that of yarn_log_multiplier, times attn_factor.
 double attention_factor(const Keys& keys, const RopeScaling& scaling) {
   const double given = keys.get_or<double>("rope.scaling.attn_factor", 1) *
                        keys.get_or<double>("rope.scaling.yarn_attn_factor", 1);
@@ -80,7 +80,7 @@ std::optional<RopeScaling> rope_scaling(const GgufFile& file, const Keys& keys, 
   using Kind = RopeScaling::Kind;
   RopeScaling scaling;
   scaling.from_file = true;
-  // llama.cpp takes a factor without a type for a linear one, under its old name, too.
+  // github.com/ggml-org/llama.cpp takes a factor without a type for a linear one, under its old name, too.
   scaling.factor = keys.has("rope.scaling.factor") ? keys.get<double>("rope.scaling.factor")
                                                    : keys.get_or("rope.scale_linear", 0.);
   const bool has_factor = scaling.factor != 0;
@@ -92,7 +92,7 @@ std::optional<RopeScaling> rope_scaling(const GgufFile& file, const Keys& keys, 
   scaling.beta_fast = keys.get_or("rope.scaling.yarn_beta_fast", scaling.beta_fast);
   scaling.beta_slow = keys.get_or("rope.scaling.yarn_beta_slow", scaling.beta_slow);
   scaling.extrapolation = keys.get_or("rope.scaling.yarn_ext_factor", scaling.extrapolation);
-  if (scaling.extrapolation < 0) scaling.extrapolation = 1;  // llama.cpp: the default
+  if (scaling.extrapolation < 0) scaling.extrapolation = 1;  // github.com/ggml-org/llama.cpp: the default
   if (type == "longrope") {
     if (!longrope)
       fail("{}: rope scaling 'longrope' without the tensors rope_factors_long and _short", file.path());

@@ -9,7 +9,7 @@
 namespace anchor {
 namespace {
 
-// llama.cpp's token types. Control and user-defined ones are matched in the text.
+// github.com/ggml-org/llama.cpp's token types. Control and user-defined ones are matched in the text.
 constexpr std::int64_t normal_token = 1, unknown_token = 2, control_token = 3, user_defined_token = 4,
                        byte_type = 6;
 constexpr const char* space = "\u2581";  // SentencePiece's sign for a space
@@ -137,7 +137,7 @@ TokenizerParts read_tokenizer(const GgufFile& file) {
     if (PreTokenizer::normalises(label)) parts.normalizer.add(Normalizer::Form::nfc);
     add_byte_level(file, vocabulary, parts);
   }
-  // SentencePiece's models begin with it unless they say otherwise, as in llama.cpp.
+  // SentencePiece's models begin with it unless they say otherwise, as in github.com/ggml-org/llama.cpp.
   if (file.get_or("tokenizer.ggml.add_bos_token", scored)) {
     parts.front.push_back(static_cast<int>(
         file.integer("tokenizer.ggml.bos_token_id", 0, static_cast<std::int64_t>(parts.vocab_size) - 1)));

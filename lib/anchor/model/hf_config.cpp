@@ -111,7 +111,7 @@ std::vector<float> factors(const Fields& rope, const std::string& key) {
   return values;
 }
 
-// The rules of transformers' modeling_rope_utils.py for what a field's absence means.
+// The rules of transformers' modeling_rope_utils for what a field's absence means.
 std::optional<RopeScaling> rope_scaling(const Fields& rope, const Fields& config, const ModelConfig& c) {
   using Kind = RopeScaling::Kind;
   std::string type = rope.text_or("rope_type", rope.text_or("type", "default"));
