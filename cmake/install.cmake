@@ -3,7 +3,7 @@ include(CMakePackageConfigHelpers)
 set(package_dir ${CMAKE_INSTALL_LIBDIR}/cmake/anchor)
 
 install(TARGETS anchor EXPORT anchorTargets LIBRARY)
-install(TARGETS anchor_core anchor_data anchor_engine anchor_tuning anchor_model EXPORT anchorTargets INCLUDES DESTINATION include)
+install(TARGETS anchor_core anchor_data anchor_engine anchor_tuning anchor_model anchor_eval EXPORT anchorTargets INCLUDES DESTINATION include)
 install(EXPORT anchorTargets NAMESPACE anchor:: DESTINATION ${package_dir})
 configure_package_config_file(cmake/anchorConfig.cmake.in ${PROJECT_BINARY_DIR}/cmake/anchorConfig.cmake INSTALL_DESTINATION ${package_dir})
 write_basic_package_version_file(${PROJECT_BINARY_DIR}/cmake/anchorConfigVersion.cmake COMPATIBILITY SameMinorVersion)

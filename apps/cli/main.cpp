@@ -128,7 +128,7 @@ std::string missing(CLI::App& app, const CLI::RequiredError& error) {
   return fmt::format("which command: {}? -h says what they do", fmt::join(names, ", "));
 }
 
-/// "c.toml: there is no option thetta; did you mean theta?"
+/// "FILE: there is no option thetta; did you mean theta?"
 std::string wrong_key(CLI::App& app, const CLI::ConfigError& error) {
   constexpr std::string_view unknown = "INI was not able to parse ";
   std::string file, message = error.what();

@@ -26,7 +26,7 @@ namespace anchor::eval {
 namespace {
 
 struct Options {
-  std::string model, tasks, thresholds, dense_layers, decode = "dense";
+  std::string model, tasks, thresholds, rope_scaling, dense_layers, decode = "dense";
   cli::MethodOptions method;
   cli::CommonOptions common;
   std::vector<std::string> argv;
@@ -53,11 +53,12 @@ class EvalRun {
         prefill_.dense_layers.insert(static_cast<int>(layer));
     }
     prefill_.dense_decode = options.decode == "dense";
+    if (!options.rope_scaling.empty()) prefill_.rope_scaling = parse_rope_scaling(options.rope_scaling);
     check_heads();
     for (const MethodRun& run : runs_) names_.push_back(run_name(run));
     results_.resize(runs_.size());
     content_ = {sample_hash(options.model), option_hash(prefill_.dense_decode ? "dense" : "plan"),
-                option_hash(options.dense_layers)};
+                option_hash(options.dense_layers), option_hash(options.rope_scaling)};
     if (thresholds_) content_.push_back(option_hash(thresholds_text(*thresholds_)));
   }
 
@@ -160,7 +161,7 @@ void EvalRun::answer(const Task& task) {
                                    reading.inner.values.end());
       return reading.answer;
     };
-    const Logits dense = joined(read_dense(model_, question));
+    const Logits dense = joined(read_dense(model_, question, prefill_));
     const AnswerScore dense_score = score_answer(dense, dense, tokens);
     for (std::size_t run = 0; run < runs_.size(); ++run) {
       if (shell_->finished(rows[run].unit) != nullptr) continue;
@@ -278,6 +279,8 @@ void setup_run(CLI::App& app, cli::Command& command, const std::vector<std::stri
       ->check(CLI::IsMember({"dense", "plan"}))
       ->capture_default_str()
       ->group("Method");
+  sub->add_option("--rope-scaling", options->rope_scaling,
+                  "Read beyond the model's context: linear:F, dynamic:F or yarn:F, as in transformers");
   cli::add_output(*sub, options->common);
   cli::add_common(*sub, options->common);
   sub->callback([options, &command] {

@@ -31,7 +31,8 @@ class Eval(unittest.TestCase):
         return os.path.join(self.folder.name, name)
 
     def answer(self, name, *arguments):
-        result = run("anchor-eval", "run", "--model", MODEL, "--tasks", self.tasks, "-o", self.path(name), "-q", *arguments)
+        result = run("anchor-eval", "run", "--model", MODEL, "--tasks", self.tasks, "--rope-scaling", "linear:4",
+                     "-o", self.path(name), "-q", *arguments)
         self.assertEqual(result.returncode, 0, result.stderr)
         return stable(self.path(name))
 

@@ -49,7 +49,7 @@ class Numbers(ToolTest):
                 self.assertLess(len(done.stderr), 250)
 
     def test_a_calibration_from_infinity_is_refused(self):
-        self.check_error(run("anchor-sweep", "calibrate", self.dump(layers=1, length=64), "--error", 0.4, "--set", "theta_h=inf"), 2, "finite")
+        self.check_error(run("anchor-sweep", "calibrate", self.dump(layers=1, length=64), "--error", 0.4, "--set", "theta_h=inf"), 2, "halves of infinity never end")
 
 
 class Thresholds(ToolTest):
@@ -157,7 +157,7 @@ class Rows(ToolTest):
 
     def test_rows_of_another_dump_are_refused_or_named(self):
         short, other = self.dump("short.h5", layers=1, length=64), self.path("other.h5")
-        self.check_error(run("anchor-report", self.out, short, "--html", self.path("p.html")), 1, "96 tokens", "64 tokens", "short.h5")
+        self.check_error(run("anchor-report", self.out, short, "--html", self.path("p.html")), 1, "96 keys", "64 keys", "short.h5")
         write_dump(other, {0: (*heads(3, 4, 2, 96, 96, 32), {})}, model="another")
         done = run("anchor-report", self.out, other, "--html", self.path("p.html"))
         self.assertEqual(done.returncode, 0, done.stderr)

@@ -68,7 +68,7 @@ class Help(unittest.TestCase):
         usage = run("anchor-sweep", "--help").stdout
         self.assertIn("Usage: anchor-sweep [OPTIONS] [DUMP]\n       anchor-sweep COMMAND ...\n", usage)
         self.assertIn("Usage: anchor-sweep fit [OPTIONS] DUMPS\n", run("anchor-sweep", "fit", "--help").stdout)
-        self.assertIn("--model FILE Llama-architecture model, a GGUF file (required)",
+        self.assertIn("--model FILE|FOLDER A GGUF file, or a folder as transformers saves it (required)",
                       re.sub(r"\s+", " ", run("anchor-dump", "model", "--help").stdout))
 
 
@@ -89,6 +89,8 @@ class Examples(ToolTest):
                 code, printed = run_in_terminal(*words, TERM="dumb")
                 self.assertEqual(code, 0, line)
                 printed = "\n".join(part.rstrip() for part in printed.strip().splitlines())
+                if command[0] == "anchor-bench":  # a slow machine takes too few samples for an interval
+                    printed, expected = (re.sub(r"^((?:[^|]*\|){6})[^|]*\|", r"\1|", text, flags=re.M) for text in (printed, expected))
                 words_printed, words_shown = without_numbers(printed), without_numbers(expected)
                 self.assertEqual(words_printed, words_shown)
                 if command[0] != "anchor-bench":  # another processor rounds otherwise

@@ -26,7 +26,7 @@ import hf_gguf
 from anchor_h5 import Dump
 
 TOLERANCE = 2e-4  # of the largest value
-TOOL, PROBE = (os.path.join(os.environ["ANCHOR_BIN"], name) for name in ("anchor-dump", "anchor-model-probe"))
+TOOL, PROBE = (os.path.join(os.environ["ANCHOR_BIN"], name) for name in ("anchor-dump", "model_probe"))
 TEXT = "the thin hen in the inn then thinned the hinterland; 12 other hens went in there too, and the cat sat on the mat. " * 3
 VOCABULARY = 280
 

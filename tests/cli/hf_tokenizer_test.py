@@ -23,7 +23,7 @@ from tokenizers import AddedToken, Regex, Tokenizer, models, normalizers, pre_to
 sys.path.insert(0, str(pathlib.Path(__file__).parents[1] / "golden"))
 from make_tokenizer_golden import LLAMA3, QWEN2, TEXTS, decoded
 
-PROBE = os.path.join(os.environ["ANCHOR_BIN"], "anchor-model-probe")
+PROBE = os.path.join(os.environ["ANCHOR_BIN"], "model_probe")
 LICENSE = (pathlib.Path(__file__).parents[2] / "LICENSE").read_text()
 O200K = (r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+(?i:'s|'t|'re|'ve|'m|'ll|'d)?|"
          r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*(?i:'s|'t|'re|'ve|'m|'ll|'d)?|\p{N}{1,3}|"

@@ -175,7 +175,8 @@ class Outputs(ToolTest):
     def test_a_region_that_is_most_of_the_work_is_named(self):
         path = self.dump(length=256)
         self.assertIn("--step 1", run("anchor-recall", path, "--block", 16, "--step", 16).stderr)
-        self.assertEqual(run("anchor-recall", path, "--block", 16, "--step", 1).stderr, "")
+        self.assertEqual(run("anchor-recall", path, "--block", 16, "--step", 1, "--theta", 1).stderr, "")
+        self.assertIn("anchor keeps 100 % of the pairs of 256 tokens", run("anchor-recall", path, "--block", 16, "--step", 1).stderr)
 
 
 class BadInput(ToolTest):

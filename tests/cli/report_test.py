@@ -124,7 +124,7 @@ class Page(ToolTest):
         dump = self.dump()
         run("anchor-recall", dump, *SMALL, "--out", self.path("r.jsonl"))
         run("anchor-sweep", dump, *SMALL, "--curves", "--out", self.path("s.jsonl"))
-        run("anchor-bench", "--seq", "256", "--dim", 16, "--q-heads", 2, "--kv-heads", 1, "--step", 1, "--time-limit", 0.2, "--device", "cpu",
+        run("anchor-bench", "--seq", "256", "--dim", 64, "--q-heads", 2, "--kv-heads", 1, "--step", 1, "--time-limit", 0.2, "--device", "cpu",
             "--out", self.path("b.jsonl"))
         report = lambda rows, figure: lambda file: ("anchor-report", self.path(rows), "--figure", figure, "--svg", file)
         commands = {"heatmap": lambda file: ("anchor-recall", dump, *SMALL, "--svg", file),

@@ -10,6 +10,9 @@ using namespace anchor;
 
 namespace {
 
+/// Tasks are longer than the tiny model's context.
+const RopeScaling longer = parse_rope_scaling("linear:4");
+
 struct Tiny {
   GgufFile file{golden_path("tiny_llama.gguf")};
   LanguageModel model{file};
@@ -26,7 +29,8 @@ Task task_of(const Tiny& tiny, const char* kind) {
 }
 
 Reading read(const Tiny& tiny, const Question& question, const char* method, const char* knob,
-             const char* value, const PrefillOptions& options = {}) {
+             const char* value, PrefillOptions options = {}) {
+  options.rope_scaling = longer;
   const Method& found = find_method(method);
   Params params = default_params(found);
   if (*knob) set_param(found, params, knob, value);
@@ -69,7 +73,7 @@ TEST_CASE("a question's tokens are the text's, and its positions where the task 
 TEST_CASE("a full plan changes nothing, a poor one does") {
   const Tiny tiny;
   const Question question = make_question(tiny.tokenizer, task_of(tiny, "needle"));
-  const Reading dense = read_dense(tiny.model, question);
+  const Reading dense = read_dense(tiny.model, question, {.rope_scaling = longer});
   for (const bool dense_decode : {true, false}) {
     const Reading full = read(tiny, question, "anchor", "theta", "inf", {.dense_decode = dense_decode});
     CHECK(divergence(full, dense, question) < 1e-6);
@@ -90,7 +94,7 @@ TEST_CASE("layers that stay dense do not count as sparse") {
   for (int layer = 0; layer < tiny.model.config().layers; ++layer) all.insert(layer);
   const Reading dense = read(tiny, question, "streaming", "", "", {.dense_layers = all});
   CHECK(dense.density == 1);
-  CHECK(divergence(dense, read_dense(tiny.model, question), question) == 0);
+  CHECK(divergence(dense, read_dense(tiny.model, question, {.rope_scaling = longer}), question) == 0);
   const Reading mixed = read(tiny, question, "streaming", "", "", {.dense_layers = {0}});
   const double layers = tiny.model.config().layers;
   CHECK(mixed.density == doctest::Approx((1 + (layers - 1) * sparse.density) / layers).epsilon(0.02));

@@ -7,11 +7,15 @@ import re
 import unittest
 
 ROOT = pathlib.Path(__file__).parents[2]
-# Where JSON may be parsed: rows/json.cpp, which counts the depth first; two formats have a reader of their own that takes every
-# field with its type and stands below rows/.
-PARSES = {"lib/anchor/rows/json.cpp", "lib/anchor/method/shareprefill.cpp", "lib/anchor/data/safetensors.cpp"}
+# Where JSON may be parsed: rows/json.cpp, which counts the depth first; formats below rows/ have readers of their own, which take
+# every field with its type (model/rope.cpp parses what it wrote).
+PARSES = {"lib/anchor/rows/json.cpp", "lib/anchor/method/shareprefill.cpp", "lib/anchor/data/safetensors.cpp",
+          "lib/anchor/model/hf_folder.cpp", "lib/anchor/model/rope.cpp"}
+# The typed readers of a model's folder.
+MODEL_READERS = {"lib/anchor/model/hf_config.cpp", "lib/anchor/model/hf_tokenizer.cpp"}
 # Where JSON becomes text: rows/json.cpp; pages escape all that is not ASCII; the others write names and numbers of their own.
-DUMPS = {"lib/anchor/rows/json.cpp", "lib/anchor/report/html_report.cpp", "lib/anchor/model/llama_config.cpp", "lib/anchor/model/rope.cpp",
+DUMPS = {"lib/anchor/rows/json.cpp", "lib/anchor/report/html_report.cpp", "lib/anchor/model/gguf_config.cpp", "lib/anchor/model/rope.cpp",
+         "lib/anchor/model/hf_folder.cpp", "lib/anchor/model/hf_config.cpp", "lib/anchor/model/hf_tokenizer.cpp",
          "lib/anchor/data/safetensors.cpp", "lib/anchor/data/synthetic.cpp", "apps/dump/synthetic.cpp"}
 READER = re.compile(r"\bJsonFields\b|\bparse_json\(|\bparse_row\(")
 INDEXED = re.compile(r"\w[\])]*\[\s*\"[^\"]*\"\s*\]")
@@ -47,7 +51,8 @@ class ForeignJson(unittest.TestCase):
     def test_only_readers_take_values_out_of_json(self):
         """get<>() of a wrong type throws: JsonFields looks first."""
         allowed = {"lib/anchor/rows/json_fields.cpp", "lib/anchor/rows/result_row.cpp", "lib/anchor/rows/row_from_json.cpp", "lib/anchor/report/table.cpp",
-                   "lib/anchor/report/html_report.cpp", "lib/anchor/model/llama_config.cpp", "lib/anchor/model/rope.cpp"} | PARSES  # GGUF's get<>()
+                   "lib/anchor/report/html_report.cpp", "lib/anchor/report/private_paths.cpp",
+                   "lib/anchor/eval/task.cpp", "lib/anchor/model/gguf_config.cpp"} | PARSES | MODEL_READERS  # GGUF's get<>()
         found = {path for path, text in sources() if re.search(r"\.get(?:_ref)?<(?:const )?(?:std::string|double|bool|int|std::u?int64_t)", text)
                  and ("Json" in text or "nlohmann" in text)}
         self.assertEqual(found - allowed, set())

@@ -165,7 +165,7 @@ TEST_CASE("the forward pass on the device is the CPU's within bf16 rounding, den
     REQUIRE(nll.size() == 699);
     double mean = 0;
     for (const double one : nll) mean += one / 699;
-    CHECK(std::abs(mean - model.mean_nll(tokens, final)) < 0.02);
+    CHECK(std::abs(mean - model.mean_nll(tokens, final)) < 0.04);
     if (sparse) CHECK(there.stats().density() == doctest::Approx(here.stats().density()).epsilon(0.01));
   }
 }

@@ -1,6 +1,6 @@
 // What the tests of models under transformers need and no tool prints. IDS holds token ids between blanks.
-//     anchor-model-probe logits MODEL IDS        float32 [tokens, vocabulary] on stdout
-//     anchor-model-probe ids MODEL TEXT...       the ids of each file's text, a line each
+//     model_probe logits MODEL IDS        float32 [tokens, vocabulary] on stdout
+//     model_probe ids MODEL TEXT...       the ids of each file's text, a line each
 #include <cstdio>
 #include <fstream>
 #include <iterator>
@@ -43,8 +43,7 @@ void write_ids(const anchor::ModelFiles& files, int count, char** paths) {
 
 int main(int argc, char** argv) try {
   const std::string_view mode = argc > 3 ? argv[1] : "";
-  if (mode != "logits" && mode != "ids")
-    anchor::fail_usage("usage: anchor-model-probe logits|ids MODEL FILE...");
+  if (mode != "logits" && mode != "ids") anchor::fail_usage("usage: model_probe logits|ids MODEL FILE...");
   const anchor::ModelFiles files(argv[2]);
   if (mode == "logits") {
     write_logits(files, argv[3]);
@@ -52,6 +51,6 @@ int main(int argc, char** argv) try {
     write_ids(files, argc - 3, argv + 3);
   }
 } catch (const anchor::Error& error) {
-  std::fprintf(stderr, "anchor-model-probe: %s\n", error.what());
+  std::fprintf(stderr, "model_probe: %s\n", error.what());
   return 1;
 }

@@ -69,8 +69,9 @@ class Engine {
   /// Runs a plan; the result covers the plan's own query rows.
   virtual AttentionResult execute(const Inputs& inputs, const DevicePlan& plan) = 0;
 
+  /// mass() has tile_rows in multiples of it.
+  virtual std::int64_t least_mass_rows() const { return 1; }
   /// Exact attention mass of one query head of the group.
-  virtual std::int64_t least_mass_rows() const { return 1; }  ///< tile_rows is a multiple of it
   virtual MassMap mass(const Inputs& inputs, int head, const MassGranularity& granularity) = 0;
 
   /// Row maxima of one query head; the local window begins one block before the row's group of `group` rows.

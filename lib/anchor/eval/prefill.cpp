@@ -20,10 +20,11 @@ Logits logits_before(const LanguageModel& model, std::span<const float> hidden,
   return logits;
 }
 
-void read(const LanguageModel& model, const Question& question, const AttentionFn& attention, Reading& into) {
+void read(const LanguageModel& model, const Question& question, const PrefillOptions& options,
+          const AttentionFn& attention, Reading& into) {
   const auto tokens = static_cast<std::int64_t>(question.ids.size());
   const AlignedVector<float> hidden =
-      model.forward(question.ids, model.ropes(std::nullopt, tokens), {attention, nullptr, nullptr});
+      model.forward(question.ids, model.ropes(options.rope_scaling, tokens), {attention, nullptr, nullptr});
   into.answer = logits_before(model, hidden, question.answer);
   into.inner = logits_before(model, hidden, question.inner);
 }
@@ -71,10 +72,10 @@ std::int64_t kept(const SparsePlan& plan, int head, std::int64_t i, const std::v
 
 }  // namespace
 
-Reading read_dense(const LanguageModel& model, const Question& question) {
+Reading read_dense(const LanguageModel& model, const Question& question, const PrefillOptions& options) {
   Reading reading;
   read(
-      model, question, [](int, const AttentionInputs& in) { return dense_attention(in); }, reading);
+      model, question, options, [](int, const AttentionInputs& in) { return dense_attention(in); }, reading);
   return reading;
 }
 
@@ -108,7 +109,7 @@ Reading read_sparse(const LanguageModel& model, const Question& question, Method
       copy_rows(g, dense_attention(in.rows(prompt, g.q_len)), prompt, g.q_len - prompt, whole);
     return whole;
   };
-  read(model, question, layer_attention, reading);
+  read(model, question, options, layer_attention, reading);
   attention.on_plan(nullptr);
   const double sparse = static_cast<double>(layers - dense_layers) * attention.stats().density();
   reading.density = (static_cast<double>(dense_layers) + sparse) / static_cast<double>(layers);

@@ -11,8 +11,10 @@
 
 namespace anchor {
 
-/// How a question is read with sparse attention.
+/// How a question is read.
 struct PrefillOptions {
+  std::optional<RopeScaling> rope_scaling = {};  ///< beyond the model's context; none = as the file says
+
   std::set<int> dense_layers;  ///< layers that keep everything
   bool dense_decode = true;    ///< the answer's own rows see everything, as in a model that prefills sparsely
 };
@@ -27,7 +29,7 @@ struct Reading {
 };
 
 /// Reads a question with dense attention.
-Reading read_dense(const LanguageModel& model, const Question& question);
+Reading read_dense(const LanguageModel& model, const Question& question, const PrefillOptions& options = {});
 
 /// Reads a question with a method in every layer: the prompt's rows by its plan. `attention` is new: it keeps
 /// the state and the statistics of one prompt. Layers with a sliding window stay as the model has them.

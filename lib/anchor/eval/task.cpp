@@ -66,13 +66,16 @@ std::vector<std::string> Task::parts() const {
 }
 
 std::string task_line(const Task& task) {
-  Json json{{"schema", schema}, {"id", task.id}, {"kind", task.kind}, {"length", task.length}};
-  json["depth"] = task.depth ? Json(*task.depth) : Json(nullptr);
-  json["prompt"] = task.prompt;
-  json["answer"] = task.answer;
-  json["evidence"] = task.evidence;
-  if (!task.inner.empty()) json["inner"] = task.inner;
-  json["seed"] = task.seed;
+  Json json{{"schema", schema},
+            {"id", task.id},
+            {"kind", task.kind},
+            {"length", task.length},
+            {"depth", task.depth ? Json(*task.depth) : Json(nullptr)},
+            {"prompt", task.prompt},
+            {"answer", task.answer},
+            {"evidence", task.evidence},
+            {"seed", task.seed}};
+  if (!task.inner.empty()) json.emplace("inner", task.inner);
   return json_text(json);
 }
 

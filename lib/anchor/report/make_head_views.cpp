@@ -46,7 +46,8 @@ std::int64_t list_rows(const MassGranularity& grain) { return std::max(grain.gro
 
 /// Rows of a tile of the chart: about q_len / tiles, and a multiple of the lists' rows, or a part of them.
 std::int64_t chart_rows(std::int64_t q_len, std::int64_t lists, std::int64_t tiles, std::int64_t cell) {
-  const std::int64_t least = std::max((q_len + tiles - 1) / tiles, cell), unit = std::max<std::int64_t>(cell, 16);
+  const std::int64_t least = std::max((q_len + tiles - 1) / tiles, cell),
+                     unit = std::max<std::int64_t>(cell, 16);
   if (lists >= q_len) return (least + unit - 1) / unit * unit;  // one list
   if (least >= lists) return (least + lists - 1) / lists * lists;
   std::int64_t parts = lists / least;

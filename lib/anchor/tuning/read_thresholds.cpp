@@ -29,7 +29,8 @@ void blame(const JsonFields& fields, const std::string& field, Use use) {
 double read_knob(const JsonFields& fields, const Json& json, const Method& of, const std::string& field) {
   const double knob = json.is_null() ? -infinity : fields.number_of(json, field);
   if (std::isnan(knob)) fields.wrong(field, "is not a number");
-  const bool forced_only = of.granularity && knob == (of.knob_descends ? infinity : -infinity);
+  const bool forced_only = of.granularity && find_param(of, of.knob).kind == ParamSpec::Kind::real &&
+                           knob == (of.knob_descends ? infinity : -infinity);
   if (forced_only) return knob;
   blame(fields, field, [&] {
     Params unused = default_params(of);

@@ -198,6 +198,7 @@ class CudaEngine final : public Engine {
     return result;
   }
 
+  std::int64_t least_mass_rows() const override { return 64; }
   MassMap mass(const Inputs& inputs, int head, const MassGranularity& granularity) override {
     return guarded([&] { return cuda_mass_map(cuda(inputs), head, granularity); });
   }
