@@ -222,7 +222,13 @@ void EvalRun::summaries(std::size_t run) {
     std::vector<std::uint64_t> content = asked;
     content.insert(content.end(), {option_hash(place.first), static_cast<std::uint64_t>(place.second)});
     row.unit = unit_id(row, content);
-    shell_->emit(row, cli::Audience::files);
+    shell_->emit(row);
+  }
+  if (counted.empty()) {
+    options_.common.note(
+        fmt::format("{}: dense attention gets less than 80 % of every kind and length right, so that the row "
+                    "of all counts none",
+                    names_[run]));
   }
   std::sort(counted.begin(), counted.end());
   ResultRow row = summary(run, counted);
@@ -231,14 +237,20 @@ void EvalRun::summaries(std::size_t run) {
 }
 
 int EvalRun::run() {
-  std::vector<Column> eye{{"method"}, {"params." + runs_[0].method->knob, 3, runs_[0].method->knob}},
+  const std::string& knob = runs_[0].method->knob;
+  std::vector<Column> eye{{"task_kind", -1, "kind"}, {"task_length", -1, "tokens"}},
       all{{"scope"}, {"method"}, {"task"}, {"task_kind"}, {"task_length"}, {"task_depth"}};
-  if (thresholds_ || runs_[0].method->knob.empty() || names_.size() > 1) eye.resize(1);
-  for (const char* name : {"n", "density", "dense_accuracy", "accuracy", "flips", "kl_mean", "kl_p999",
-                           "kl_max", "same_top", "evidence_kept"}) {
+  const bool one_method =
+      std::ranges::all_of(runs_, [&](const MethodRun& run) { return run.method == runs_[0].method; });
+  if (!one_method) eye.push_back({"method"});
+  if (one_method && runs_.size() > 1) eye.push_back({"params." + knob, 3, knob});
+  eye.insert(eye.end(), {{"n"}, {"flips"}});
+  for (const char* name :
+       {"density", "dense_accuracy", "accuracy", "kl_mean", "kl_p999", "kl_max", "same_top", "evidence_kept"})
     eye.push_back({name, 4});
+  for (const char* name : {"n", "flips", "density", "dense_accuracy", "accuracy", "kl_mean", "kl_p999",
+                           "kl_max", "same_top", "evidence_kept"})
     all.push_back({name});
-  }
   shell_.emplace(options_.common, eye, all);
   cli::Progress progress("task", std::ssize(tasks_), options_.common.quiet);
   shell_->run([&] {

@@ -66,13 +66,17 @@ case $step in
     bench() {  # DUMP SETTINGS: with these settings, those of the others, and every method with one knob
       local match=(--dump "$folder/$1.h5" --device cuda --match out_rel_l2=0.05 --time-limit 0.4 --format md) settings
       for settings in "$folder/$2.json" "$folder/$2"-*.json; do
-        [ ! -f "$settings" ] || $bin/anchor-bench "${match[@]}" --thresholds "$settings" --baseline none \
+        [ -f "$settings" ] || continue
+        # Knobs that are thresholds on scores move together until the error is as asked; others stay as they were fitted.
+        local how=("${match[@]}")
+        case $settings in *-xattention.json | *-flashprefill.json | *-flexprefill.json | *-sale.json) how=(--dump "$folder/$1.h5" --device cuda --time-limit 0.4 --format md) ;; esac
+        $bin/anchor-bench "${how[@]}" --thresholds "$settings" --baseline none \
           --out "$folder/$1-$(basename "$settings" .json).jsonl" || [ $? = 3 ]
       done
       $bin/anchor-bench "${match[@]}" --method stripes,$others --step 1 "${budgets[@]}" \
         --out "$folder/$1-others.jsonl" || [ $? = 3 ]  # a method that cannot reach the target says so in its row
     }
-    declare -A grid=([flexprefill]="--grid 0.5,0.7,0.8,0.9,0.95,0.98,0.99,0.995")
+    declare -A grid=([anchor]="--step 1" [flexprefill]="--grid 0.5,0.7,0.8,0.9,0.95,0.98,0.99,0.995")
     windows=(--choose window=0,128,1k)
     for text in fit-long test-long; do dump_long $text 8k; dump_long $text 32k dynamic:4; done
     dump_long test-long 128k yarn:16

@@ -74,7 +74,7 @@ class Eval(unittest.TestCase):
         self.assertGreater(len(middle[0]["kl"]), 3 * len(single[0]["kl"]))  # answers in the middle count, too
 
     def test_a_sparse_plan_moves_probabilities(self):
-        found = self.answer("sparse.jsonl", "--method", "streaming")
+        found = self.answer("sparse.jsonl", "--theta", 1, "--block", 64, "--step", 1)
         self.assertTrue(all(0 < row["kl_mean"] for row in found if row["scope"] == "task"))
         self.assertTrue(all(row["density"] < 1 for row in found if row["scope"] == "task"))
 

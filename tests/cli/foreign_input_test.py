@@ -161,7 +161,7 @@ class Rows(ToolTest):
         write_dump(other, {0: (*heads(3, 4, 2, 96, 96, 32), {})}, model="another")
         done = run("anchor-report", self.out, other, "--html", self.path("p.html"))
         self.assertEqual(done.returncode, 0, done.stderr)
-        self.assertIn("of the model test", done.stderr)
+        self.assertIn("has rows of test", done.stderr)
         self.assertIn("another", done.stderr)
         done = run("anchor-report", self.out, self.d, "--html", self.path("p.html"))
         self.assertEqual((done.returncode, done.stderr), (0, ""))

@@ -28,7 +28,7 @@ class Front(ToolTest):
         found = rows(result.stdout)
         curves = [r for r in found if r["kind"] == "curve"]
         self.assertEqual([(r["scope"], r["method"], r["curve_is"]) for r in curves],
-                         [("all", "anchor", "exact"), ("all", "xattention", "exact"), ("all", "streaming", "replayed")]  # cheap ones first)
+                         [("all", "anchor", "exact"), ("all", "xattention", "exact"), ("all", "streaming", "replayed")])  # cheap ones first
         for row in curves:
             density, recall = row["curve"]["density"], row["curve"]["mass_recall"]
             self.assertEqual(density, sorted(density))

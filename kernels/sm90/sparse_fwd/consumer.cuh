@@ -251,7 +251,8 @@ class AttentionConsumer : Consumer<element, head_dim, mode> {
       const float total = row_sum(h);
       tile.inverse[h] = total == 0 ? 0 : 1 / total;
       if (C::goes_on)
-        tile.earlier[h] = exp2_approx(earlier_largest[h] * scale - largest[h] * scale) * tile.inverse[h];
+        tile.earlier[h] = exp2_approx(__fmul_rn(earlier_largest[h], scale) - __fmul_rn(largest[h], scale)) *
+                          tile.inverse[h];
     }
     return tile;
   }
@@ -303,9 +304,11 @@ class AttentionConsumer : Consumer<element, head_dim, mode> {
       top = fmaxf(top, __shfl_xor_sync(~0u, top, 1));
       top = fmaxf(top, __shfl_xor_sync(~0u, top, 2));
       top = fmaxf(top, largest[h]);
-      const float base =
-          top == -INFINITY ? 0 : top * scale;  // nothing visible yet: weights are exp(-inf) = 0
-      rescale[h] = exp2_approx(largest[h] * scale - base);
+      // Nothing visible yet: weights are exp(-inf) = 0. The product is rounded here and in the factor alike,
+      // so that the factor is exactly 1 while the largest score stays; a fused one would drift with every
+      // step.
+      const float base = top == -INFINITY ? 0 : __fmul_rn(top, scale);
+      rescale[h] = exp2_approx(__fmul_rn(largest[h], scale) - base);
       largest[h] = top;
       float added = 0;
 #pragma unroll
