@@ -33,10 +33,13 @@ Reading read(const Tiny& tiny, const Question& question, const char* method, con
   options.rope_scaling = longer;
   const Method& found = find_method(method);
   Params params = default_params(found);
-  if (*knob) set_param(found, params, knob, value);
+  for (const auto& [name, value] : settings) set_param(found, params, name, value);
   MethodAttention attention(found, params, {});
   return read_sparse(tiny.model, question, attention, options);
 }
+
+/// A first key, and the nearest ones.
+const std::vector<std::pair<const char*, const char*>> few{{"sink", "1"}, {"local", "128"}};
 
 double divergence(const Reading& ours, const Reading& dense, const Question& question) {
   std::vector<int> tokens(question.ids.begin() + question.prompt, question.ids.end());
@@ -75,12 +78,12 @@ TEST_CASE("a full plan changes nothing, a poor one does") {
   const Question question = make_question(tiny.tokenizer, task_of(tiny, "needle"));
   const Reading dense = read_dense(tiny.model, question, {.rope_scaling = longer});
   for (const bool dense_decode : {true, false}) {
-    const Reading full = read(tiny, question, "anchor", "theta", "inf", {.dense_decode = dense_decode});
+    const Reading full = read(tiny, question, "anchor", {{"theta", "inf"}}, {.dense_decode = dense_decode});
     CHECK(divergence(full, dense, question) < 1e-6);
     CHECK(full.density == doctest::Approx(1));
     CHECK(full.evidence_kept == 1);
   }
-  const Reading poor = read(tiny, question, "streaming", "", "");
+  const Reading poor = read(tiny, question, "streaming", few);
   CHECK(poor.density < 1);
   CHECK(divergence(poor, dense, question) > 1e-6);
   CHECK(*poor.evidence_kept < 1);
@@ -89,13 +92,13 @@ TEST_CASE("a full plan changes nothing, a poor one does") {
 TEST_CASE("layers that stay dense do not count as sparse") {
   const Tiny tiny;
   const Question question = make_question(tiny.tokenizer, task_of(tiny, "needle"));
-  const Reading sparse = read(tiny, question, "streaming", "", "");
+  const Reading sparse = read(tiny, question, "streaming", few);
   std::set<int> all;
   for (int layer = 0; layer < tiny.model.config().layers; ++layer) all.insert(layer);
-  const Reading dense = read(tiny, question, "streaming", "", "", {.dense_layers = all});
+  const Reading dense = read(tiny, question, "streaming", few, {.dense_layers = all});
   CHECK(dense.density == 1);
   CHECK(divergence(dense, read_dense(tiny.model, question, {.rope_scaling = longer}), question) == 0);
-  const Reading mixed = read(tiny, question, "streaming", "", "", {.dense_layers = {0}});
+  const Reading mixed = read(tiny, question, "streaming", few, {.dense_layers = {0}});
   const double layers = tiny.model.config().layers;
   CHECK(mixed.density == doctest::Approx((1 + (layers - 1) * sparse.density) / layers).epsilon(0.02));
 }
