@@ -28,8 +28,8 @@ Task task_of(const Tiny& tiny, const char* kind) {
   return made;
 }
 
-Reading read(const Tiny& tiny, const Question& question, const char* method, const char* knob,
-             const char* value, PrefillOptions options = {}) {
+Reading read(const Tiny& tiny, const Question& question, const char* method,
+             const std::vector<std::pair<const char*, const char*>>& settings, PrefillOptions options = {}) {
   options.rope_scaling = longer;
   const Method& found = find_method(method);
   Params params = default_params(found);
