@@ -69,6 +69,7 @@ std::vector<std::int32_t> cumulative(std::span<const float> scores, double mass)
   std::vector<float> sorted(scores.begin(), scores.end());
   std::sort(sorted.begin(), sorted.end(), std::greater<>());
   std::vector<double> weights;
+  weights.reserve(sorted.size());
   for (const float s : sorted)
     weights.push_back(std::exp(static_cast<double>(s) - static_cast<double>(sorted.front())));
   const double total = std::accumulate(weights.begin(), weights.end(), 0.0);

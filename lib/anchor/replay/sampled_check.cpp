@@ -80,7 +80,7 @@ double subnormal_step(DType dtype) { return dtype == DType::f16 ? 0x1p-24 : 0; }
 struct Channel {
   double mean = 0;      ///< sum p v
   double squares = 0;   ///< sum (p v)^2 of single keys
-  double of_means = 0;  ///< sum p |v| of keys that count through means
+  double of_means = 0;  ///< sum p |v| of keys that count through means, and what rounded mean keys add to it
   double spread = 0;    ///< sum p |v|
   double values = 0;    ///< sum |v| of single keys
 };
@@ -111,13 +111,15 @@ RowError row_error(const KvGroup& layer, const SparsePlan& plan, QueryRow at, st
   }
   double set_sum = 0, sum = 0;
   std::vector<Channel> channels(dim);
-  const auto add = [&](double weighted, const std::vector<double>& v, bool mean) {
+  // `doubt`: of a mean, how far rounding its key can move its score, in units of the roundoff.
+  const auto add = [&](double weighted, const std::vector<double>& v, bool mean, double doubt = 0) {
     sum += weighted;
     for (std::size_t c = 0; c < dim; ++c) {
       const double part = weighted * v[c];
       channels[c].mean += part;
       channels[c].spread += std::abs(part);
-      (mean ? channels[c].of_means : channels[c].squares) += mean ? std::abs(part) : part * part;
+      (mean ? channels[c].of_means : channels[c].squares) +=
+          mean ? std::abs(part) * (1 + doubt) : part * part;
       if (!mean) channels[c].values += std::abs(v[c]);
     }
   };
@@ -128,10 +130,13 @@ RowError row_error(const KvGroup& layer, const SparsePlan& plan, QueryRow at, st
   }
   for (const auto& [start, keys] : unlisted_keys(plan, at)) {
     const std::vector<double> k = mean_row(layer.k, kv_head, start, plan.kv_tile);
-    double dot = 0;
-    for (std::size_t c = 0; c < dim; ++c) dot += q[c] * k[c];
+    double dot = 0, squares = 0;
+    for (std::size_t c = 0; c < dim; ++c) {
+      dot += q[c] * k[c];
+      squares += q[c] * k[c] * q[c] * k[c];
+    }
     add(static_cast<double>(keys) * std::exp(dot * g.softmax_scale - top),
-        mean_row(layer.v, kv_head, start, plan.kv_tile), true);
+        mean_row(layer.v, kv_head, start, plan.kv_tile), true, g.softmax_scale * std::sqrt(squares));
   }
   RowError error;
   const auto share = [](double difference, double allowed) {
@@ -142,9 +147,10 @@ RowError row_error(const KvGroup& layer, const SparsePlan& plan, QueryRow at, st
   for (std::size_t c = 0; c < dim; ++c) {
     const Channel& in = channels[c];
     const double expected = sum == 0 ? 0 : in.mean / sum, scale = sum == 0 ? 0 : 1 / sum;
-    const double allowed =
-        u * (4 * std::sqrt(in.squares) * scale + in.of_means * scale + std::abs(expected)) +
-        subnormal_step(dtype) * in.values * scale + of_scores * in.spread * scale;
+    // Rounded means move whole blocks' scores together: there, every key's share counts in full.
+    const double keys = plan.mean_correction ? in.spread : 4 * std::sqrt(in.squares);
+    const double allowed = u * (keys * scale + in.of_means * scale + std::abs(expected)) +
+                           subnormal_step(dtype) * in.values * scale + of_scores * in.spread * scale;
     error.out = std::max(error.out, share(static_cast<double>(out[c]) - expected, allowed));
   }
   const double expected_lse = top + std::log(set_sum);
