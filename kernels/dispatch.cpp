@@ -161,7 +161,7 @@ const char* unsupported(const SparseFwdParams& p, const DeviceInfo& device, Path
 }
 
 namespace {
-/// Of sparse_fwd, without the lse that mean correction needs where the caller does not want it.
+/// The scratch of sparse_fwd, without the lse that mean correction needs where the caller does not want it.
 std::size_t scratch_bytes(const SparseFwdParams& params) {
   std::size_t bytes = schedule_bytes(params.shape, params.plan);
   if (can_join(params.shape, params.plan))

@@ -70,7 +70,7 @@ class DumpReplay {
   DumpReader reader_;
   std::vector<GroupSelection> groups_;
   std::vector<MethodRun> runs_;
-  /// Of methods that carry patterns from head to head: one prompt's, so that groups run in order and none is
+  /// States of one prompt, for methods that carry patterns from head to head: groups run in order and none is
   /// skipped.
   std::vector<std::shared_ptr<ModelState>> states_;
   std::vector<std::uint64_t> context_;

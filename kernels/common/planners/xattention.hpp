@@ -32,7 +32,7 @@ struct XAttentionCells {
     const int left = count - tile * per_block;
     return left < per_block ? left : per_block;
   }
-  /// Of one head.
+  /// What the log-sum-exps of one head need.
   std::size_t lse_bytes() const {
     return static_cast<std::size_t>(std::int64_t{count} * blocks) * sizeof(float);
   }

@@ -83,7 +83,7 @@ class Softmax {
     }
   }
 
-  /// Of rows [first, end) of a head: lse[row], natural log.
+  /// Writes lse[row], natural log, for rows [first, end) of a head.
   __device__ __forceinline__ void write_lse(float* lse, int first, int end) const {
 #pragma unroll
     for (int r = 0; r < rows; ++r) {

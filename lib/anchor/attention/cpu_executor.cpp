@@ -180,7 +180,7 @@ class Tile {
   }
 
  private:
-  /// Of what has been added so far.
+  /// The log-sum-exp of what has been added so far.
   double lse(std::int64_t r) const {
     const auto row = static_cast<std::size_t>(r);
     if (max_[row] == -infinity) return -static_cast<double>(infinity);

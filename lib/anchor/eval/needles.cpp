@@ -11,7 +11,7 @@ struct Wording {
   std::string_view task, fact, ask_one, ask_all, ask_several;
 };
 
-/// Of the splits fit and test: they share no sentence.
+/// The wordings of the splits fit and test, which share no sentence.
 constexpr Wording wordings[] = {
     {"Somewhere in the following text a few code numbers are given. Remember them, you will be asked.\n\n",
      "The code number of {0} is {1}.",

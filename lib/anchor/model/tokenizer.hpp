@@ -47,10 +47,11 @@ struct TokenizerParts {
 /// the pre-tokenizer and merged. The text is taken as it is: no template, no stripping, no end-of-text token.
 class Tokenizer {
  public:
-  /// Of a GGUF file: byte-level BPE (tokenizer.ggml.model = "gpt2") or SentencePiece's BPE with scores
+  /// The tokenizer of a GGUF file: byte-level BPE (tokenizer.ggml.model = "gpt2") or SentencePiece's BPE with
+  /// scores
   /// ("llama"). Throws a data error that names what is missing, damaged or not supported.
   explicit Tokenizer(const GgufFile& file);
-  /// Of tokenizer.json, of model type BPE.
+  /// The tokenizer that tokenizer.json describes, of model type BPE.
   explicit Tokenizer(const HfFolder& folder);
 
   /// Encodes bytes that should be UTF-8; the first id is the begin-of-text token if the file says so.

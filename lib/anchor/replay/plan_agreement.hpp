@@ -24,7 +24,7 @@ PlanAgreement plan_agreement(const KvGroup& layer, const SparsePlan& plan, const
 struct GroupAgreement {
   std::int64_t entries = 0;    ///< that the CPU planner lists
   std::int64_t different = 0;  ///< that only one of the two lists
-  /// Of these, the ones that no knob nearby explains: listed, and not by the CPU planner at either of two
+  /// The ones among these that no knob nearby explains: listed, and not by the CPU planner at either of two
   /// knobs a 64th below and above; or not listed, but by it at both.
   std::int64_t wrong = 0;
 };

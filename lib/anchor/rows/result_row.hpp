@@ -71,7 +71,7 @@ struct ResultRow {
   std::vector<std::string> argv;
   std::string unit;  ///< unit_id() of the row
 
-  /// Of rows that were read from a file: the build that made them (its version is empty if the file does not
+  /// In rows that were read from a file: the build that made them (its version is empty if the file does not
   /// say), and when. to_json() stamps a row that has none with this build and the present time.
   std::optional<ToolInfo> tool;
   std::string time;

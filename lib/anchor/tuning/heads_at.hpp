@@ -25,7 +25,7 @@ struct HeadMeans {
   double worst_loss = 0;                           ///< as loss() has it
   std::size_t worst_head = 0;                      ///< its index among the points
 
-  /// Of the heads `which` (indices of points), at least one; the target's metric says what a head loses.
+  /// Sums up the heads `which` (indices of points), at least one; the target's metric says what a head loses.
   static HeadMeans of(std::span<const HeadAt> points, std::span<const std::size_t> which,
                       const Target& target);
 

@@ -36,7 +36,7 @@ class CudnnAttention {
   /// Asynchronous on `stream`.
   void run(CUstream_st* stream, void* workspace);
 
-  /// Of the library that was loaded, "9.19.0".
+  /// The version of the library that was loaded: "9.19.0".
   std::string version() const;
 
  private:
