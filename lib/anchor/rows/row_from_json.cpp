@@ -128,9 +128,7 @@ void require_result(JsonFields& fields, const ResultRow& row) {
   if (row.kind == "curve" && row.status != "error" && !row.curve) fields.wrong("curve", "is missing");
   if (!row.ok() || row.scope != "head" || !row.head || (row.kind != "sweep" && row.kind != "recall")) return;
   if (row.kind == "sweep") fields.need("value");
-  // data/score_output.py knows the output of a kernel, and no plan.
-  const bool of_a_kernel = row.kind == "recall" && row.out_rel_l2 && !row.density && !row.mass_recall;
-  if (of_a_kernel) return;
+  if (row.path == "external") return;  // what other programs computed: data/score_output.py knows no plan
   fields.need("density");
   fields.need("mass_recall");
 }
