@@ -1,5 +1,7 @@
 #include "cli/threshold_options.hpp"
 
+#include <numeric>
+
 #include "anchor/base/error.hpp"
 #include "anchor/base/number.hpp"
 
@@ -47,6 +49,21 @@ void note_other_model(const Thresholds& thresholds, const std::string& path, con
   if (thresholds.model.empty() || model.empty() || thresholds.model == model) return;
   options.note(fmt::format("warning: {} was fitted on the model {}; {} is of {}", path, thresholds.model,
                            where, model));
+}
+
+MethodAttention::ChooseHeads choose_heads(const Thresholds& thresholds, const std::string& path,
+                                          const Method& method, const ModelConfig& config,
+                                          const std::set<int>& dense_layers) {
+  const Geometry shape{.q_heads = config.q_heads, .kv_heads = config.kv_heads, .head_dim = config.head_dim};
+  std::vector<int> heads(static_cast<std::size_t>(config.q_heads));
+  std::iota(heads.begin(), heads.end(), 0);
+  for (int layer = 0; layer < config.layers; ++layer) {
+    if (config.window(layer) == 0 && !dense_layers.contains(layer))
+      thresholds.check(method, layer, shape, heads, path);
+  }
+  return [thresholds, path, &method, heads](PlanRequest& request) {
+    thresholds.apply(method, request.layer, heads, path, request);
+  };
 }
 
 }  // namespace anchor::cli

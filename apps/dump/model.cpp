@@ -50,13 +50,6 @@ std::string read_text(const std::string& path) {
   return text;
 }
 
-/// A GGUF file's name without its ending, a folder's without a slash at the end.
-std::string model_name(const std::string& path) {
-  const std::filesystem::path whole = std::filesystem::absolute(path).lexically_normal();
-  if (!std::filesystem::is_directory(whole)) return whole.stem().string();
-  return (whole.has_filename() ? whole : whole.parent_path()).filename().string();
-}
-
 void note(const Options& options, const std::string& message) {
   if (!options.quiet) cli::print_note("anchor-dump: " + message);
 }
@@ -110,21 +103,10 @@ std::vector<LayerInfo> plan_layers(const Options& options, const LanguageModel& 
   return layers;
 }
 
-// Samples of the model's file, or of every file of its folder.
-std::string model_hash(const std::string& path) {
-  if (!std::filesystem::is_directory(path)) return fmt::format("{:016x}", sample_hash(path));
-  std::vector<std::string> files;
-  for (const auto& entry : std::filesystem::directory_iterator(path))
-    if (entry.is_regular_file()) files.push_back(entry.path().string());
-  std::sort(files.begin(), files.end());
-  std::string hashes;
-  for (const std::string& file : files) hashes += fmt::format("{:016x}", sample_hash(file));
-  return hashes;
-}
-
 // What decides the bits besides the header: a resumed dump must have the same.
-std::string request_of(const Options& options, const std::optional<MethodAttention>& sparse) {
-  std::string text = "model " + model_hash(options.model);
+std::string request_of(const Options& options, const ModelFiles& files,
+                       const std::optional<MethodAttention>& sparse) {
+  std::string text = "model " + files.hash();
   if (sparse) {
     text += " method " + sparse->method().name;
     const PlanRequest asked = sparse->request(0);
@@ -157,7 +139,8 @@ void write_layer(DumpWriter& writer, int layer, const AttentionInputs& in, const
 }
 
 /// The method that the options ask for; empty = plain dense attention.
-std::optional<MethodAttention> chosen_attention(const Options& options, const ModelConfig& config) {
+std::optional<MethodAttention> chosen_attention(const Options& options, const ModelFiles& files,
+                                                const ModelConfig& config) {
   if (!options.method.named && options.thresholds.empty()) {
     cli::resolve_methods(options.method);  // --theta without --method: say that dense has none
     return std::nullopt;
@@ -170,21 +153,11 @@ std::optional<MethodAttention> chosen_attention(const Options& options, const Mo
   }
   const Thresholds thresholds = read_thresholds(options.thresholds);
   const MethodRun run = cli::thresholds_run(thresholds, options.thresholds, options.method);
-  std::vector<int> heads(static_cast<std::size_t>(config.q_heads));
-  std::iota(heads.begin(), heads.end(), 0);
-  const auto choose = [thresholds, heads, path = options.thresholds,
-                       method = run.method](PlanRequest& request) {
-    thresholds.apply(*method, request.layer, heads, path, request);
-  };
-  for (int layer = 0; layer < config.layers; ++layer) {  // every head is there, where the method runs
-    if (config.window(layer) > 0) continue;
-    const Geometry shape{.q_heads = config.q_heads, .kv_heads = config.kv_heads, .head_dim = config.head_dim};
-    thresholds.check(*run.method, layer, shape, heads, options.thresholds);
-  }
   cli::CommonOptions common;
   common.quiet = options.quiet;
-  cli::note_other_model(thresholds, options.thresholds, options.model, model_name(options.model), common);
-  return MethodAttention(*run.method, run.params, choose);
+  cli::note_other_model(thresholds, options.thresholds, options.model, files.name(), common);
+  return MethodAttention(*run.method, run.params,
+                         cli::choose_heads(thresholds, options.thresholds, *run.method, config));
 }
 
 double mean(std::span<const double> values) {
@@ -213,7 +186,7 @@ int run(const Options& options) {
   const std::vector<int> tokens = tokenize(files, config, options, header.text["tokenizer"]);
   const auto count = static_cast<std::int64_t>(tokens.size());
   const Ropes ropes = model.ropes(scaling, count);
-  header.model = model_name(options.model);
+  header.model = files.name();
   header.seq_len = count;
   header.tool = "anchor-dump model";
   header.tool_version = ANCHOR_VERSION;
@@ -221,7 +194,7 @@ int run(const Options& options) {
   header.text["prompt_source"] = options.text;
   header.text["rope_json"] = ropes.json;
   header.text["device"] = on_device ? on_device->device() : "cpu";
-  std::optional<MethodAttention> sparse = chosen_attention(options, config);
+  std::optional<MethodAttention> sparse = chosen_attention(options, files, config);
   const auto windowed = std::count_if(config.windows.begin(), config.windows.end(),
                                       [&](std::int64_t window) { return window > 0; });
   if (sparse) {
@@ -237,7 +210,7 @@ int run(const Options& options) {
   }
   std::optional<DumpWriter> writer;
   if (!options.out.empty()) {
-    header.request = request_of(options, sparse);
+    header.request = request_of(options, files, sparse);
     writer.emplace(options.out,
                    DumpPlan{header, plan_layers(options, model, chosen, count), tokens, inputs_of(options)},
                    options.resume ? DumpWriter::Mode::resume : DumpWriter::Mode::create);

@@ -1,16 +1,13 @@
 #include "eval/run.hpp"
 
 #include <algorithm>
-#include <filesystem>
 #include <map>
-#include <numeric>
 #include <optional>
 
 #include "anchor/base/error.hpp"
 #include "anchor/base/lists.hpp"
 #include "anchor/base/number.hpp"
 #include "anchor/base/parallel.hpp"
-#include "anchor/data/checksum.hpp"
 #include "anchor/eval/fidelity.hpp"
 #include "anchor/eval/prefill.hpp"
 #include "anchor/model/model_files.hpp"
@@ -18,8 +15,6 @@
 #include "cli/method_options.hpp"
 #include "cli/progress.hpp"
 #include "cli/run_shell.hpp"
-#include "cli/streams.hpp"
-#include "cli/terminal.hpp"
 #include "cli/threshold_options.hpp"
 
 namespace anchor::eval {
@@ -54,10 +49,14 @@ class EvalRun {
     }
     prefill_.dense_decode = options.decode == "dense";
     if (!options.rope_scaling.empty()) prefill_.rope_scaling = parse_rope_scaling(options.rope_scaling);
-    check_heads();
+    if (thresholds_) {
+      choose_ = cli::choose_heads(*thresholds_, options.thresholds, *runs_[0].method, model_.config(),
+                                  prefill_.dense_layers);
+      cli::note_other_model(*thresholds_, options.thresholds, options.model, files_.name(), options.common);
+    }
     for (const MethodRun& run : runs_) names_.push_back(run_name(run));
     results_.resize(runs_.size());
-    content_ = {sample_hash(options.model), option_hash(prefill_.dense_decode ? "dense" : "plan"),
+    content_ = {option_hash(files_.hash()), option_hash(prefill_.dense_decode ? "dense" : "plan"),
                 option_hash(options.dense_layers), option_hash(options.rope_scaling)};
     if (thresholds_) content_.push_back(option_hash(thresholds_text(*thresholds_)));
   }
@@ -67,9 +66,7 @@ class EvalRun {
  private:
   using Place = std::pair<std::string, std::int64_t>;  // kind and length
 
-  void check_heads() const;
   std::string run_name(const MethodRun& run) const;
-  MethodAttention attention_of(const MethodRun& run) const;
   ResultRow template_of(std::size_t run) const;
   ResultRow task_row(std::size_t run, const Task& task) const;
   void answer(const Task& task);
@@ -90,24 +87,12 @@ class EvalRun {
   std::vector<MethodRun> runs_;
   std::vector<std::string> names_;
   std::optional<Thresholds> thresholds_;
+  MethodAttention::ChooseHeads choose_;  ///< with thresholds
   PrefillOptions prefill_;
   std::vector<std::uint64_t> content_;
   std::vector<std::vector<Answered>> results_;  ///< per run
   std::optional<cli::RunShell> shell_;
 };
-
-/// A thresholds file must know every head of the layers where the method runs.
-void EvalRun::check_heads() const {
-  if (!thresholds_) return;
-  const ModelConfig& config = model_.config();
-  const Geometry shape{.q_heads = config.q_heads, .kv_heads = config.kv_heads, .head_dim = config.head_dim};
-  std::vector<int> heads(static_cast<std::size_t>(config.q_heads));
-  std::iota(heads.begin(), heads.end(), 0);
-  for (int layer = 0; layer < config.layers; ++layer) {
-    if (config.window(layer) > 0 || prefill_.dense_layers.contains(layer)) continue;
-    thresholds_->check(*runs_[0].method, layer, shape, heads, options_.thresholds);
-  }
-}
 
 std::string EvalRun::run_name(const MethodRun& run) const {
   const std::string& knob = run.method->knob;
@@ -116,20 +101,11 @@ std::string EvalRun::run_name(const MethodRun& run) const {
   return fmt::format("{} {}={}", run.method->name, knob, format_number(run.params.real(knob)));
 }
 
-MethodAttention EvalRun::attention_of(const MethodRun& run) const {
-  if (!thresholds_) return MethodAttention(*run.method, run.params, {});
-  std::vector<int> heads(static_cast<std::size_t>(model_.config().q_heads));
-  std::iota(heads.begin(), heads.end(), 0);
-  return MethodAttention(*run.method, run.params, [this, heads, method = run.method](PlanRequest& request) {
-    thresholds_->apply(*method, request.layer, heads, options_.thresholds, request);
-  });
-}
-
 ResultRow EvalRun::template_of(std::size_t run) const {
   ResultRow row;
   row.kind = "eval";
   row.scope = "all";
-  row.model = std::filesystem::path(options_.model).stem().string();
+  row.model = files_.name();
   row.method = runs_[run].method->name;
   for (const auto& [name, value] : runs_[run].params.values())
     if (!thresholds_ || name != runs_[run].method->knob) row.params[name] = value;
@@ -165,7 +141,7 @@ void EvalRun::answer(const Task& task) {
     const AnswerScore dense_score = score_answer(dense, dense, tokens);
     for (std::size_t run = 0; run < runs_.size(); ++run) {
       if (shell_->finished(rows[run].unit) != nullptr) continue;
-      MethodAttention attention = attention_of(runs_[run]);
+      MethodAttention attention(*runs_[run].method, runs_[run].params, choose_);
       try {
         const Reading reading = read_sparse(model_, question, attention, prefill_);
         EvalResult result = answer_result(score_answer(joined(reading), dense, tokens), dense_score);
@@ -244,13 +220,13 @@ int EvalRun::run() {
       std::ranges::all_of(runs_, [&](const MethodRun& run) { return run.method == runs_[0].method; });
   if (!one_method) eye.push_back({"method"});
   if (one_method && runs_.size() > 1) eye.push_back({"params." + knob, 3, knob});
-  eye.insert(eye.end(), {{"n"}, {"flips"}});
-  for (const char* name :
-       {"density", "dense_accuracy", "accuracy", "kl_mean", "kl_p999", "kl_max", "same_top", "evidence_kept"})
+  for (const char* count : {"n", "flips"})
+    for (std::vector<Column>* columns : {&eye, &all}) columns->push_back({count});
+  for (const char* name : {"density", "dense_accuracy", "accuracy", "kl_mean", "kl_p999", "kl_max",
+                           "same_top", "evidence_kept"}) {
     eye.push_back({name, 4});
-  for (const char* name : {"n", "flips", "density", "dense_accuracy", "accuracy", "kl_mean", "kl_p999",
-                           "kl_max", "same_top", "evidence_kept"})
     all.push_back({name});
+  }
   shell_.emplace(options_.common, eye, all);
   cli::Progress progress("task", std::ssize(tasks_), options_.common.quiet);
   shell_->run([&] {

@@ -25,7 +25,7 @@ const std::map<std::string, Names> allowed = {
     {"engine", {"base", "plan", "attention", "mass", "method", "metrics"}},
     {"metrics", {"base", "plan"}},
     {"model", {"base", "data", "plan", "attention", "mass", "method", "engine"}},
-    {"eval", {"base", "plan", "attention", "method", "engine", "model", "rows", "tuning"}},
+    {"eval", {"base", "plan", "attention", "method", "metrics", "engine", "model", "rows", "tuning"}},
     {"rows", {"base", "method"}},
     {"replay", {"base", "data", "plan", "attention", "mass", "method", "metrics", "engine", "rows"}},
     {"timing", {"base", "data", "plan", "attention", "method", "engine", "rows", "replay", "tuning"}},

@@ -9,7 +9,7 @@ namespace anchor {
 // RULER's variable tracking with one chain of four hops: X = 12345, Y = X, ... among sentences.
 void make_variables(const TaskRequest& request, Task& task) {
   constexpr int hops = 4;
-  const bool test = request.vocabulary.split() == TaskSplit::test;
+  const bool test = request.is_test();
   TaskRandom random(request.seed);
   std::vector<std::string> names;
   while (static_cast<int>(names.size()) <= hops) {
@@ -45,7 +45,7 @@ void make_variables(const TaskRequest& request, Task& task) {
 // A ring of arrows in random order: from a start, four steps.
 void make_graph_walk(const TaskRequest& request, Task& task) {
   constexpr std::size_t steps = 4;
-  const bool test = request.vocabulary.split() == TaskSplit::test;
+  const bool test = request.is_test();
   TaskRandom random(request.seed);
   const std::int64_t count = std::max<std::int64_t>(request.size, steps + 2);
   const std::vector<std::string> nodes = request.vocabulary.keys(random, count);
@@ -56,11 +56,7 @@ void make_graph_walk(const TaskRequest& request, Task& task) {
   prompt.add(test ? "Which station comes after which:\n\n" : "Arrows of a graph, one per line:\n\n");
   for (const std::size_t i : order) {
     const std::string line = fmt::format("{} -> {}", nodes[i], nodes[(i + 1) % nodes.size()]);
-    if (i < steps) {
-      prompt.add_evidence(line);
-    } else {
-      prompt.add(line);
-    }
+    prompt.add(line, i < steps);
     prompt.add("\n");
   }
   prompt.add(

@@ -1,24 +1,14 @@
 // Text to go on with.
 #include <algorithm>
 
-#include "anchor/eval/prompt_text.hpp"
-#include "anchor/eval/task_kinds.hpp"
+#include "anchor/eval/haystack.hpp"
 
 namespace anchor {
 namespace {
 
 std::vector<std::string> sentences(const TaskRequest& request, std::int64_t count) {
   TaskRandom random(request.seed);
-  std::vector<std::string> text;
-  auto at = request.prose.empty()
-                ? 0
-                : static_cast<std::size_t>(random.below(static_cast<std::int64_t>(request.prose.size())));
-  while (static_cast<std::int64_t>(text.size()) < count) {
-    text.push_back(request.prose.empty() ? request.vocabulary.sentence(random)
-                                         : request.prose[at % request.prose.size()]);
-    ++at;
-  }
-  return text;
+  return filler(request, random, count);
 }
 
 }  // namespace

@@ -9,12 +9,6 @@
 #include "anchor/eval/task_kinds.hpp"
 
 namespace anchor {
-namespace {
-
-bool is_test(const TaskRequest& request) { return request.vocabulary.split() == TaskSplit::test; }
-
-}  // namespace
-
 // RULER's common words extraction: ten words occur 30 times each, the others three times; here five are asked
 // for, in the order of their first occurrence. Every place of a common word is evidence.
 void make_common_words(const TaskRequest& request, Task& task) {
@@ -27,8 +21,8 @@ void make_common_words(const TaskRequest& request, Task& task) {
   random.shuffle(list);
   std::vector<std::string> answer;
   PromptText prompt;
-  prompt.add(is_test(request) ? "What was sold today, sale by sale:\n\n"
-                              : "A list of words, some of them again and again:\n\n");
+  prompt.add(request.is_test() ? "What was sold today, sale by sale:\n\n"
+                               : "A list of words, some of them again and again:\n\n");
   for (std::size_t i = 0; i < list.size(); ++i) {
     prompt.add(fmt::format("{}. ", i + 1));
     const std::string& word = words[list[i]];
@@ -40,10 +34,11 @@ void make_common_words(const TaskRequest& request, Task& task) {
     }
     prompt.add(" ");
   }
-  prompt.add(fmt::format(
-      fmt::runtime(is_test(request) ? "\n\nThe {} best sellers, by their first sale:"
-                                    : "\n\nThe {} most common words, in the order in which they first come:"),
-      common));
+  prompt.add(
+      fmt::format(fmt::runtime(request.is_test()
+                                   ? "\n\nThe {} best sellers, by their first sale:"
+                                   : "\n\nThe {} most common words, in the order in which they first come:"),
+                  common));
   prompt.move_into(task);
   task.depth.reset();
   task.answer = fmt::format(" {}", fmt::join(answer, ", "));
@@ -66,17 +61,13 @@ void make_frequent_words(const TaskRequest& request, Task& task) {
   const std::vector<std::string> words = request.vocabulary.coined(random, 64);
   random.shuffle(list);
   PromptText prompt;
-  prompt.add(is_test(request) ? "Signals of an unknown language were recorded:\n\n" : "A coded text:\n\n");
+  prompt.add(request.is_test() ? "Signals of an unknown language were recorded:\n\n" : "A coded text:\n\n");
   for (const std::size_t word : list) {
-    if (word < asked) {
-      prompt.add_evidence(words[word]);
-    } else {
-      prompt.add(words[word]);
-    }
+    prompt.add(words[word], word < asked);
     prompt.add(" ");
   }
-  prompt.add(is_test(request) ? "\n\nThe three signals heard most, the most frequent first:"
-                              : "\n\nIts three most frequent words, from the most frequent one on:");
+  prompt.add(request.is_test() ? "\n\nThe three signals heard most, the most frequent first:"
+                               : "\n\nIts three most frequent words, from the most frequent one on:");
   prompt.move_into(task);
   task.depth.reset();
   task.answer = fmt::format(" {}", fmt::join(words.begin(), words.begin() + asked, ", "));

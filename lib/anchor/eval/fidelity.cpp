@@ -1,11 +1,11 @@
 #include "anchor/eval/fidelity.hpp"
 
 #include <algorithm>
-#include <cmath>
 #include <numeric>
 #include <tuple>
 
 #include "anchor/eval/binomial.hpp"
+#include "anchor/metrics/recall.hpp"
 
 namespace anchor {
 namespace {
@@ -16,19 +16,10 @@ void summarise(std::vector<double> divergences, EvalResult& result) {
   result.kl_mean =
       std::accumulate(divergences.begin(), divergences.end(), 0.) / static_cast<double>(divergences.size());
   result.kl_max = *std::max_element(divergences.begin(), divergences.end());
-  result.kl_p999 = quantile(std::move(divergences), 0.999);
+  result.kl_p999 = percentile(std::move(divergences), 99.9);
 }
 
 }  // namespace
-
-double quantile(std::vector<double> values, double share) {
-  if (values.empty()) return 0;
-  std::sort(values.begin(), values.end());
-  const double place = share * static_cast<double>(values.size() - 1);
-  const auto below = static_cast<std::size_t>(place);
-  const std::size_t above = std::min(below + 1, values.size() - 1);
-  return std::lerp(values[below], values[above], place - static_cast<double>(below));
-}
 
 EvalResult answer_result(const AnswerScore& score, const AnswerScore& dense) {
   EvalResult result;

@@ -1,7 +1,6 @@
 #pragma once
 
 #include <span>
-#include <vector>
 
 #include "anchor/eval/answer_score.hpp"
 #include "anchor/rows/eval_result.hpp"
@@ -15,9 +14,5 @@ EvalResult answer_result(const AnswerScore& score, const AnswerScore& dense);
 /// divergences over all their tokens, evidence as the mean over questions that have some. No questions:
 /// zeros.
 EvalResult fidelity(std::span<const EvalResult> questions);
-
-/// Value at a share from 0 to 1 of the sorted values, between neighbours on a straight line; 0 if there are
-/// none.
-double quantile(std::vector<double> values, double share);
 
 }  // namespace anchor

@@ -5,18 +5,18 @@
 
 namespace anchor {
 
-Haystack::Haystack(const TaskRequest& request, TaskRandom& random) {
-  const auto count = static_cast<std::size_t>(request.size);
-  if (request.prose.empty()) {
-    while (sentences_.size() < count) sentences_.push_back(request.vocabulary.sentence(random));
-    return;
-  }
-  auto at = static_cast<std::size_t>(random.below(static_cast<std::int64_t>(request.prose.size())));
-  while (sentences_.size() < count) {
-    sentences_.push_back(request.prose[at]);
-    at = (at + 1) % request.prose.size();
-  }
+std::vector<std::string> filler(const TaskRequest& request, TaskRandom& random, std::int64_t count) {
+  const std::vector<std::string>& prose = request.prose;
+  std::vector<std::string> sentences;
+  auto at =
+      prose.empty() ? 0 : static_cast<std::size_t>(random.below(static_cast<std::int64_t>(prose.size())));
+  while (static_cast<std::int64_t>(sentences.size()) < count)
+    sentences.push_back(prose.empty() ? request.vocabulary.sentence(random) : prose[at++ % prose.size()]);
+  return sentences;
 }
+
+Haystack::Haystack(const TaskRequest& request, TaskRandom& random)
+    : sentences_(filler(request, random, request.size)) {}
 
 Haystack::Haystack(std::vector<std::string> sentences, std::int64_t count) {
   for (std::int64_t i = 0; i < count; ++i)
@@ -34,11 +34,7 @@ void Haystack::write(PromptText& prompt) const {
   auto next = hidden_.begin();
   for (std::size_t i = 0; i <= sentences_.size(); ++i) {
     for (; next != hidden_.end() && next->place == i; ++next) {
-      if (next->is_evidence) {
-        prompt.add_evidence(next->line);
-      } else {
-        prompt.add(next->line);
-      }
+      prompt.add(next->line, next->is_evidence);
       prompt.add(" ");
     }
     if (i < sentences_.size()) prompt.add(sentences_[i] + (i + 1 < sentences_.size() ? " " : ""));

@@ -8,11 +8,13 @@
 
 namespace anchor {
 
+/// So many sentences: the prose from a random place on, over and over, or sentences of the vocabulary.
+std::vector<std::string> filler(const TaskRequest& request, TaskRandom& random, std::int64_t count);
+
 /// Sentences with a few lines hidden between them.
 class Haystack {
  public:
-  /// `request.size` sentences: the prose from a random place on, over and over, or sentences of the
-  /// vocabulary.
+  /// `request.size` sentences of filler().
   Haystack(const TaskRequest& request, TaskRandom& random);
   /// The same sentences, over and over.
   Haystack(std::vector<std::string> sentences, std::int64_t count);

@@ -10,18 +10,12 @@
 namespace anchor {
 namespace {
 
-bool is_test(const TaskRequest& request) { return request.vocabulary.split() == TaskSplit::test; }
-
 std::size_t asked_line(const TaskRequest& request) {
   return static_cast<std::size_t>(std::lround(request.depth * static_cast<double>(request.size - 1)));
 }
 
 void add_line(PromptText& prompt, const std::string& line, bool is_evidence) {
-  if (is_evidence) {
-    prompt.add_evidence(line);
-  } else {
-    prompt.add(line);
-  }
+  prompt.add(line, is_evidence);
   prompt.add("\n");
 }
 
@@ -32,15 +26,15 @@ void make_key_value(const TaskRequest& request, Task& task) {
   const std::vector<std::string> keys = request.vocabulary.keys(random, request.size);
   const std::size_t asked = asked_line(request);
   PromptText prompt;
-  prompt.add(is_test(request) ? "The stock list of the store room, item and shelf number:\n\n"
-                              : "A table of names and their numbers:\n\n");
+  prompt.add(request.is_test() ? "The stock list of the store room, item and shelf number:\n\n"
+                               : "A table of names and their numbers:\n\n");
   for (std::size_t i = 0; i < keys.size(); ++i) {
     const std::string value = random.digits(5);
     add_line(prompt, keys[i] + ": " + value, i == asked);
     if (i == asked) task.answer = " " + value;
   }
-  prompt.add(is_test(request) ? "\nThe shelf number of one item was asked for again:\n"
-                              : "\nLook one of them up.\n");
+  prompt.add(request.is_test() ? "\nThe shelf number of one item was asked for again:\n"
+                               : "\nLook one of them up.\n");
   prompt.add(keys[asked] + ":");
   prompt.move_into(task);
 }
@@ -50,12 +44,12 @@ void make_nth_item(const TaskRequest& request, Task& task) {
   const std::vector<std::string> items = request.vocabulary.keys(random, request.size);
   const std::size_t asked = asked_line(request);
   PromptText prompt;
-  prompt.add(is_test(request) ? "Here is who signed the book, in order:\n\n"
-                              : "A numbered list follows.\n\n");
+  prompt.add(request.is_test() ? "Here is who signed the book, in order:\n\n"
+                               : "A numbered list follows.\n\n");
   for (std::size_t i = 0; i < items.size(); ++i)
     add_line(prompt, fmt::format("{}. {}", i + 1, items[i]), i == asked);
-  prompt.add(fmt::format(fmt::runtime(is_test(request) ? "\nThe name at place {} of the book is"
-                                                       : "\nItem number {} of the list is"),
+  prompt.add(fmt::format(fmt::runtime(request.is_test() ? "\nThe name at place {} of the book is"
+                                                        : "\nItem number {} of the list is"),
                          asked + 1));
   prompt.move_into(task);
   task.answer = " " + items[asked];
@@ -82,8 +76,8 @@ void make_coreference(const TaskRequest& request, Task& task) {
     }
   }
   const auto asks = [&](std::size_t thing) {
-    return fmt::format(fmt::runtime(is_test(request) ? "Visitor: What would you put into the {}?\nKeeper:"
-                                                     : "User: Think of a word for the {}.\nAssistant:"),
+    return fmt::format(fmt::runtime(request.is_test() ? "Visitor: What would you put into the {}?\nKeeper:"
+                                                      : "User: Think of a word for the {}.\nAssistant:"),
                        subjects[thing]);
   };
   PromptText prompt;
@@ -95,8 +89,8 @@ void make_coreference(const TaskRequest& request, Task& task) {
     if (t == asked) task.answer = " " + reply;
   }
   prompt.add(fmt::format(
-      fmt::runtime(is_test(request) ? "Visitor: Say again your second answer about the {}.\nKeeper:"
-                                    : "User: Repeat the second word that you gave for the {}.\nAssistant:"),
+      fmt::runtime(request.is_test() ? "Visitor: Say again your second answer about the {}.\nKeeper:"
+                                     : "User: Repeat the second word that you gave for the {}.\nAssistant:"),
       subjects[turns[asked]]));
   prompt.move_into(task);
 }

@@ -26,9 +26,7 @@ constexpr Wording wordings[] = {
      "Now say the pins that were noted for {0}. One after the other, they are"},
 };
 
-const Wording& wording(const TaskRequest& request) {
-  return wordings[request.vocabulary.split() == TaskSplit::test];
-}
+const Wording& wording(const TaskRequest& request) { return wordings[request.is_test()]; }
 
 std::string fact(const TaskRequest& request, const std::string& key, const std::string& value) {
   return fmt::format(fmt::runtime(wording(request).fact), key, value);

@@ -4,20 +4,20 @@
 
 #include "anchor/attention/cpu_executor.hpp"
 #include "anchor/model/dense_attention.hpp"
+#include "anchor/plan/listed.hpp"
 
 namespace anchor {
 namespace {
 
 Logits logits_before(const LanguageModel& model, std::span<const float> hidden,
                      const std::vector<std::int64_t>& positions) {
-  Logits logits{.vocab_size = model.config().vocab_size, .values = {}};
   const auto width = static_cast<std::size_t>(model.config().hidden_size);
+  std::vector<float> rows;
   for (const std::int64_t position : positions) {
-    const std::vector<float> row =
-        model.logits(hidden.subspan(static_cast<std::size_t>(position - 1) * width, width));
-    logits.values.insert(logits.values.end(), row.begin(), row.end());
+    const auto row = hidden.subspan(static_cast<std::size_t>(position - 1) * width, width);
+    rows.insert(rows.end(), row.begin(), row.end());
   }
-  return logits;
+  return {.vocab_size = model.config().vocab_size, .values = model.logits(rows)};
 }
 
 void read(const LanguageModel& model, const Question& question, const PrefillOptions& options,
@@ -48,25 +48,11 @@ struct FirstRows {
   AlignedVector<float> keys, values;
 };
 
-void copy_rows(const Geometry& g, const AttentionResult& part, std::int64_t begin, std::int64_t rows,
-               AttentionResult& whole) {
-  for (int head = 0; head < g.q_heads; ++head) {
-    std::copy_n(part.out.begin() + head * rows * g.head_dim, rows * g.head_dim,
-                whole.out.begin() + (head * g.q_len + begin) * g.head_dim);
-    std::copy_n(part.lse.begin() + head * rows, rows, whole.lse.begin() + head * g.q_len + begin);
-  }
-}
-
 /// How many of the keys a plan keeps for query row i of a head.
 std::int64_t kept(const SparsePlan& plan, int head, std::int64_t i, const std::vector<std::int64_t>& keys) {
   const std::int64_t row = plan.row_of(head, i), position = plan.geometry.q_start + i;
-  const auto blocks = plan.blocks[row], columns = plan.columns[row];
   return std::count_if(keys.begin(), keys.end(), [&](std::int64_t key) {
-    const auto token = static_cast<std::int32_t>(key);
-    const auto after = std::upper_bound(blocks.begin(), blocks.end(), token);
-    const bool in_block = after != blocks.begin() && key < *(after - 1) + plan.block_width(*(after - 1));
-    return (in_block || std::binary_search(columns.begin(), columns.end(), token)) &&
-           plan.allows(head, position, key);
+    return lists_key(plan, row, key) && plan.allows(head, position, key);
   });
 }
 
@@ -104,9 +90,9 @@ Reading read_sparse(const LanguageModel& model, const Question& question, Method
     whole.out.resize(static_cast<std::size_t>(g.q_heads * g.q_len * g.head_dim));
     whole.lse.resize(static_cast<std::size_t>(g.q_heads * g.q_len));
     const FirstRows first(in, prompt);
-    copy_rows(g, attention.attend(layer, first.inputs), 0, prompt, whole);
+    copy_rows(attention.attend(layer, first.inputs), 0, prompt, g, whole);
     if (prompt < g.q_len)
-      copy_rows(g, dense_attention(in.rows(prompt, g.q_len)), prompt, g.q_len - prompt, whole);
+      copy_rows(dense_attention(in.rows(prompt, g.q_len)), prompt, g.q_len - prompt, g, whole);
     return whole;
   };
   read(model, question, options, layer_attention, reading);

@@ -13,6 +13,7 @@ class PromptText {
  public:
   void add(std::string_view text) { text_ += text; }
   void add_evidence(std::string_view text) { mark(text, evidence_); }
+  void add(std::string_view text, bool is_evidence) { is_evidence ? add_evidence(text) : add(text); }
   void add_inner_answer(std::string_view text) { mark(text, inner_); }
 
   /// Puts prompt, evidence, inner answers and depth into the task.

@@ -19,6 +19,8 @@ struct TaskRequest {
   std::uint64_t seed = 0;  ///< equal seeds: the same question, whatever the size
   std::int64_t size = 1;   ///< filler units (sentences, lines, words): the prompt grows with it; at least 1
   double depth = 0;        ///< where the evidence should lie, 0 to 1
+
+  bool is_test() const { return vocabulary.split() == TaskSplit::test; }
 };
 
 /// A family of tasks. The recipes follow RULER's (Hsieh et al. 2024, arXiv 2404.06654) where they have one

@@ -260,6 +260,7 @@ GgufFile::GgufFile(const std::string& path) : TensorStore(path) {
 
 void GgufFile::open_part(const std::string& path, bool first) {
   files_.push_back(std::make_unique<MappedFile>(path));
+  paths_.push_back(path);
   const std::span<const std::byte> bytes = files_.back()->bytes();
   Cursor in(path, bytes);
   if (in.left() < 4 || std::memcmp(bytes.data(), "GGUF", 4) != 0) fail("{}: is not a GGUF file", path);

@@ -28,6 +28,9 @@ class GgufFile final : public TensorStore {
 
   explicit GgufFile(const std::string& path);
 
+  /// The file, or all files of a split model.
+  const std::vector<std::string>& paths() const { return paths_; }
+
   bool has(std::string_view key) const { return metadata_.contains(key); }
 
   /// A metadata value of this type. Throws a data error when the key is missing or holds another type.
@@ -46,6 +49,7 @@ class GgufFile final : public TensorStore {
   void open_part(const std::string& path, bool first);
 
   std::vector<std::unique_ptr<MappedFile>> files_;
+  std::vector<std::string> paths_;  ///< of files_
   std::map<std::string_view, Value> metadata_;
 };
 

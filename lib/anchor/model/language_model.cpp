@@ -210,12 +210,18 @@ double LanguageModel::mean_nll(std::span<const int> tokens, std::span<const floa
 }
 
 std::vector<float> LanguageModel::logits(std::span<const float> hidden) const {
-  std::vector<float> values(static_cast<std::size_t>(config_.vocab_size)), row(hidden.size());
-  for (std::int64_t token = 0; token < config_.vocab_size; ++token) {
-    tensors_.output->row(token, row.data());
-    values[token] =
-        (ConstRow(row.data(), config_.hidden_size) * ConstRow(hidden.data(), config_.hidden_size)).sum();
-  }
+  const std::int64_t width = config_.hidden_size, rows = static_cast<std::int64_t>(hidden.size()) / width;
+  std::vector<float> values(static_cast<std::size_t>(rows * config_.vocab_size));
+  constexpr std::int64_t chunk = 512;
+  parallel_for((config_.vocab_size + chunk - 1) / chunk, [&](std::int64_t c) {
+    std::vector<float> weights(static_cast<std::size_t>(width));
+    for (std::int64_t token = c * chunk; token < std::min(config_.vocab_size, (c + 1) * chunk); ++token) {
+      tensors_.output->row(token, weights.data());
+      for (std::int64_t r = 0; r < rows; ++r)
+        values[static_cast<std::size_t>(r * config_.vocab_size + token)] =
+            (ConstRow(weights.data(), width) * ConstRow(hidden.data() + r * width, width)).sum();
+    }
+  });
   return values;
 }
 

@@ -56,7 +56,7 @@ class LanguageModel {
   /// The logits are made in pieces and never stored. NaN for a single token. Spans that both begin at token n
   /// give the mean over the tokens after it.
   double mean_nll(std::span<const int> tokens, std::span<const float> hidden) const;
-  /// Logits [vocab_size] of one hidden state.
+  /// Logits [rows, vocab_size] of hidden states [rows, hidden]; each row of weights is expanded once.
   std::vector<float> logits(std::span<const float> hidden) const;
 
   /// One layer's weights as floats, rows first; queries and keys in Hugging Face's layout. The multiplier of

@@ -7,6 +7,15 @@
 
 namespace anchor {
 
+void copy_rows(const AttentionResult& part, std::int64_t begin, std::int64_t rows, const Geometry& whole,
+               AttentionResult& into) {
+  for (int head = 0; head < whole.q_heads; ++head) {
+    std::copy_n(part.out.begin() + head * rows * whole.head_dim, rows * whole.head_dim,
+                into.out.begin() + (head * whole.q_len + begin) * whole.head_dim);
+    std::copy_n(part.lse.begin() + head * rows, rows, into.lse.begin() + head * whole.q_len + begin);
+  }
+}
+
 MethodAttention::MethodAttention(const Method& method, Params params, ChooseHeads choose)
     : method_(&method),
       params_(std::move(params)),
@@ -37,12 +46,7 @@ AttentionResult MethodAttention::attend(int layer, const AttentionInputs& inputs
     const SparsePlan plan = method_->plan_cpu(part, asked);
     count(plan);
     if (on_plan_) on_plan_(layer, plan);
-    const AttentionResult result = cpu_attention(part, plan);
-    for (int head = 0; head < g.q_heads; ++head) {
-      std::copy_n(result.out.begin() + head * rows * g.head_dim, rows * g.head_dim,
-                  whole.out.begin() + (head * g.q_len + begin) * g.head_dim);
-      std::copy_n(result.lse.begin() + head * rows, rows, whole.lse.begin() + head * g.q_len + begin);
-    }
+    copy_rows(cpu_attention(part, plan), begin, rows, g, whole);
   }
   return whole;
 }

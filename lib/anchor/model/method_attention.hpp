@@ -10,6 +10,11 @@
 
 namespace anchor {
 
+/// Puts a result of some query rows of all heads to rows [begin, begin + rows) of a whole layer's result, of
+/// shape `whole`.
+void copy_rows(const AttentionResult& part, std::int64_t begin, std::int64_t rows, const Geometry& whole,
+               AttentionResult& into);
+
 /// A sparse attention method in every layer of a forward pass: what it is asked for layer by layer, and what
 /// its plans kept.
 class MethodAttention {

@@ -20,9 +20,16 @@ class ModelFiles {
   LanguageModel model() const { return folder_ ? LanguageModel(*folder_) : LanguageModel(*gguf_); }
   Tokenizer tokenizer() const { return folder_ ? Tokenizer(*folder_) : Tokenizer(*gguf_); }
 
+  /// A GGUF file's name without its ending, a folder's without a slash at the end: what dumps and rows call
+  /// the model.
+  const std::string& name() const { return name_; }
+  /// Hexadecimal digits that tell models apart: sample_hash() of every file of theirs, one after the other.
+  std::string hash() const;
+
  private:
   std::unique_ptr<GgufFile> gguf_;
   std::unique_ptr<HfFolder> folder_;
+  std::string name_;
 };
 
 }  // namespace anchor

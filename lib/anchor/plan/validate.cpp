@@ -2,7 +2,7 @@
 
 #include <algorithm>
 
-#include "anchor/plan/sparse_plan.hpp"
+#include "anchor/plan/listed.hpp"
 
 namespace anchor {
 namespace {
@@ -35,11 +35,6 @@ std::string check_ascending(std::span<const std::int32_t> items, std::int64_t li
   return {};
 }
 
-bool in_blocks(const SparsePlan& plan, std::span<const std::int32_t> blocks, std::int32_t key) {
-  const auto after = std::upper_bound(blocks.begin(), blocks.end(), key);
-  return after != blocks.begin() && key < *(after - 1) + plan.kv_tile;
-}
-
 std::string check_row(const SparsePlan& plan, std::int64_t row) {
   const Geometry& geometry = plan.geometry;
   const std::int64_t group = row % plan.groups();
@@ -60,9 +55,7 @@ std::string check_row(const SparsePlan& plan, std::int64_t row) {
   if (plan.dup.rows() > 0) {
     if (auto bad = check_ascending(plan.dup[row], limit, "dup", row); !bad.empty()) return bad;
     for (const std::int32_t key : plan.dup[row]) {
-      if (!in_blocks(plan, blocks, key) && !std::binary_search(columns.begin(), columns.end(), key)) {
-        return fmt::format("row {}: dup {} is not visible", row, key);
-      }
+      if (!lists_key(plan, row, key)) return fmt::format("row {}: dup {} is not visible", row, key);
     }
   }
   // The first query sees the least; with a window every query must see itself.
@@ -72,10 +65,9 @@ std::string check_row(const SparsePlan& plan, std::int64_t row) {
     const std::int64_t position = geometry.q_start + i;
     const std::int64_t own = std::min(position, geometry.kv_len - 1);
     const bool sees =
-        plan.window ? (in_blocks(plan, blocks, static_cast<std::int32_t>(own)) ||
-                       std::binary_search(columns.begin(), columns.end(), static_cast<std::int32_t>(own))) &&
-                          plan.allows(static_cast<int>(row / plan.groups()), position, own)
-                    : (!blocks.empty() && blocks[0] <= own) || (!columns.empty() && columns[0] <= own);
+        plan.window
+            ? lists_key(plan, row, own) && plan.allows(static_cast<int>(row / plan.groups()), position, own)
+            : (!blocks.empty() && blocks[0] <= own) || (!columns.empty() && columns[0] <= own);
     if (!sees) return fmt::format("row {}: query {} sees {}", row, i, plan.window ? "not itself" : "no key");
   }
   return {};
