@@ -1,8 +1,11 @@
 """anchor-eval: tasks from a seed, and what methods do to a model's answers."""
+import json
 import os
+import pathlib
 import tempfile
 import unittest
 
+import tiny_models as tiny
 from tools import rows, run
 
 MODEL = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "golden", "tiny_llama.gguf")
@@ -88,6 +91,27 @@ class Eval(unittest.TestCase):
         # Another decode is another request.
         plan = self.answer("torn.jsonl", "--method", "streaming,dense", "--resume", "--decode", "plan")
         self.assertGreater(len(plan), len(whole))
+
+    def first_row(self, model, tasks):
+        result = run("anchor-eval", "run", "--model", model, "--tasks", tasks, "--method", "dense", "-q")
+        self.assertEqual(result.returncode, 0, result.stderr)
+        return rows(result.stdout)[0]
+
+    def test_a_folder_is_a_model_and_its_contents_count_for_resume(self):
+        task = {"schema": "anchor-tasks/1", "id": "a", "kind": "needle", "length": 64, "depth": 0, "prompt": "the hen in the inn",
+                "answer": " then", "evidence": [[4, 7]], "seed": 1}
+        tasks = self.path("one.jsonl")
+        with open(tasks, "w") as file:
+            file.write(json.dumps(task) + "\n")
+
+        def answer(seed):
+            with tempfile.TemporaryDirectory() as folder:
+                return self.first_row(tiny.write_folder(pathlib.Path(folder) / "tiny", tensors=tiny.weights(seed)), tasks)
+
+        first, again, other = answer(0), answer(0), answer(1)
+        self.assertEqual(first["dump"]["model"], "tiny")
+        self.assertEqual(first["unit"], again["unit"])
+        self.assertNotEqual(first["unit"], other["unit"])
 
     def test_bad_input(self):
         broken = self.path("broken.jsonl")
