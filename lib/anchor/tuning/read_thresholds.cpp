@@ -1,9 +1,11 @@
 #include <fmt/format.h>
 
 #include <cmath>
+#include <limits>
 #include <set>
 
 #include "anchor/base/error.hpp"
+#include "anchor/base/number.hpp"
 #include "anchor/base/text_file.hpp"
 #include "anchor/rows/json_fields.hpp"
 #include "anchor/tuning/thresholds.hpp"
@@ -11,7 +13,6 @@
 namespace anchor {
 namespace {
 
-constexpr double infinity = std::numeric_limits<double>::infinity();
 constexpr NumberRange index{0, 999'999};
 constexpr NumberRange count{1, 1e6};
 
@@ -25,17 +26,14 @@ void blame(const JsonFields& fields, const std::string& field, Use use) {
   }
 }
 
-/// A knob by the method's own range. Exact curves begin below every critical value.
+/// A knob by the method's own range.
 double read_knob(const JsonFields& fields, const Json& json, const Method& of, const std::string& field) {
-  const double knob = json.is_null() ? -infinity : fields.number_of(json, field);
+  const double knob =
+      json.is_null() ? -std::numeric_limits<double>::infinity() : fields.number_of(json, field);
   if (std::isnan(knob)) fields.wrong(field, "is not a number");
-  const bool forced_only = of.granularity && find_param(of, of.knob).kind == ParamSpec::Kind::real &&
-                           knob == (of.knob_descends ? infinity : -infinity);
-  if (forced_only) return knob;
-  blame(fields, field, [&] {
-    Params unused = default_params(of);
-    set_param(of, unused, of.knob, format_number(knob));
-  });
+  if (const std::string wrong = check_threshold(of, knob); !wrong.empty())
+    fields.wrong(field,
+                 fmt::format("is wrong: {}.{} = {}: {}", of.name, of.knob, format_number(knob), wrong));
   return knob;
 }
 

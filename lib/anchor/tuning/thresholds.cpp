@@ -22,17 +22,20 @@ double set_head(const Method& of, const Thresholds::Layer& entry, int head, cons
     set_param(of, params, name, scalar_text(values[at]));
   }
   const double knob = entry.value[at];
-  const ParamSpec& spec = find_param(of, of.knob);
-  // -infinity: what is always kept suffices, whatever the range of a threshold.
-  const bool forced_only = knob == -infinity && spec.kind == ParamSpec::Kind::real;
-  const std::string wrong = forced_only ? "" : check_value(spec, knob);
-  if (!wrong.empty())
+  if (const std::string wrong = check_threshold(of, knob); !wrong.empty())
     fail("{}: layer {} head {}: {}.{} = {}: {}", path, entry.layer, head, of.name, of.knob,
          format_number(knob), wrong);
   return knob;
 }
 
 }  // namespace
+
+std::string check_threshold(const Method& of, double value) {
+  const ParamSpec& spec = find_param(of, of.knob);
+  const bool forced_only = of.granularity && spec.kind == ParamSpec::Kind::real &&
+                           value == (of.knob_descends ? infinity : -infinity);
+  return forced_only ? "" : check_value(spec, value);
+}
 
 const Thresholds::Layer& Thresholds::entry_of(int layer, const std::string& path) const {
   const auto entry =

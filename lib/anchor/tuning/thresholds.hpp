@@ -62,6 +62,11 @@ Thresholds make_thresholds(const MethodRun& run, const std::string& model, const
 /// Adds the shapes of the layers, as the dump has them.
 void set_shapes(Thresholds& thresholds, const DumpReader& reader);
 
+/// What is wrong with a value as a threshold of that method; empty if nothing is. Besides what the knob's own
+/// range says, the infinity below every critical value is right where curves are exact: what is always kept
+/// suffices.
+std::string check_threshold(const Method& of, double value);
+
 /// Reads and checks a thresholds file: every value by the method's own knob, every parameter by its own
 /// range, lists of equal lengths. Data errors name the file and the broken field.
 Thresholds read_thresholds(const std::string& path);
