@@ -6,7 +6,6 @@
 
 #include "anchor/base/error.hpp"
 #include "anchor/base/lists.hpp"
-#include "anchor/base/number.hpp"
 #include "anchor/base/parallel.hpp"
 #include "anchor/eval/fidelity.hpp"
 #include "anchor/eval/prefill.hpp"
@@ -54,7 +53,7 @@ class EvalRun {
                                   prefill_.dense_layers);
       cli::note_other_model(*thresholds_, options.thresholds, options.model, files_.name(), options.common);
     }
-    for (const MethodRun& run : runs_) names_.push_back(run_name(run));
+    for (const MethodRun& run : runs_) names_.push_back(run_title(run, thresholds_.has_value()));
     results_.resize(runs_.size());
     content_ = {option_hash(files_.hash()), option_hash(prefill_.dense_decode ? "dense" : "plan"),
                 option_hash(options.dense_layers), option_hash(options.rope_scaling)};
@@ -66,7 +65,6 @@ class EvalRun {
  private:
   using Place = std::pair<std::string, std::int64_t>;  // kind and length
 
-  std::string run_name(const MethodRun& run) const;
   ResultRow template_of(std::size_t run) const;
   ResultRow task_row(std::size_t run, const Task& task) const;
   void answer(const Task& task);
@@ -93,13 +91,6 @@ class EvalRun {
   std::vector<std::vector<Answered>> results_;  ///< per run
   std::optional<cli::RunShell> shell_;
 };
-
-std::string EvalRun::run_name(const MethodRun& run) const {
-  const std::string& knob = run.method->knob;
-  if (knob.empty()) return run.method->name;
-  if (thresholds_) return fmt::format("{} {} per head", run.method->name, knob);
-  return fmt::format("{} {}={}", run.method->name, knob, format_number(run.params.real(knob)));
-}
 
 ResultRow EvalRun::template_of(std::size_t run) const {
   ResultRow row;

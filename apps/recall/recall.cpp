@@ -48,7 +48,7 @@ class DumpReplay {
     for (const MethodRun& run : runs_)
       states_.push_back(run.method->model_state ? run.method->model_state(run.params) : nullptr);
     check(options, runs_.size());
-    for (const MethodRun& run : runs_) done_.names.push_back(run_name(run));
+    for (const MethodRun& run : runs_) done_.names.push_back(run_title(run, thresholds_.has_value()));
     context_ = context();
     group_bytes_ = check_memory(reader_, groups_, options.common.memory_limit());
   }
@@ -63,7 +63,6 @@ class DumpReplay {
   std::vector<Column> columns_for_eyes() const;
   void emit(const ResultRow& row);
   void draw_heatmaps();
-  std::string run_name(const MethodRun& run) const;
   void warn_of_large_region() const;
 
   const Options& options_;
@@ -151,14 +150,6 @@ std::vector<Column> DumpReplay::columns_for_eyes() const {
     eye.push_back({name, 4});
   }
   return eye;
-}
-
-/// "anchor theta=12", "anchor theta per head"
-std::string DumpReplay::run_name(const MethodRun& run) const {
-  const std::string& knob = run.method->knob;
-  if (knob.empty()) return run.method->name;
-  if (thresholds_) return fmt::format("{} {} per head", run.method->name, knob);
-  return fmt::format("{} {}={}", run.method->name, knob, format_number(run.params.real(knob)));
 }
 
 void DumpReplay::emit(const ResultRow& row) {

@@ -4,6 +4,8 @@
 
 #include <algorithm>
 
+#include "anchor/base/number.hpp"
+
 namespace anchor {
 
 ScalarMap fixed_params(const MethodRun& run) {
@@ -34,6 +36,13 @@ std::string dense_hint(const MethodRun& run, double density, std::int64_t tokens
   return fmt::format("hint: {} keeps {:.0f} % of the pairs of {} tokens{}; {} or take a longer text",
                      method.name, 100 * density, tokens, large.empty() ? "" : fmt::format(" ({})", large),
                      large.empty() ? fmt::format("try another {}", method.knob) : "set less with --set");
+}
+
+std::string run_title(const MethodRun& run, bool per_head) {
+  const std::string& knob = run.method->knob;
+  if (knob.empty()) return run.method->name;
+  if (per_head) return fmt::format("{} {} per head", run.method->name, knob);
+  return fmt::format("{} {}={}", run.method->name, knob, format_number(run.params.real(knob)));
 }
 
 std::vector<std::string> run_names(const std::vector<MethodRun>& runs) {

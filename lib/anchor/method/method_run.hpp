@@ -25,6 +25,9 @@ MethodRun with_own_knobs(MethodRun run);
 /// fewer), and the way out: one line. Empty if the run keeps less, or is meant to keep all.
 std::string dense_hint(const MethodRun& run, double density, std::int64_t tokens);
 
+/// "anchor theta=12", or "anchor theta per head" where every head has a knob of its own.
+std::string run_title(const MethodRun& run, bool per_head);
+
 /// "step=4" for runs of one method that differ in step; the methods' names for several methods. The knob does
 /// not count.
 std::vector<std::string> run_names(const std::vector<MethodRun>& runs);
