@@ -17,8 +17,7 @@ bin=build/release/bin device=${ANCHOR_DEVICE:-auto} here=configs/stripes thresho
 model=${ANCHOR_MODEL:-${XDG_CACHE_HOME:-$HOME/.cache}/anchor/SmolLM2-135M-Instruct.gguf}
 fitted=(fit-prose fit-code fit-needles) tests=(test-prose test-code test-needles test-licence)
 list() { local IFS=,; echo "$*"; }
-others=anchor,xattention,flashprefill,flexprefill,vertical-slash,vertical-slash-blocks,block-sparse,spargeattn,sale,streaming
-budgets=(--set flexprefill.min_budget=128 --set spargeattn.sim=-1 --set streaming.sink=128)
+source configs/bench/equal_error.sh
 
 case $step in
   dumps)
@@ -52,31 +51,6 @@ case $step in
         ${3:+--rope-scaling "$3"} --layers 4,12,20 --out "$folder/$1-$2.h5"
     }
     synthetic() { $bin/anchor-dump synthetic --seq "$2" --dim 128 --seed "$1" --out "$folder/synthetic-$1-$2.h5"; }
-    allocate() {  # FITTED CHECKED CHOICES: every head's settings of stripes, from one dump
-      $bin/anchor-sweep fit "$folder/$1.h5" --check "$folder/$2.h5" --method stripes --target out_rel_l2=0.05 \
-        --allocate layer --device cuda --thresholds-out "$folder/$1.json" --format md "${@:3}" | tail -5
-    }
-    rivals() {  # FITTED CHECKED: a knob per head for the others, from the same fit
-      local method
-      for method in anchor xattention flashprefill flexprefill sale; do
-        $bin/anchor-sweep fit "$folder/$1.h5" --check "$folder/$2.h5" --method $method --target out_rel_l2=0.05 \
-          --allocate layer --device cuda --thresholds-out "$folder/$1-$method.json" --format md ${grid[$method]:-} | tail -5
-      done
-    }
-    bench() {  # DUMP SETTINGS: with these settings, those of the others, and every method with one knob
-      local match=(--dump "$folder/$1.h5" --device cuda --match out_rel_l2=0.05 --time-limit 0.4 --format md) settings
-      for settings in "$folder/$2.json" "$folder/$2"-*.json; do
-        [ -f "$settings" ] || continue
-        # Knobs that are thresholds on scores move together until the error is as asked; others stay as they were fitted.
-        local how=("${match[@]}")
-        case $settings in *-xattention.json | *-flashprefill.json | *-flexprefill.json | *-sale.json) how=(--dump "$folder/$1.h5" --device cuda --time-limit 0.4 --format md) ;; esac
-        $bin/anchor-bench "${how[@]}" --thresholds "$settings" --baseline none \
-          --out "$folder/$1-$(basename "$settings" .json).jsonl" || [ $? = 3 ]
-      done
-      $bin/anchor-bench "${match[@]}" --method stripes,$others --step 1 "${budgets[@]}" \
-        --out "$folder/$1-others.jsonl" || [ $? = 3 ]  # a method that cannot reach the target says so in its row
-    }
-    declare -A grid=([anchor]="--step 1" [flexprefill]="--grid 0.5,0.7,0.8,0.9,0.95,0.98,0.99,0.995")
     windows=(--choose window=0,128,1k)
     for text in fit-long test-long; do dump_long $text 8k; dump_long $text 32k dynamic:4; done
     dump_long test-long 128k yarn:16
