@@ -5,7 +5,8 @@
 #   fit         smollm2-135m.json anew: what every head needs on the three fitted texts
 #   density     density, recall and worst head on the test texts, beside the best that blocks can do
 #   error       output error beside XAttention's where each of its heads keeps 95 %
-#   perplexity  with the method in every layer, and every other method at its defaults and at equal density
+#   perplexity  with the method in every layer, and every other method at its defaults; then FOLDER and --equal: and with a
+#               knob per head at equal density
 #   frontier    the figure of configs/bench/RESULTS.md (minutes on two cores)
 #   time        every method at equal output error 0.05, planning included: real heads, 8k to 128k, and synthetic ones of
 #               d 128 (needs a GPU)
@@ -40,7 +41,8 @@ case $step in
     done ;;
   perplexity)
     for text in "${tests[@]}"; do
-      python3 $here/perplexity.py $bin "$model" "$folder/$text.txt" $thresholds --device "$device" ${3:-}
+      python3 $here/perplexity.py $bin "$model" "$folder/$text.txt" $thresholds --device "$device" \
+        --fit "$(list "${fitted[@]/#/$folder/}" | sed 's/,/.h5,/g').h5" "${@:3}"
     done ;;
   frontier)
     $bin/anchor-recall "$folder/test-prose.h5" --method stripes,$others,block-oracle,stripe-oracle --step 1 \

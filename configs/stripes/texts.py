@@ -4,9 +4,9 @@
 
 fit-prose: Wikipedia articles, test-prose: newspaper articles (both from the test data of gensim 4.3.3). fit-code: numpy's
 sources, test-code: pandas' (the versions of ./dev setup). fit-needles, test-needles: 160 facts between the sentences of
-that half's prose, then questions about them with their answers. test-licence: two licences, a kind that nothing was
-fitted on. Each is a little over 8,192 tokens of SmolLM2. fit-long, test-long: more of the same prose and sources in turns,
-600,000 characters, over 128k tokens.
+that half's prose, then questions about them with their answers; names and sentences of the two differ. test-licence: two
+licences, a kind that nothing was fitted on. Each is a little over 8,192 tokens of SmolLM2. fit-long, test-long: more of the
+same prose and sources in turns, 600,000 characters, over 128k tokens.
 """
 
 import bz2
@@ -26,6 +26,13 @@ import pandas
 ADJECTIVES = "amber brass coral dusty early faded grand hidden inner jolly keen lunar mossy noble olive pale".split()
 NOUNS = ("anchor barrel candle drawer engine feather garden hammer island jacket kettle ladder mirror needle orchard "
          "pillow").split()
+# The texts to test on share neither names nor sentences with those to fit on.
+FIRST = "Ada Boris Carla Dmitri Elena Farid Greta Hugo Ines Jonas Katya Leo Mina Nils Olga Pavel".split()
+LAST = "Abbott Brandt Castro Duval Eriksen Fontaine Grimm Hansen Ivanov Jensen Keller Lindt Moreau Novak Okafor Peters".split()
+FACTS = {"fit": ("The code of the {} is {}.", "Question: what is the code of the {}? Answer: the code of the {} is {}.",
+                 ADJECTIVES, NOUNS),
+         "test": ("{} can be reached at extension {}.", "Which extension should I dial for {}? To reach {}, dial {}.",
+                  FIRST, LAST)}
 
 
 def prose():
@@ -46,19 +53,20 @@ def prose():
     return wiki, news
 
 
-def needles(text, seed):
+def needles(text, seed, use):
     """Facts between sentences, then questions and answers."""
+    fact, question, first, last = FACTS[use]
     random.seed(seed)
-    names = [f"{a} {n}" for a in ADJECTIVES for n in NOUNS]
+    names = [f"{a} {n}" for a in first for n in last]
     random.shuffle(names)
     names = names[:160]
     code = {name: f"{random.randrange(10**6):06d}" for name in names}
     sentences = [s.strip() + "." for s in text.replace("\n", " ").split(". ") if 40 < len(s) < 300]
     lines = []
     for name, sentence in zip(names, sentences):
-        lines += [f"The code of the {name} is {code[name]}.", sentence]
+        lines += [fact.format(name, code[name]), sentence]
     for name in (random.choice(names) for _ in range(400)):
-        lines.append(f"Question: what is the code of the {name}? Answer: the code of the {name} is {code[name]}.")
+        lines.append(question.format(name, name, code[name]))
     return "\n".join(lines) + "\n"
 
 
@@ -77,7 +85,7 @@ def main(folder):
     texts = {"fit-prose": wiki[:60000], "test-prose": news[:60000],
              "fit-code": source(numpy, "lib/_function_base_impl.py")[:60000],
              "test-code": source(pandas, "core/frame.py")[30000:90000],
-             "fit-needles": needles(wiki, 1), "test-needles": needles(news, 2),
+             "fit-needles": needles(wiki, 1, "fit"), "test-needles": needles(news, 2, "test"),
              "test-licence": licence("GPL-3") + licence("Apache-2.0"),
              "fit-long": alternate(wiki[60000:], numpy, ["ma/core.py", "linalg/_linalg.py"]),
              "test-long": alternate(news[60000:], pandas, ["core/generic.py", "core/series.py"])}
