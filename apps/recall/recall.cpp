@@ -9,6 +9,7 @@
 #include "anchor/base/parallel.hpp"
 #include "anchor/base/text_file.hpp"
 #include "anchor/replay/replay_rows.hpp"
+#include "anchor/replay/row_stamp.hpp"
 #include "anchor/report/figure_file.hpp"
 #include "anchor/report/heatmap.hpp"
 #include "anchor/report/make_head_map.hpp"
@@ -55,8 +56,10 @@ class DumpReplay {
 
   int run();
   int draw_head_map();
+  int run_context();
 
  private:
+  ResultRow context_row(std::size_t run, const ContextSplit& split, std::optional<int> layer) const;
   PlanRequest request(std::size_t run, const GroupSelection& group) const;
   ReplayRows rows_of(const GroupSelection& group) const;
   std::vector<std::uint64_t> context() const;
@@ -242,6 +245,81 @@ int DumpReplay::draw_head_map() {
   return 0;
 }
 
+std::vector<Column> context_columns() {
+  return {{"dump.layer", -1, "layer"},
+          {"method"},
+          {"layout"},
+          {"ranks"},
+          {"density", 4},
+          {"pairs_imbalance", 3, "pairs"},
+          {"work_imbalance", 3, "work"},
+          {"work_ratio", 3, "tiles"},
+          {"moved_share", 3, "keys moved"},
+          {"hop_bytes", 0, "hop bytes"}};
+}
+
+ResultRow DumpReplay::context_row(std::size_t run, const ContextSplit& split,
+                                  std::optional<int> layer) const {
+  ResultRow row = layer_row(reader_, layer.value_or(groups_[0].layer));
+  row.kind = "context";
+  row.scope = layer ? "layer" : "all";
+  if (!layer) row.layer.reset();
+  stamp(row, stream_->engine(), runs_[run], options_.argv);
+  row.params = runs_[run].params.values();
+  row.extra["layout"] = std::string(name_of(split.layout()));
+  row.extra["ranks"] = static_cast<double>(split.ranks());
+  std::vector<std::uint64_t> content = context_;
+  if (thresholds_) content.push_back(option_hash(read_text_file(options_.thresholds)));
+  for (const GroupSelection& group : groups_) {
+    if (layer && group.layer != *layer) continue;
+    for (const std::uint64_t hash : layer_content(reader_, group.layer)) content.push_back(hash);
+    for (const int head : group.heads) content.push_back(static_cast<std::uint64_t>(head));
+  }
+  content.push_back(option_hash(fmt::format("{} {}", name_of(split.layout()), split.ranks())));
+  row.unit = unit_id(row, content);
+  return row;
+}
+
+/// --context-parallel: a row for every method, layout, number of ranks and layer, and one for the model.
+int DumpReplay::run_context() {
+  const LayerInfo& shape = reader_.layer(groups_[0].layer);
+  const std::vector<ContextSplit> splits = options_.context.splits(shape.geometry.kv_len);
+  const std::int64_t token_bytes =
+      2 * shape.geometry.head_dim * static_cast<std::int64_t>(size_of(shape.dtype));
+  stream_.emplace(cli::open_stream(options_.common, group_bytes_, true));
+  cli::Output output(options_.common, context_columns(), context_columns());
+  std::vector<ContextRun> runs(runs_.size(), ContextRun(splits));
+  std::vector<std::vector<GroupContext>> found(groups_.size());  // of groups on their way, a run each
+  const auto emit = [&](std::size_t run, std::optional<int> layer) {
+    return [&, run, layer](const ContextSplit& split, const ContextSum& sum, const GroupContext& totals) {
+      ResultRow row = context_row(run, split, layer);
+      row.plan_path = totals.plan_path;
+      row.density = totals.stats.density();
+      sum.fill(row, totals.unsplit_work);
+      output.row(row, layer ? cli::Audience::programs : cli::Audience::everyone);
+    };
+  };
+  const auto compute = [&](std::size_t n, Engine& engine, const LoadedGroup& loaded) {
+    if (!loaded.error.empty()) fail("{}", loaded.error);
+    const auto inputs = engine.upload(loaded.group);
+    std::vector<int> heads;
+    for (const int head : groups_[n].heads) heads.push_back(head - groups_[n].first_head);
+    for (std::size_t run = 0; run < runs.size(); ++run)
+      found[n].push_back(group_context(engine, *inputs, runs_[run], request(run, groups_[n]), heads, splits));
+  };
+  const auto finish = [&](std::size_t n) {
+    for (std::size_t run = 0; run < runs.size(); ++run) runs[run].add(std::move(found[n][run]));
+    if (n + 1 < groups_.size() && groups_[n + 1].layer == groups_[n].layer) return;
+    for (std::size_t run = 0; run < runs.size(); ++run)
+      runs[run].finish_layer(token_bytes, emit(run, groups_[n].layer));
+  };
+  stream_->run("context parallelism: KV group", stream_items(reader_, groups_),
+               {.wanted = nullptr, .compute = compute, .finish = finish});
+  for (std::size_t run = 0; run < runs.size(); ++run) runs[run].finish(emit(run, {}));
+  output.finish();
+  return 0;
+}
+
 /// Flags that make no sense together.
 void check(const Options& options, std::size_t runs) {
   if (!options.svg.empty()) check_figure_name(options.svg);
@@ -262,6 +340,7 @@ void check(const Options& options, std::size_t runs) {
 int run(const Options& options) {
   if (!options.pareto.empty()) return run_fronts(options);
   DumpReplay replay(options);
+  if (!options.context.layouts.empty()) return replay.run_context();
   return options.head_map.empty() ? replay.run() : replay.draw_head_map();
 }
 

@@ -6,6 +6,7 @@
 #include "cli/dump_options.hpp"
 #include "cli/main.hpp"
 #include "cli/method_options.hpp"
+#include "recall/context.hpp"
 
 namespace anchor::recall {
 
@@ -21,6 +22,7 @@ struct Options {
   std::string head_map;                ///< L:H
   std::string pareto;                  ///< file of the recall-density curves; empty = rows of single runs
   std::string measure = "all";         ///< with --pareto: none or all
+  ContextOptions context;
   std::vector<std::string> argv;
 };
 

@@ -48,6 +48,14 @@ anchor-recall dump.h5 --method anchor,streaming --layers 0-3 -o rows.jsonl)");
       ->check(CLI::IsMember({"all", "none"}))
       ->capture_default_str()
       ->type_name("WHICH");
+  app.add_option(
+         "--context-parallel", options.context.layouts,
+         "Instead of recall: the work of every rank, its imbalance, and the keys that travel when only "
+         "listed keys do: ring, zigzag, striped")
+      ->type_name("LAYOUTS");
+  app.add_option("--ranks", options.context.ranks, "With --context-parallel: numbers of ranks")
+      ->type_name("LIST")
+      ->capture_default_str();
   cli::add_output(app, options.common);
   cli::add_device(app, options.common);
   cli::add_common(app, options.common);

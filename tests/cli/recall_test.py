@@ -321,6 +321,37 @@ class Resume(ToolTest):
         self.assertEqual(Path(out).read_text(), "precious\n")
 
 
+class ContextParallel(ToolTest):
+    def test_full_plans_cost_what_dense_attention_costs(self):
+        path = self.dump(layers=2, length=400)
+        result = run("anchor-recall", path, "--method", "dense,streaming", "--set", "streaming.sink=16", "--set",
+                     "streaming.local=32", "--context-parallel", "ring,zigzag,striped", "--ranks", "2,4")
+        self.assertEqual(result.returncode, 0, result.stderr)
+        found = rows(result.stdout)
+        self.assertEqual({r["kind"] for r in found}, {"context"})
+        self.assertEqual([r["scope"] for r in found].count("layer"), 2 * 2 * 6)
+        model = {(r["method"], r["layout"], r["ranks"]): r for r in found if r["scope"] == "all"}
+        self.assertEqual(len(model), 12)
+        for (method, layout, ranks), row in model.items():
+            if method == "dense":
+                self.assertEqual(row["moved_share"], 1)
+                self.assertEqual(row["hop_bytes"], row["dense_hop_bytes"])
+                self.assertEqual(row["density"], 1)
+            else:
+                self.assertLess(row["hop_bytes"], row["dense_hop_bytes"])
+            self.assertGreaterEqual(row["pairs_imbalance"], 1)
+        self.assertAlmostEqual(model["dense", "zigzag", 2]["pairs_imbalance"], 1)
+        self.assertAlmostEqual(model["dense", "ring", 2]["pairs_imbalance"], 300.5 / 200.5, delta=1e-9)
+        self.assertGreater(model["streaming", "striped", 4]["moved_share"], model["streaming", "ring", 4]["moved_share"])
+
+    def test_bad_input(self):
+        path = self.dump(layers=1)
+        for arguments in (("--context-parallel", "rings"), ("--context-parallel", "ring", "--ranks", "1"),
+                          ("--context-parallel", "zigzag", "--ranks", "1000")):
+            with self.subTest(arguments):
+                self.check_error(run("anchor-recall", path, *arguments), 2)
+
+
 class ThresholdsFile(ToolTest):
     def setUp(self):
         super().setUp()
