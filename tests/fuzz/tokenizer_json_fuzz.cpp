@@ -11,6 +11,10 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   const std::string_view bytes = test::text_of(data, size);
   const std::size_t end = std::min(bytes.find('\0'), bytes.size());
   input.write(bytes.substr(0, end));
-  test::accepted([&] { test::encode_with(Tokenizer(folder), bytes.substr(end)); });
+  test::accepted([&] {
+    const Tokenizer tokenizer(folder);
+    test::encode_with(tokenizer, bytes.substr(end));
+    test::demand(tokenizer.token_texts().size() == tokenizer.vocab_size(), "every token has a text");
+  });
   return 0;
 }
