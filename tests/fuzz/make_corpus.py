@@ -30,7 +30,7 @@ def command_line():
         put("lists", f"{n}", text)
     for name, text in {"target": "tmass_recall=0.95", "mixed": "pmixed", "pattern": "psink+local,stripes:@5/77/1k:50%*2,diffuse",
                        "slash": "plocal:256:70%+slash:@512,spread:2.2*31", "linear": "rlinear:2", "yarn": "ryarn:4.5",
-                       "choice": "cstripes score=max,pooled@0.05", "set": "manchor theta 12", "auto": "manchor tail auto",
+                       "choice": "cstripes score=rows,pooled@0.05", "set": "manchor theta 12", "auto": "manchor tail auto",
                        "word": "mxattention stride 8"}.items():
         put("options", name, text)
 
@@ -52,7 +52,7 @@ def rows():
     sweep = ROW | {"kind": "curve", "curve": {"knob": ["-inf", 1, 2.5], "density": [0.1, 0.2, 1], "mass_recall": [0.5, 0.9, 1]},
                    "target": {"metric": "mass_recall", "statistic": "mean", "value": 0.95}, "value": 2.5, "choice": "global"}
     stats = ROW | {"sparsity": {"density_by_position": [0.5] * 8, "stripe_persistence": 0.5, "shared_stripe_density": 0.1, "sink_share": 0.2,
-                                "row_max": [0.2, 0.3, 0.5]}, "status": "error", "error": "what"}
+                                "row_max": {"initial": 0.2, "local": 0.3, "elsewhere": 0.5}}, "status": "error", "error": "what"}
     put("rows", "recall", lines(ROW))
     put("rows", "bench", lines(bench, bench))
     put("rows", "sweep", lines(sweep))
@@ -66,8 +66,8 @@ def thresholds():
             "calibrated_on": ["a.h5"], "layers": [layer, layer | {"layer": 3, "q_heads": 2, "kv_heads": 1, "head_dim": 64}]}
     put("thresholds", "plain", json.dumps(file))
     put("thresholds", "by_head", json.dumps(file | {"format_version": "1.1", "method": "stripes", "params": {"sink": 4},
-                                                    "layers": [layer | {"params": {"score": ["pooled", "max"]}}]}))
-    put("thresholds", "block", json.dumps(file | {"method": "block-sparse", "knob": "budget", "params": {}, "layers": [layer | {"value": [0.5, 1]}]}))
+                                                    "layers": [layer | {"params": {"score": ["pooled", "rows"]}}]}))
+    put("thresholds", "block", json.dumps(file | {"method": "block-sparse", "knob": "topk", "params": {}, "layers": [layer | {"value": [5, 1]}]}))
 
 
 def tasks():
@@ -98,12 +98,13 @@ def model_keys(arch, **more):
 
 def gguf():
     put("gguf", "llama", tiny.gguf_bytes(small_tensors(), model_keys("llama")))
+    embedding = {"token_embd.weight": small_tensors()["token_embd.weight"]}
     yarn = {"rope.scaling.type": "yarn", "rope.scaling.factor": 4.0, "rope.scaling.original_context_length": 16}
-    put("gguf", "yarn", tiny.gguf_bytes({}, model_keys("llama", **yarn)))
-    put("gguf", "gemma3", tiny.gguf_bytes({}, model_keys("gemma3", **{"attention.key_length": 4, "attention.value_length": 4, "attention.sliding_window": 16})))
-    put("gguf", "qwen3moe", tiny.gguf_bytes({}, model_keys("qwen3moe", **{"expert_count": 4, "expert_used_count": 2, "expert_feed_forward_length": 4})))
+    put("gguf", "yarn", tiny.gguf_bytes(embedding, model_keys("llama", **yarn)))
+    put("gguf", "gemma3", tiny.gguf_bytes(embedding, model_keys("gemma3", **{"attention.key_length": 4, "attention.value_length": 4, "attention.sliding_window": 16})))
+    put("gguf", "qwen3moe", tiny.gguf_bytes(embedding, model_keys("qwen3moe", **{"expert_count": 4, "expert_used_count": 2, "expert_feed_forward_length": 4})))
     factors = {f"rope_factors_{kind}.weight": np.ones(2, np.float32) for kind in ("long", "short")}
-    put("gguf", "longrope", tiny.gguf_bytes(factors, model_keys("phi3", **{"rope.scaling.original_context_length": 16})))
+    put("gguf", "longrope", tiny.gguf_bytes(embedding | factors, model_keys("phi3", **{"rope.scaling.original_context_length": 16})))
     put("gguf", "values", tiny.gguf_bytes({}, {"a": True, "b": 7, "c": 1.5, "d": "x", "e": ["y", "z"], "f": [1, 2], "g": [1.5], "general.alignment": 32}))
 
 
@@ -148,7 +149,7 @@ def hf_config():
                                                                     "original_max_position_embeddings": 64}}))
     put("hf_config", "yarn", json.dumps(llama | {"model_type": "qwen2", "rope_scaling": {"type": "yarn", "factor": 4.0, "original_max_position_embeddings": 64},
                                                  "use_sliding_window": True, "sliding_window": 32, "max_window_layers": 1}))
-    put("hf_config", "gemma3", json.dumps(llama | {"model_type": "gemma3_text", "head_dim": 8, "query_pre_attn_scalar": 8, "sliding_window": 16,
+    put("hf_config", "gemma3", json.dumps(llama | {"model_type": "gemma3_text", "hidden_act": None, "head_dim": 8, "query_pre_attn_scalar": 8, "sliding_window": 16,
                                                    "layer_types": ["sliding_attention", "full_attention"], "hidden_activation": "gelu_pytorch_tanh"}))
     put("hf_config", "longrope", json.dumps(llama | {"model_type": "phi3", "original_max_position_embeddings": 64,
                                                      "rope_scaling": {"type": "longrope", "short_factor": [1.0] * 4, "long_factor": [2.0] * 4}}))
