@@ -123,6 +123,6 @@ TEST_CASE("sizes at the ends of their types do not wrap") {
   plan.window.reset();
   plan.kv_tile = std::numeric_limits<int>::max();
   for (const int head : {0, 1}) plan.blocks.offsets[static_cast<std::size_t>(head) + 1] = 2 * (head + 1);
-  plan.blocks.items = {0, 5, 0, 5};
+  plan.blocks.items = {3, 5, 3, 5};
   CHECK(validate(plan).find("overlap") != std::string::npos);
 }
