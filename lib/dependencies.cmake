@@ -10,7 +10,7 @@ endif()
 if(ANCHOR_BUILD_APPS)
   find_package(CLI11 REQUIRED)
 endif()
-if(ANCHOR_BUILD_TESTS)
+if(ANCHOR_BUILD_TESTS AND NOT ANCHOR_FUZZ)
   find_package(doctest REQUIRED)
   find_package(Python3 REQUIRED COMPONENTS Interpreter)
 endif()
@@ -60,7 +60,7 @@ endif()
 add_library(anchor_warnings INTERFACE)
 target_compile_options(anchor_warnings INTERFACE
   $<$<COMPILE_LANGUAGE:CXX>:-Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wno-sign-conversion -Wno-missing-field-initializers -ffp-contract=off>)
-if(ANCHOR_WERROR)
+if(ANCHOR_WERROR AND NOT ANCHOR_FUZZ)  # the warnings are GCC's
   target_compile_options(anchor_warnings INTERFACE $<$<COMPILE_LANGUAGE:CXX>:-Werror>)
 endif()
 # The same with the instruction set of everything but base/matrix_ops_isa.cpp, which is compiled for several.
@@ -77,6 +77,9 @@ if(ANCHOR_SANITIZE)
                       $<$<COMPILE_LANGUAGE:CXX>:-fno-sanitize-recover=all>
                       $<$<COMPILE_LANGUAGE:CXX>:-fno-omit-frame-pointer> $<$<COMPILE_LANGUAGE:CXX>:-O1>
                       $<$<COMPILE_LANGUAGE:CXX>:-g1>)  # what a report's stack needs
+  add_link_options(-fsanitize=address,undefined)
+elseif(ANCHOR_FUZZ)
+  add_compile_options(-fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer -O1 -g1)
   add_link_options(-fsanitize=address,undefined)
 else()
   add_link_options($<$<CONFIG:Release>:-s>)

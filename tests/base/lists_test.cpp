@@ -38,7 +38,7 @@ TEST_CASE("lists and inclusive ranges") {
 
 TEST_CASE("what makes no sense is a usage error that names the flag") {
   for (const char* bad : {"", ",", "1,", "a", "5-3", "5:3", "0:1:0", "0:1:-1", "0-inf", "0:inf:1",
-                          "8k-128k*1", "0-8*2", "0:1e9:1e-3", "1:2:3:4"}) {
+                          "8k-128k*1", "0-8*2", "0:1e9:1e-3", "1:2:3:4", "4:16:inf", "5e-324-1e-300*1.2"}) {
     CAPTURE(bad);
     try {
       parse_list(bad, "--grid");

@@ -4,6 +4,7 @@
 
 #include <chrono>
 
+#include "anchor/base/error.hpp"
 #include "anchor/model/gguf.hpp"
 #include "anchor/model/utf8.hpp"
 #include "model/golden.hpp"
@@ -85,4 +86,26 @@ TEST_CASE("long runs without a break take no quadratic time") {
   }
   // Quadratic work would be 10^11 steps; the limit is far above any machine's time for n log n.
   CHECK(std::chrono::steady_clock::now() - start < std::chrono::seconds(60));
+}
+
+TEST_CASE("rules of a tokenizer that take forever or grow without end are errors") {
+  const Regex nested("(a|aa)+\\z");  // as many ways as Fibonacci's numbers, none of which fits
+  CHECK_THROWS_AS(nested.find(std::string(300, 'a') + "!", 0), Error);
+
+  Normalizer growing;
+  for (int n = 0; n < 10; ++n) growing.add_replace(Regex::literal("a"), std::string(100, 'a'));
+  CHECK_THROWS_AS(growing.apply("aaaa"), Error);
+  Normalizer wide;
+  wide.add_replace(Regex::literal(" "), "\u2581");
+  CHECK(wide.apply(std::string(100000, ' ')).size() == 300000);
+}
+
+TEST_CASE("an added token that is no text is not found within a character") {
+  AddedTokens added;
+  added.add({"\xC3", 7});
+  added.add({"\xC3\xA9", 8});
+  const auto parts = added.split("\xC3\xA9\xC3\xA8");
+  REQUIRE(parts.size() == 2);
+  CHECK(parts[0].id == 8);
+  CHECK(parts[1].text == "\xC3\xA8");
 }

@@ -2,6 +2,8 @@
 
 #include <doctest/doctest.h>
 
+#include <limits>
+
 #include "anchor/plan/plan_stats.hpp"
 #include "support/random.hpp"
 
@@ -110,4 +112,17 @@ TEST_CASE("a run becomes blocks, and columns where a block would show too much")
   SparsePlan tail{.geometry = square(100), .q_tile = 50, .kv_tile = 16};
   append_run(tail, 90, 100, 200);  // clipped at kv_len
   CHECK(tail.blocks.items == std::vector<std::int32_t>{90});
+}
+
+TEST_CASE("sizes at the ends of their types do not wrap") {
+  SparsePlan plan = dense_plan(square(64, 8, 2, 1, 0));
+  plan.window = SparsePlan::Window{
+      .sink = 0, .local = {std::numeric_limits<std::int64_t>::max(), 64}, .dense_from = 64};
+  REQUIRE(validate(plan) == "");
+  CHECK(plan_stats(plan, 0).visible_pairs == count_pairs(plan, 0));
+  plan.window.reset();
+  plan.kv_tile = std::numeric_limits<int>::max();
+  for (const int head : {0, 1}) plan.blocks.offsets[static_cast<std::size_t>(head) + 1] = 2 * (head + 1);
+  plan.blocks.items = {3, 5, 3, 5};
+  CHECK(validate(plan).find("overlap") != std::string::npos);
 }

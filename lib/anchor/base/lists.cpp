@@ -34,7 +34,8 @@ void append_linear(double first, double last, double step, std::string_view item
                    std::vector<double>& values) {
   if (!std::isfinite(first) || !std::isfinite(last))
     fail_usage("{}: the ends of range \"{}\" must be finite", what, item);
-  if (!(step > 0)) fail_usage("{}: the step of range \"{}\" must be positive", what, item);
+  if (!(step > 0) || !std::isfinite(step))
+    fail_usage("{}: the step of range \"{}\" must be positive", what, item);
   if (last < first) fail_usage("{}: range \"{}\" runs backwards", what, item);
   const double steps = std::floor((last - first) / step + 1e-9);  // 4:16:0.1 includes 16 in spite of rounding
   if (steps >= max_items) fail_usage("{}: range \"{}\" has more than a million values", what, item);
@@ -63,7 +64,8 @@ void append_item(std::string_view item, std::string_view what, std::vector<doubl
     return;
   }
   const double factor = number(item.substr(star + 1), item, what);
-  if (!(factor > 1) || !(first > 0))
+  // A start so small that it has no room for all digits may not grow when it is multiplied.
+  if (!(factor > 1) || !(first > 0) || !std::isnormal(first))
     fail_usage("{}: range \"{}\" needs a start above 0 and a factor above 1", what, item);
   if (last < first) fail_usage("{}: range \"{}\" runs backwards", what, item);
   if (!std::isfinite(last) || !std::isfinite(factor))

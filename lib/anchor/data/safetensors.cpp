@@ -51,7 +51,7 @@ void read_range(int descriptor, std::uint64_t offset, std::span<std::byte> bytes
 }  // namespace
 
 SafetensorsReader::SafetensorsReader(std::string path) : path_(std::move(path)) {
-  descriptor_ = open(path_.c_str(), O_RDONLY | O_CLOEXEC);
+  descriptor_ = open(path_.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);  // a pipe would wait
   if (descriptor_ < 0) fail("cannot open {}: {}", path_, std::strerror(errno));
   try {
     struct stat status {};

@@ -91,6 +91,13 @@ class Import {
   const SafetensorsReader& file() const { return file_; }
   const std::map<int, LayerEntries>& layers() const { return layers_; }
 
+  DumpPlan plan() const {
+    DumpPlan plan{header(), {}, input_ids(), {file_.path()}};
+    for (const auto& [number, parts] : layers_) plan.layers.push_back(layer(number));
+    return plan;
+  }
+
+ private:
   DumpHeader header() const {
     DumpHeader header;
     header.tool = options_.tool;
@@ -149,8 +156,6 @@ class Import {
     require_length(info, prefix);
     return info;
   }
-
- private:
   DType dtype(const SafetensorsEntry& entry) const {
     for (const DType dtype : {DType::f32, DType::f16, DType::bf16}) {
       if (entry.dtype == dtype_name(dtype)) return dtype;
@@ -241,12 +246,14 @@ void export_dump(const DumpReader& reader, const std::string& path, const Transf
   writer.finish();
 }
 
+DumpPlan read_import(const std::string& source, const ImportOptions& options) {
+  return Import(source, options).plan();
+}
+
 void import_dump(const std::string& source, const std::string& path, const ImportOptions& options,
                  const TransferProgress& progress) {
   const Import import(source, options);
-  DumpPlan plan{import.header(), {}, import.input_ids(), {source}};
-  for (const auto& [number, parts] : import.layers()) plan.layers.push_back(import.layer(number));
-  DumpWriter writer(path, plan);
+  DumpWriter writer(path, import.plan());
   const auto total = static_cast<std::int64_t>(import.file().entries().size());
   std::int64_t done = 0;
   for (const auto& [number, parts] : import.layers()) {

@@ -5,6 +5,7 @@
 #include <string>
 
 #include "anchor/data/dump_reader.hpp"
+#include "anchor/data/dump_writer.hpp"
 
 namespace anchor {
 
@@ -21,6 +22,10 @@ struct ImportOptions {
   std::optional<std::string> model;
   std::string tool, tool_version;
 };
+
+/// What a safetensors file with those names says of the dump that it would become: everything but the
+/// tensors' values is checked.
+DumpPlan read_import(const std::string& source, const ImportOptions& options);
 
 /// Makes a dump from safetensors with those names (layer numbers of any width). Other tensors are an error.
 void import_dump(const std::string& source, const std::string& path, const ImportOptions& options,

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "anchor/model/utf8.hpp"
+
 namespace anchor {
 namespace {
 
@@ -45,7 +47,8 @@ bool ends_with_word(std::string_view text) {
 }  // namespace
 
 void AddedTokens::add(AddedToken token) {
-  if (token.text.empty()) return;
+  // No text holds a token that is not UTF-8; half of a character would cut others.
+  if (token.text.empty() || replace_invalid_utf8(token.text).replaced > 0) return;
   auto& group = by_first_[static_cast<unsigned char>(token.text[0])];
   const auto shorter = std::find_if(group.begin(), group.end(), [&](const AddedToken& other) {
     return other.text.size() < token.text.size();

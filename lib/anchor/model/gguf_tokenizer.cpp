@@ -12,7 +12,8 @@ namespace {
 // github.com/ggml-org/llama.cpp's token types. Control and user-defined ones are matched in the text.
 constexpr std::int64_t normal_token = 1, unknown_token = 2, control_token = 3, user_defined_token = 4,
                        byte_type = 6;
-constexpr const char* space = "\u2581";  // SentencePiece's sign for a space
+constexpr std::size_t longest_piece = 1024;  // SentencePiece's own default is 16 characters
+constexpr const char* space = "\u2581";      // SentencePiece's sign for a space
 
 struct Vocabulary {
   const GgufFile::Strings& texts;
@@ -88,6 +89,10 @@ void add_scored(const GgufFile& file, const Vocabulary& vocabulary, TokenizerPar
       parts.byte_tokens[static_cast<std::size_t>(byte->second)] = id;
     } else if (type == normal_token && !text.empty()) {
       if (!tokens.emplace(text, id).second) fail("{}: token '{}' occurs twice", file.path(), text);
+      // Every cut of a token is looked up: a long one would take the square of its length.
+      if (text.size() > longest_piece)
+        fail("{}: token {} has {} bytes; the longest piece may have {}", file.path(), id, text.size(),
+             longest_piece);
       if (scores[i] != scores[i]) fail("{}: the score of token '{}' is NaN", file.path(), text);
       order.push_back(i);
     } else if (type == unknown_token) {

@@ -67,9 +67,9 @@ class Reader {
     return value;
   }
   int token_id(const Json& value, const std::string& what) const {
-    constexpr std::uint64_t most = 1 << 28;
-    if (!value.is_number_unsigned() || value.get<std::uint64_t>() > most)
-      fail("{}: the id of token '{}' is not a whole number below 2^28", path_, what);
+    constexpr std::uint64_t ids = 1 << 22;  // the largest vocabularies have a sixteenth of it
+    if (!value.is_number_unsigned() || value.get<std::uint64_t>() >= ids)
+      fail("{}: the id of token '{}' is not a whole number below 2^22", path_, what);
     const int id = value.get<int>();
     parts_.vocab_size = std::max(parts_.vocab_size, static_cast<std::size_t>(id) + 1);
     return id;

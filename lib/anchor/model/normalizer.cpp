@@ -34,6 +34,14 @@ std::string replaced(std::string_view text, const Regex& pattern, const std::str
   return out.append(text, done);
 }
 
+/// A few replacements in a row can make gigabytes of a line. A compatibility form, the longest of real rules,
+/// makes up to eighteen characters of one.
+void check_growth(std::size_t before, std::size_t after) {
+  constexpr std::size_t times = 64, room = std::size_t{1} << 20;
+  if (after > before * times + room)
+    fail("the tokenizer's normalizer makes {} bytes of a text of {}; its rules are not sound", after, before);
+}
+
 }  // namespace
 
 std::string Normalizer::apply(std::string_view text) const {
@@ -47,6 +55,7 @@ std::string Normalizer::apply(std::string_view text) const {
     } else if (const Replace* replace = std::get_if<Replace>(&step)) {
       now = replaced(now, replace->pattern, replace->content);
     }
+    check_growth(text.size(), now.size());
   }
   return now;
 }

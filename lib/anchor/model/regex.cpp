@@ -3,6 +3,8 @@
 #define PCRE2_CODE_UNIT_WIDTH 8
 #include <pcre2.h>
 
+#include <algorithm>
+
 #include "anchor/base/error.hpp"
 
 namespace anchor {
@@ -37,6 +39,16 @@ std::string translated(std::string_view pattern) {
 struct FreeMatch {
   void operator()(pcre2_match_data* match) const { pcre2_match_data_free(match); }
 };
+struct FreeContext {
+  void operator()(pcre2_match_context* context) const { pcre2_match_context_free(context); }
+};
+
+/// What one match may try: a sound pattern takes a few steps for each byte; nested repetitions that never fit
+/// take exponentially many, and PCRE2's own limit allows them a second at every place of the text.
+std::uint32_t steps_for(std::size_t bytes) {
+  constexpr std::size_t least = 10'000, each = 100, most = 10'000'000;
+  return static_cast<std::uint32_t>(std::min(most, least + each * std::min(bytes, most)));
+}
 
 }  // namespace
 
@@ -67,13 +79,16 @@ Regex& Regex::operator=(Regex&&) noexcept = default;
 
 std::optional<Regex::Match> Regex::find(std::string_view text, std::size_t from) const {
   const std::unique_ptr<pcre2_match_data, FreeMatch> match(pcre2_match_data_create(1, nullptr));
+  const std::unique_ptr<pcre2_match_context, FreeContext> context(pcre2_match_context_create(nullptr));
+  pcre2_set_match_limit(context.get(), steps_for(text.size()));
   const auto* subject = reinterpret_cast<PCRE2_SPTR>(text.data());
   while (from < text.size()) {
     const int found =
-        pcre2_match(code_->code, subject, text.size(), from, PCRE2_NO_UTF_CHECK, match.get(), nullptr);
+        pcre2_match(code_->code, subject, text.size(), from, PCRE2_NO_UTF_CHECK, match.get(), context.get());
     if (found == PCRE2_ERROR_NOMATCH) return std::nullopt;
     if (found < 0) fail("splitting the text at byte {} failed (PCRE2 error {})", from, found);
     const PCRE2_SIZE* span = pcre2_get_ovector_pointer(match.get());
+    if (span[0] < from) fail("the tokenizer's pattern matches what lies before byte {}", from);
     if (span[1] > span[0]) return Match{span[0], span[1]};
     from = span[0] + 1;
     while (from < text.size() && (static_cast<unsigned char>(text[from]) & 0xC0) == 0x80) ++from;

@@ -94,7 +94,8 @@ double scale(std::vector<double>& inv_freq, const RopeScaling& scaling, const Mo
 std::int64_t longest(const ModelConfig& config, const std::optional<RopeScaling>& scaling) {
   using Kind = RopeScaling::Kind;
   const auto times = [&](std::int64_t context) {
-    return static_cast<std::int64_t>(static_cast<double>(context) * scaling->factor);
+    constexpr double most = 1e18;  // far beyond any text, and an integer
+    return static_cast<std::int64_t>(std::min(most, static_cast<double>(context) * scaling->factor));
   };
   if (!scaling || scaling->kind == Kind::longrope || scaling->kind == Kind::llama3)
     return config.context_length;

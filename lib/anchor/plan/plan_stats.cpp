@@ -30,7 +30,7 @@ std::int64_t run_pairs(const SparsePlan& plan, int head, std::int64_t first, std
   std::int64_t pairs = sink_end > start ? causal_run_pairs(first, last, start, sink_end - start) : 0;
   for (std::int64_t j = sink_end; j < start + width; ++j) {
     const std::int64_t from = std::max(first, j);
-    const std::int64_t near_end = std::min(last, j + local - 1);
+    const std::int64_t near_end = local > last - j ? last : j + local - 1;
     pairs += std::max<std::int64_t>(0, near_end - from + 1);
     pairs += std::max<std::int64_t>(0, last - std::max({from, near_end + 1, window.dense_from}) + 1);
   }

@@ -43,7 +43,7 @@ std::string check_row(const SparsePlan& plan, std::int64_t row) {
   const auto columns = plan.columns[row];
   if (auto bad = check_ascending(blocks, limit, "block", row); !bad.empty()) return bad;
   for (std::size_t n = 1; n < blocks.size(); ++n) {
-    if (blocks[n] < blocks[n - 1] + plan.kv_tile) {
+    if (std::int64_t{blocks[n]} < std::int64_t{blocks[n - 1]} + plan.kv_tile) {
       return fmt::format("row {}: blocks {} and {} overlap", row, blocks[n - 1], blocks[n]);
     }
   }

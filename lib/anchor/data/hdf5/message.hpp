@@ -3,8 +3,10 @@
 #include <cstddef>
 #include <cstdint>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 namespace anchor::h5 {
@@ -17,6 +19,10 @@ std::string printable(std::string text);
 /// sender may have been led astray by a damaged file.
 class Message {
  public:
+  Message() = default;
+  explicit Message(std::vector<std::byte> bytes) : bytes_(std::move(bytes)) {}
+  std::span<const std::byte> bytes() const { return bytes_; }
+
   void put(std::uint64_t value);
   void put(double value);
   void put(std::string_view text);
