@@ -224,7 +224,7 @@ void EvalRun::answer(const Task& task) {
         result.task_length = static_cast<int>(task.length);
         result.task_depth = task.depth;
         result.evidence_kept = reading.evidence_kept;
-        result.evidence_by_head = reading.evidence_by_head;
+        if (reading.evidence_kept) rows[run].extra["evidence_by_head"] = reading.evidence_by_head.text();
         rows[run].eval = std::move(result);
         rows[run].density = reading.density;
       } catch (const Error& error) {

@@ -10,6 +10,7 @@
 #include "anchor/base/number.hpp"
 #include "anchor/eval/binomial.hpp"
 #include "anchor/eval/fidelity.hpp"
+#include "anchor/eval/head_evidence.hpp"
 
 namespace anchor {
 namespace {
@@ -93,7 +94,16 @@ void for_counted(const AnswerSet& set, Use use) {
     if (set.counts(place_of(*row->eval))) use(*row->eval);
 }
 
-bool starves(const EvalResult& one) { return one.dense_accuracy > 0.5 && one.evidence_by_head.tokens > 0; }
+/// The same of which it is known what every head keeps, if dense attention gets them right.
+template <class Use>
+void for_starved(const AnswerSet& set, Use use) {
+  for (const ResultRow* row : set.questions) {
+    const auto by_head = row->extra.find("evidence_by_head");
+    const bool right = row->eval->dense_accuracy > 0.5 && set.counts(place_of(*row->eval));
+    if (!right || by_head == row->extra.end()) continue;
+    use(*row->eval, HeadEvidence::parse(scalar_text(by_head->second), row->eval->task));
+  }
+}
 
 }  // namespace
 
@@ -166,8 +176,7 @@ AnswerPair compare_answers(const AnswerSet& first, const AnswerSet& second) {
 
 std::pair<int, int> starved_questions(const AnswerSet& set) {
   std::pair<int, int> count{0, 0};
-  for_counted(set, [&](const EvalResult& one) {
-    if (!starves(one)) return;
+  for_starved(set, [&](const EvalResult& one, const HeadEvidence&) {
     ++count.first;
     count.second += one.flips;
   });
@@ -181,9 +190,7 @@ std::vector<StarvedHead> starved_heads(const AnswerSet& set) {
   const auto [questions, flips] = starved_questions(set);
   if (flips == 0 || flips == questions) return {};
   std::map<std::pair<int, int>, Sums> sums;
-  for_counted(set, [&](const EvalResult& one) {
-    if (!starves(one)) return;
-    const HeadEvidence& evidence = one.evidence_by_head;
+  for_starved(set, [&](const EvalResult& one, const HeadEvidence& evidence) {
     for (std::size_t layer = 0; layer < evidence.kept.size(); ++layer) {
       for (std::size_t head = 0; head < evidence.kept[layer].size(); ++head) {
         const double lost = 1 - evidence.kept[layer][head] / static_cast<double>(evidence.tokens);

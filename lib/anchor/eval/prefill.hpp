@@ -5,10 +5,10 @@
 #include <vector>
 
 #include "anchor/eval/answer_score.hpp"
+#include "anchor/eval/head_evidence.hpp"
 #include "anchor/eval/question.hpp"
 #include "anchor/model/language_model.hpp"
 #include "anchor/model/method_attention.hpp"
-#include "anchor/rows/eval_result.hpp"
 
 namespace anchor {
 

@@ -7,12 +7,6 @@
 
 namespace anchor {
 
-/// How many tokens of a question's evidence every head's plan keeps for the prompt's last row.
-struct HeadEvidence {
-  int tokens = 0;                      ///< of the evidence; 0: nothing is known by head
-  std::vector<std::vector<int>> kept;  ///< [layer][head]; no heads: the layer had no plan and kept all
-};
-
 /// What a method does to a model's answers, in rows of kind eval: of one question (scope task) or of many.
 /// The fields stand at the row's top level.
 struct EvalResult {
@@ -29,8 +23,7 @@ struct EvalResult {
   double same_top = 0;                          ///< share of tokens with the same most likely one
 
   std::optional<double>
-      evidence_kept;              ///< share of (layer, head, evidence token) in the plan of the last row
-  HeadEvidence evidence_by_head;  ///< of one question
+      evidence_kept;  ///< share of (layer, head, evidence token) in the plan of the last row
   std::optional<double> log_probability, dense_log_probability;  ///< of one answer, natural log
   std::vector<double> kl;                                        ///< of one question: token by token
 };

@@ -71,9 +71,6 @@ void put(Json& json, const EvalResult& eval) {
   json["flips_ci95"] = {json_number(eval.flips_low), json_number(eval.flips_high)};
   for (const EvalQuantity& one : eval_quantities) json[one.name] = json_number(eval.*one.field);
   put(json, "evidence_kept", eval.evidence_kept);
-  if (eval.evidence_by_head.tokens > 0)
-    json["evidence_by_head"] = {{"tokens", eval.evidence_by_head.tokens},
-                                {"kept", eval.evidence_by_head.kept}};
   put(json, "log_probability", eval.log_probability);
   put(json, "dense_log_probability", eval.dense_log_probability);
   put(json, "kl", numbers(eval.kl));

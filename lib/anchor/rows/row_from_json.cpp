@@ -54,18 +54,6 @@ CurvePoints read_curve(JsonFields fields) {
   return curve;
 }
 
-HeadEvidence read_evidence(JsonFields fields) {
-  HeadEvidence evidence;
-  evidence.tokens = static_cast<int>(fields.need_integer("tokens", count));
-  const NumberRange kept{0, static_cast<double>(evidence.tokens)};
-  for (const Json& layer : fields.list_of(fields.need("kept"), "kept")) {
-    std::vector<int>& heads = evidence.kept.emplace_back();
-    for (const Json& head : fields.list_of(layer, "kept"))
-      heads.push_back(static_cast<int>(fields.integer_of(head, "kept", kept)));
-  }
-  return evidence;
-}
-
 EvalResult read_eval(JsonFields& fields) {
   EvalResult eval;
   fields.text("task", eval.task);
@@ -85,8 +73,6 @@ EvalResult read_eval(JsonFields& fields) {
   eval.kl_max = fields.need_number("kl_max", not_negative);
   eval.same_top = fields.need_number("same_top", share);
   fields.number("evidence_kept", eval.evidence_kept, share);
-  if (auto by_head = fields.object("evidence_by_head"))
-    eval.evidence_by_head = read_evidence(std::move(*by_head));
   fields.number("log_probability", eval.log_probability);
   fields.number("dense_log_probability", eval.dense_log_probability);
   fields.numbers("kl", eval.kl, not_negative);
