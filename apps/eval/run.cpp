@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <bit>
+#include <filesystem>
 #include <map>
 #include <optional>
 
@@ -10,8 +11,10 @@
 #include "anchor/base/number.hpp"
 #include "anchor/base/parallel.hpp"
 #include "anchor/eval/fidelity.hpp"
+#include "anchor/eval/logits_file.hpp"
 #include "anchor/eval/prefill.hpp"
 #include "anchor/model/model_files.hpp"
+#include "anchor/report/output_file.hpp"
 #include "anchor/rows/shard.hpp"
 #include "anchor/tuning/thresholds.hpp"
 #include "cli/method_options.hpp"
@@ -24,7 +27,7 @@ namespace anchor::eval {
 namespace {
 
 struct Options {
-  std::string model, tasks, thresholds, rope_scaling, dense_layers, decode = "dense", shard;
+  std::string model, tasks, thresholds, rope_scaling, dense_layers, decode = "dense", shard, logits;
   MatchOptions match;
   cli::MethodOptions method;
   cli::CommonOptions common;
@@ -48,6 +51,8 @@ class EvalRun {
     }
     target_ = match_target(options.match, thresholds_.has_value());
     if (!target_ && thresholds_) target_ = thresholds_->target;
+    if (!options.logits.empty() && !std::filesystem::is_directory(options.logits))
+      fail_usage("--logits {}: this folder is not there", options.logits);
     if (!options.shard.empty()) shard_ = parse_shard(options.shard, "--shard");
     if (!options.dense_layers.empty()) {
       for (const std::int64_t layer :
@@ -84,6 +89,7 @@ class EvalRun {
   ResultRow template_of(std::size_t run) const;
   ResultRow task_row(std::size_t run, const Task& task) const;
   void answer(const Task& task);
+  void keep_logits(const Task& task, const std::string& name, const Logits& logits) const;
   void summaries(std::size_t run);
   ResultRow summary(std::size_t run, std::span<const std::size_t> chosen) const;
 
@@ -192,6 +198,12 @@ ResultRow EvalRun::task_row(std::size_t run, const Task& task) const {
   return row;
 }
 
+/// --logits: one file of numpy's for every reading.
+void EvalRun::keep_logits(const Task& task, const std::string& name, const Logits& logits) const {
+  if (options_.logits.empty()) return;
+  write_text_file(fmt::format("{}/{}.{}.npy", options_.logits, task.id, name), npy_bytes(logits));
+}
+
 void EvalRun::answer(const Task& task) {
   std::vector<ResultRow> rows;
   for (std::size_t run = 0; run < runs_.size(); ++run) rows.push_back(task_row(run, task));
@@ -209,6 +221,7 @@ void EvalRun::answer(const Task& task) {
     };
     const Logits dense = joined(read_dense(model_, question, prefill_));
     const AnswerScore dense_score = score_answer(dense, dense, tokens);
+    keep_logits(task, "dense", dense);
     for (std::size_t run = 0; run < runs_.size(); ++run) {
       if (shell_->finished(rows[run].unit) != nullptr) continue;
       if (!unmatched_[run].empty()) {
@@ -218,7 +231,9 @@ void EvalRun::answer(const Task& task) {
       MethodAttention attention(*runs_[run].method, asked_[run].params, asked_[run].choose);
       try {
         const Reading reading = read_sparse(model_, question, attention, prefill_);
-        EvalResult result = answer_result(score_answer(joined(reading), dense, tokens), dense_score);
+        const Logits logits = joined(reading);
+        keep_logits(task, std::to_string(run), logits);
+        EvalResult result = answer_result(score_answer(logits, dense, tokens), dense_score);
         result.task = task.id;
         result.task_kind = task.kind;
         result.task_length = static_cast<int>(task.length);
@@ -346,6 +361,10 @@ void setup_run(CLI::App& app, cli::Command& command, const std::vector<std::stri
       ->check(CLI::IsMember({"dense", "plan"}))
       ->capture_default_str()
       ->group("Method");
+  sub->add_option(
+         "--logits", options->logits,
+         "Keep the answers' logits there, for numpy: TASK.dense.npy, TASK.0.npy for the first method")
+      ->type_name("FOLDER");
   add_match(*sub, options->match);
   cli::add_shard(*sub, options->shard, "tasks");
   sub->add_option("--rope-scaling", options->rope_scaling,
