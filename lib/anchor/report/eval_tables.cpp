@@ -50,7 +50,7 @@ class PointTables {
 
   std::string text() const {
     std::string made = heading() + made_of(methods()) + worst_kinds();
-    made += fmt::format("\nFlips in % of what dense attention gets right ({}):\n\n", columns_are());
+    made += "\nFlips in % of what dense attention gets right, a column per method:\n\n";
     made += made_of(by_place([](const AnswerSummary& one) {
       return one.result.dense_accuracy > 0 ? fmt::format("{:.1f}", 100 * flip_share(one.result)) : "-";
     }));
@@ -63,7 +63,6 @@ class PointTables {
 
  private:
   std::string made_of(const TextTable& table) const { return markdown_ ? table.markdown() : table.plain(); }
-  std::string columns_are() const { return "columns: the methods by their numbers"; }
   std::string number(std::size_t n) const { return std::to_string(n + 1); }
 
   std::string heading() const {
@@ -158,7 +157,7 @@ class PointTables {
       }
       table.rows.push_back(std::move(row));
     }
-    return "\nIn pairs. Below =: right with the line's method alone : with the column's alone; above: "
+    return "\nIn pairs. Below =: right with the line's method alone : with the column's\nalone; above: "
            "McNemar's p:\n\n" +
            made_of(table);
   }

@@ -39,14 +39,14 @@ std::size_t characters(const std::string& text) {
 
 std::string TextTable::plain(std::size_t width) const {
   std::vector<std::size_t> widths = widths_of(*this);
-  constexpr std::size_t gap = 2;
-  std::size_t all = widths[0], least = 0;
-  for (std::size_t c = 1; c < widths.size(); ++c) all += gap + widths[c], least = std::max(least, widths[c]);
-  if (all > width) {  // names give way before columns do
-    const std::size_t rest = all - widths[0];
-    const std::size_t room = rest + width / 4 <= width ? width - rest : width / 2 - gap;
-    widths[0] = std::min(widths[0], std::max(room, characters(headings[0])));
-  }
+  std::size_t rest = 0;  // what the columns take, a space apart
+  for (std::size_t c = 1; c < widths.size(); ++c) rest += 1 + widths[c];
+  // Columns move together, then names give way, before the table breaks into blocks.
+  const std::size_t least_name = std::min(widths[0], width / 5);
+  const bool one_block = rest + least_name <= width;
+  const std::size_t gap = widths[0] + rest + widths.size() - 1 <= width || !one_block ? 2 : 1;
+  if (one_block && gap == 1) widths[0] = std::min(widths[0], width - rest);
+  if (!one_block) widths[0] = std::min(widths[0], width / 2);
   std::string text;
   for (std::size_t begin = 1; begin < widths.size() || begin == 1;) {
     std::size_t end = begin, used = widths[0];

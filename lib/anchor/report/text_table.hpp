@@ -11,9 +11,9 @@ struct TextTable {
   std::vector<std::string> headings;
   std::vector<std::vector<std::string>> rows;
 
-  /// Columns two spaces apart, at most `width` characters a line: columns that do not fit follow in further
-  /// blocks, under the first column again. A first column that alone takes more than half of the width is
-  /// cut.
+  /// Columns two spaces apart, at most `width` characters a line. Where they do not fit, they stand one space
+  /// apart and names are cut, down to a fifth of the width; where that is not enough, the last columns follow
+  /// in further blocks, under the first column again.
   std::string plain(std::size_t width = 80) const;
   std::string markdown() const;
 };
