@@ -4,7 +4,7 @@
 #   tasks   the questions of every length (split test), and the texts to fit on (split fit, a licence, sources)
 #   fit     dumps of the texts, and every head's knob of every method for output error .05, from them alone
 #   run     the questions: every method at output error .05 and at the densities of DENSITIES
-#   report  the table, the figures and the page
+#   report  the tables, the figures and the pages, a page per length, and the needle picture over all lengths
 # A step that was stopped goes on where it was when it is called again. Variables, with their defaults:
 #   DEVICE=auto  MODEL=SmolLM2-135M  LENGTHS=2k,4k,8k  COUNT=100 (questions of a kind and length)  KINDS= (all)  SEED=1
 #   METHODS="..."  DENSITIES="0.08 0.15 0.3"  BIN=build/release/bin  FIT_LAYERS= (all; a few for a dry run)
@@ -19,7 +19,7 @@ read -ra densities <<<"${DENSITIES:-0.08 0.15 0.3}"
 fit_kinds=needle_middle,key_value,variables texts=(licence sources questions)
 # What a method needs so that its knob can reach both ends: parameters, and values where it has no exact curve.
 declare -A settings=(
-  [anchor]="--step 1" [flexprefill]="--set min_budget=128" [spargeattn]="--set sim=-1" [streaming]="--set sink=128")
+  [anchor]="--step 1" [flexprefill]="--set min_budget=128" [vertical-slash]="--set slash=256" [spargeattn]="--set sim=-1" [streaming]="--set sink=128")
 declare -A grid=(
   [flexprefill]=0.3,0.5,0.7,0.8,0.9,0.95,0.98,0.99,0.995 [vertical-slash]=16-2k*2 [streaming]=128-8k*2)
 mkdir -p "$folder"
@@ -79,19 +79,24 @@ run() {
 answer() {
   local out=$folder/eval-$method-$length-$1.jsonl
   [ -f "$out.done" ] && return
-  $bin/anchor-eval run --model "$model" --tasks "$folder/test-$length.jsonl" --thresholds "$folder/$method-$length.json" \
-    --device "$device" "${@:2}" -o "$out" --resume >/dev/null
-  touch "$out.done"
+  if $bin/anchor-eval run --model "$model" --tasks "$folder/test-$length.jsonl" --thresholds "$folder/$method-$length.json" \
+    ${DEVICE:+--device "$DEVICE"} "${@:2}" -o "$out" --resume >/dev/null; then
+    touch "$out.done"
+  else
+    echo "$method at $length, $1: no or not all results" >&2  # such as a density that its knob cannot give
+  fi
 }
 
 report() {
-  local length
+  local length rows
   for length in "${lengths[@]}"; do
-    $bin/anchor-report "$folder"/eval-*-"$length"-*.jsonl --html "$folder/fidelity-$length.html" --table \
-      --svg "$folder/kl-$length.svg" --figure kl >"$folder/table-$length.md"
-    $bin/anchor-report "$folder"/eval-*-"$length"-*.jsonl --svg "$folder/flips-$length.svg" --figure flips
-    cat "$folder/table-$length.md"
+    rows=("$folder"/eval-*-"$length"-*.jsonl)
+    $bin/anchor-report "${rows[@]}" --format md >"$folder/table-$length.md"
+    $bin/anchor-report "${rows[@]}"
+    $bin/anchor-report "${rows[@]}" --html "$folder/fidelity-$length.html" --svg "$folder/kl-$length.svg" --figure kl
+    $bin/anchor-report "${rows[@]}" --svg "$folder/flips-$length.svg" --figure flips
   done
+  $bin/anchor-report "$folder"/eval-*.jsonl --svg "$folder/depth.svg" --figure depth
 }
 
 case $step in
