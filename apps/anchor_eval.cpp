@@ -1,6 +1,7 @@
 #include "cli/common_options.hpp"
 #include "cli/main.hpp"
 #include "eval/run.hpp"
+#include "eval/score.hpp"
 #include "eval/tasks.hpp"
 
 using namespace anchor;
@@ -17,5 +18,6 @@ int main(int argc, char** argv) {
   cli::Command command;
   eval::setup_tasks(app, command);
   eval::setup_run(app, command, {argv, argv + argc});
+  eval::setup_score(app, command);
   return cli::run_main(argc, argv, app, command);
 }

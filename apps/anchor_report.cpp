@@ -1,3 +1,4 @@
+#include "report/merge.hpp"
 #include "report/report.hpp"
 
 using namespace anchor;
@@ -7,6 +8,9 @@ int main(int argc, char** argv) {
                "anchor-report");
   report::Options options;
   options.argv.assign(argv, argv + argc);
+  app.require_subcommand(0, 1);
   report::setup(app, options);
-  return cli::run_main(argc, argv, app, [&] { return report::run(options); });
+  cli::Command command = [&] { return report::run(options); };
+  report::setup_merge(app, command);
+  return cli::run_main(argc, argv, app, command);
 }

@@ -119,6 +119,15 @@ void add_output(CLI::App& app, CommonOptions& options) {
       ->group(output_group);
 }
 
+void add_shard(CLI::App& app, std::string& shard, const char* pieces) {
+  app.add_option("--shard", shard,
+                 fmt::format("Only every N-th of the {}, from I = 0 on, for anchor-report merge; auto: as "
+                             "Slurm's environment says",
+                             pieces))
+      ->type_name("I/N")
+      ->group(machine_group);
+}
+
 void add_device(CLI::App& app, CommonOptions& options) {
   app.add_option("--device", options.device,
                  "auto, reference, cpu, cuda, cuda:N; recall and sweep: cuda:N,M, cuda:all")

@@ -35,6 +35,8 @@ std::string version_text();
 void add_common(CLI::App& app, CommonOptions& options);
 /// --format, --out, --resume: for tools that print result rows.
 void add_output(CLI::App& app, CommonOptions& options);
+/// --shard. `pieces`: what a run is divided into, such as tasks.
+void add_shard(CLI::App& app, std::string& shard, const char* pieces);
 /// --device.
 void add_device(CLI::App& app, CommonOptions& options);
 

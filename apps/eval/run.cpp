@@ -1,26 +1,34 @@
 #include "eval/run.hpp"
 
 #include <algorithm>
+#include <bit>
+#include <filesystem>
 #include <map>
 #include <optional>
 
 #include "anchor/base/error.hpp"
 #include "anchor/base/lists.hpp"
+#include "anchor/base/number.hpp"
 #include "anchor/base/parallel.hpp"
 #include "anchor/eval/fidelity.hpp"
+#include "anchor/eval/logits_file.hpp"
 #include "anchor/eval/prefill.hpp"
 #include "anchor/model/model_files.hpp"
+#include "anchor/report/output_file.hpp"
+#include "anchor/rows/shard.hpp"
 #include "anchor/tuning/thresholds.hpp"
 #include "cli/method_options.hpp"
 #include "cli/progress.hpp"
 #include "cli/run_shell.hpp"
 #include "cli/threshold_options.hpp"
+#include "eval/match.hpp"
 
 namespace anchor::eval {
 namespace {
 
 struct Options {
-  std::string model, tasks, thresholds, rope_scaling, dense_layers, decode = "dense";
+  std::string model, tasks, thresholds, rope_scaling, dense_layers, decode = "dense", shard, logits;
+  MatchOptions match;
   cli::MethodOptions method;
   cli::CommonOptions common;
   std::vector<std::string> argv;
@@ -41,6 +49,11 @@ class EvalRun {
       thresholds_ = read_thresholds(options.thresholds);
       runs_ = {cli::thresholds_run(*thresholds_, options.thresholds, options.method)};
     }
+    target_ = match_target(options.match, thresholds_.has_value());
+    if (!target_ && thresholds_) target_ = thresholds_->target;
+    if (!options.logits.empty() && !std::filesystem::is_directory(options.logits))
+      fail_usage("--logits {}: this folder is not there", options.logits);
+    if (!options.shard.empty()) shard_ = parse_shard(options.shard, "--shard");
     if (!options.dense_layers.empty()) {
       for (const std::int64_t layer :
            parse_integers(options.dense_layers, "--dense-layers", 0, model_.config().layers - 1))
@@ -53,7 +66,10 @@ class EvalRun {
                                   prefill_.dense_layers);
       cli::note_other_model(*thresholds_, options.thresholds, options.model, files_.name(), options.common);
     }
-    for (const MethodRun& run : runs_) names_.push_back(run_title(run, thresholds_.has_value()));
+    for (const MethodRun& run : runs_) {
+      names_.push_back(run_title(run, thresholds_.has_value()));
+      asked_.push_back({run.params, choose_});
+    }
     results_.resize(runs_.size());
     content_ = {option_hash(files_.hash()), option_hash(prefill_.dense_decode ? "dense" : "plan"),
                 option_hash(options.dense_layers), option_hash(options.rope_scaling)};
@@ -65,9 +81,15 @@ class EvalRun {
  private:
   using Place = std::pair<std::string, std::int64_t>;  // kind and length
 
+  bool matches() const { return !options_.match.target.empty(); }
+  void match();
+  MatchedRun matched(const MethodRun& run);
+  ShardStamp stamp_of(std::size_t task) const;
+  std::string whole_request() const;
   ResultRow template_of(std::size_t run) const;
   ResultRow task_row(std::size_t run, const Task& task) const;
   void answer(const Task& task);
+  void keep_logits(const Task& task, const std::string& name, const Logits& logits) const;
   void summaries(std::size_t run);
   ResultRow summary(std::size_t run, std::span<const std::size_t> chosen) const;
 
@@ -86,11 +108,70 @@ class EvalRun {
   std::vector<std::string> names_;
   std::optional<Thresholds> thresholds_;
   MethodAttention::ChooseHeads choose_;  ///< with thresholds
+  std::optional<Target> target_;         ///< what the knobs were found for
+  std::vector<MatchedRun> asked_;        ///< per run: what its layers are asked for
+  std::vector<std::string> unmatched_;   ///< per run: why it has no knob; empty with one
+  std::optional<Shard> shard_;
+  std::string request_;  ///< of all shards together
   PrefillOptions prefill_;
   std::vector<std::uint64_t> content_;
   std::vector<std::vector<Answered>> results_;  ///< per run
   std::optional<cli::RunShell> shell_;
 };
+
+/// The knobs of all runs, where they are to be found first.
+void EvalRun::match() {
+  unmatched_.resize(runs_.size());
+  if (!matches()) return;
+  for (std::size_t run = 0; run < runs_.size(); ++run) {
+    check_interrupt();
+    try {
+      asked_[run] = matched(runs_[run]);
+      options_.common.note(fmt::format("{}: {} {} at density {:.4f}", names_[run],
+                                       thresholds_ ? "knobs moved by" : runs_[run].method->knob,
+                                       format_number(asked_[run].value), asked_[run].density));
+    } catch (const Error& error) {
+      if (error.kind() != ErrorKind::data) throw;
+      unmatched_[run] = error.what();
+    }
+  }
+}
+
+MatchedRun EvalRun::matched(const MethodRun& run) {
+  if (target_->metric != "density") return match_error(run, *target_, options_.match, options_.common);
+  std::vector<Question> questions;
+  std::int64_t longest = 1;
+  for (const std::size_t n : match_sample(tasks_.size(), options_.match.questions)) {
+    questions.push_back(make_question(tokenizer_, tasks_[n]));
+    longest = std::max(longest, static_cast<std::int64_t>(questions.back().ids.size()));
+  }
+  return match_density(run, choose_, longest, target_->value, [&](const Params& params, const auto& choose) {
+    double density = 0;
+    for (const Question& question : questions) {
+      MethodAttention attention(*run.method, params, choose);
+      density += read_sparse(model_, question, attention, prefill_).density;
+    }
+    return density / static_cast<double>(questions.size());
+  });
+}
+
+/// The same in all shards of a run, and in no other run.
+std::string EvalRun::whole_request() const {
+  std::string units;
+  for (const Task& task : tasks_)
+    for (std::size_t run = 0; run < runs_.size(); ++run) units += task_row(run, task).unit;
+  return fmt::format("{:016x}", option_hash(units));
+}
+
+/// Where a task's rows stand among those of all shards.
+ShardStamp EvalRun::stamp_of(std::size_t task) const {
+  return {.shard = *shard_,
+          .piece = static_cast<std::int64_t>(task),
+          .pieces = std::ssize(tasks_),
+          .part = 0,
+          .parts = 0,
+          .request = request_};
+}
 
 ResultRow EvalRun::template_of(std::size_t run) const {
   ResultRow row;
@@ -99,7 +180,9 @@ ResultRow EvalRun::template_of(std::size_t run) const {
   row.model = files_.name();
   row.method = runs_[run].method->name;
   for (const auto& [name, value] : runs_[run].params.values())
-    if (!thresholds_ || name != runs_[run].method->knob) row.params[name] = value;
+    if ((!thresholds_ && !matches()) || name != runs_[run].method->knob) row.params[name] = value;
+  row.target = target_;
+  if (matches()) row.value = asked_[run].value;
   row.device = "cpu";
   row.argv = options_.argv;
   return row;
@@ -109,14 +192,22 @@ ResultRow EvalRun::task_row(std::size_t run, const Task& task) const {
   ResultRow row = template_of(run);
   row.scope = "task";
   std::vector<std::uint64_t> content = content_;
+  if (row.value) content.push_back(std::bit_cast<std::uint64_t>(*row.value));
   content.push_back(option_hash(task_line(task)));
   row.unit = unit_id(row, content);
   return row;
 }
 
+/// --logits: one file of numpy's for every reading.
+void EvalRun::keep_logits(const Task& task, const std::string& name, const Logits& logits) const {
+  if (options_.logits.empty()) return;
+  write_text_file(fmt::format("{}/{}.{}.npy", options_.logits, task.id, name), npy_bytes(logits));
+}
+
 void EvalRun::answer(const Task& task) {
   std::vector<ResultRow> rows;
   for (std::size_t run = 0; run < runs_.size(); ++run) rows.push_back(task_row(run, task));
+  if (shard_) stamp_shard(rows, stamp_of(static_cast<std::size_t>(&task - tasks_.data())));
   if (!shell_->all_finished(rows)) {
     const Question question = make_question(tokenizer_, task);
     std::vector<int> tokens;
@@ -130,17 +221,25 @@ void EvalRun::answer(const Task& task) {
     };
     const Logits dense = joined(read_dense(model_, question, prefill_));
     const AnswerScore dense_score = score_answer(dense, dense, tokens);
+    keep_logits(task, "dense", dense);
     for (std::size_t run = 0; run < runs_.size(); ++run) {
       if (shell_->finished(rows[run].unit) != nullptr) continue;
-      MethodAttention attention(*runs_[run].method, runs_[run].params, choose_);
+      if (!unmatched_[run].empty()) {
+        rows[run].fail(unmatched_[run]);
+        continue;
+      }
+      MethodAttention attention(*runs_[run].method, asked_[run].params, asked_[run].choose);
       try {
         const Reading reading = read_sparse(model_, question, attention, prefill_);
-        EvalResult result = answer_result(score_answer(joined(reading), dense, tokens), dense_score);
+        const Logits logits = joined(reading);
+        keep_logits(task, std::to_string(run), logits);
+        EvalResult result = answer_result(score_answer(logits, dense, tokens), dense_score);
         result.task = task.id;
         result.task_kind = task.kind;
         result.task_length = static_cast<int>(task.length);
         result.task_depth = task.depth;
         result.evidence_kept = reading.evidence_kept;
+        if (reading.evidence_kept) rows[run].extra["evidence_by_head"] = reading.evidence_by_head.text();
         rows[run].eval = std::move(result);
         rows[run].density = reading.density;
       } catch (const Error& error) {
@@ -172,10 +271,10 @@ ResultRow EvalRun::summary(std::size_t run, std::span<const std::size_t> chosen)
 /// A row per kind and length, and one of all that the model answers: where dense attention gets less than 80
 /// % right, flips say little about a method.
 void EvalRun::summaries(std::size_t run) {
-  constexpr double least_accuracy = 0.8;
   std::map<Place, std::vector<std::size_t>> places;
   for (std::size_t n = 0; n < results_[run].size(); ++n) places[results_[run][n].place].push_back(n);
   std::vector<std::uint64_t> asked = content_;
+  if (matches()) asked.push_back(std::bit_cast<std::uint64_t>(asked_[run].value));
   for (const Task& task : tasks_) asked.push_back(option_hash(task_line(task)));
   std::vector<std::size_t> counted;
   for (const auto& [place, chosen] : places) {
@@ -183,7 +282,7 @@ void EvalRun::summaries(std::size_t run) {
     row.scope = "kind";
     row.eval->task_kind = place.first;
     row.eval->task_length = static_cast<int>(place.second);
-    const bool counts = row.eval->dense_accuracy >= least_accuracy;
+    const bool counts = row.eval->dense_accuracy >= least_dense_accuracy;
     row.extra["counted"] = counts ? 1. : 0.;
     if (counts) counted.insert(counted.end(), chosen.begin(), chosen.end());
     std::vector<std::uint64_t> content = asked;
@@ -221,12 +320,16 @@ int EvalRun::run() {
   shell_.emplace(options_.common, eye, all);
   cli::Progress progress("task", std::ssize(tasks_), options_.common.quiet);
   shell_->run([&] {
+    match();
+    if (shard_) request_ = whole_request();
     for (std::size_t n = 0; n < tasks_.size(); ++n) {
+      if (shard_ && !shard_->takes(static_cast<std::int64_t>(n))) continue;
       check_interrupt();
       progress.update(static_cast<std::int64_t>(n), tasks_[n].id);
       answer(tasks_[n]);
     }
-    for (std::size_t run = 0; run < runs_.size(); ++run) summaries(run);
+    // What speaks for all tasks follows when the shards are merged and --resume finishes them.
+    for (std::size_t run = 0; run < runs_.size() && !shard_; ++run) summaries(run);
   });
   progress.clear();
   shell_->finish();
@@ -258,6 +361,12 @@ void setup_run(CLI::App& app, cli::Command& command, const std::vector<std::stri
       ->check(CLI::IsMember({"dense", "plan"}))
       ->capture_default_str()
       ->group("Method");
+  sub->add_option(
+         "--logits", options->logits,
+         "Keep the answers' logits there, for numpy: TASK.dense.npy, TASK.0.npy for the first method")
+      ->type_name("FOLDER");
+  add_match(*sub, options->match);
+  cli::add_shard(*sub, options->shard, "tasks");
   sub->add_option("--rope-scaling", options->rope_scaling,
                   "Read beyond the model's context: linear:F, dynamic:F or yarn:F, as in transformers");
   cli::add_output(*sub, options->common);

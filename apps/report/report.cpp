@@ -6,6 +6,8 @@
 
 #include "anchor/base/error.hpp"
 #include "anchor/model/model_files.hpp"
+#include "anchor/report/eval_figures.hpp"
+#include "anchor/report/eval_tables.hpp"
 #include "anchor/report/figure_file.hpp"
 #include "anchor/report/figures.hpp"
 #include "anchor/report/html_report.hpp"
@@ -13,6 +15,7 @@
 #include "anchor/report/output_file.hpp"
 #include "anchor/rows/read_rows.hpp"
 #include "cli/progress.hpp"
+#include "cli/streams.hpp"
 #include "report/join.hpp"
 
 namespace anchor::report {
@@ -35,10 +38,33 @@ std::optional<MethodRun> run_of(const ResultRow& row) {
   return run;
 }
 
-Chart figure(const std::string& name, const std::vector<FileRow>& of_files) {
+std::string figure(const std::string& name, const std::vector<FileRow>& of_files) {
   std::vector<ResultRow> rows;
   for (const FileRow& one : of_files) rows.push_back(one.row);
-  return name == "pareto" ? front_figure(rows) : name == "curves" ? curves_figure(rows) : bench_figure(rows);
+  if (name == "pareto") return svg_chart(front_figure(rows));
+  if (name == "curves") return svg_chart(curves_figure(rows));
+  if (name == "bench") return svg_chart(bench_figure(rows));
+  const std::vector<AnswerSet> sets = answer_sets(rows);
+  return name == "kl"      ? svg_chart(kl_figure(sets))
+         : name == "flips" ? svg_chart(flips_figure(sets))
+                           : svg_depth_maps(sets);
+}
+
+/// What methods did to a model's answers, on stdout; false if no row says so.
+bool print_answers(const std::vector<FileRow>& of_files, const Options& options) {
+  std::vector<ResultRow> rows;
+  std::size_t failed = 0;
+  std::string why;
+  for (const auto& [file, row] : of_files) {
+    if (row.kind != "eval") continue;
+    rows.push_back(row);
+    if (!row.ok() && failed++ == 0) why = row.error;
+  }
+  if (rows.empty()) return false;
+  cli::print_out(eval_tables(answer_sets(rows), options.format == "md"));
+  if (failed > 0)
+    options.common.note(fmt::format("anchor-report: {} rows have no result; the first: {}", failed, why));
+  return true;
 }
 
 bool asks_for_method(const cli::MethodOptions& options) {
@@ -52,18 +78,22 @@ bool asks_for_method(const cli::MethodOptions& options) {
 void setup(CLI::App& app, Options& options) {
   app.footer(
       "anchor-report recall.jsonl sweep.jsonl dump.h5 --html report.html\n"
-      "anchor-report bench.jsonl --svg bench.svg --figure bench");
+      "anchor-report bench.jsonl --svg bench.svg --figure bench\n"
+      "anchor-report eval.jsonl");
   app.add_option("FILES", options.files, "Result rows (jsonl), and a dump whose heads can be opened")
-      ->required()
       ->type_name("FILE");
   app.add_option("--html", options.html, "The page to write")->type_name("FILE");
   CLI::Option* svg =
       app.add_option("--svg", options.svg, "A figure of the rows, for print: .svg, .png or .pdf")
           ->type_name("FILE");
-  app.add_option("--figure", options.figure, "With --svg: pareto, curves or bench")
-      ->check(CLI::IsMember({"pareto", "curves", "bench"}))
+  app.add_option("--figure", options.figure, "With --svg: pareto, curves, bench; of answers kl, flips, depth")
+      ->check(CLI::IsMember({"pareto", "curves", "bench", "kl", "flips", "depth"}))
       ->type_name("NAME")
       ->needs(svg);
+  app.add_option("--format", options.format, "Of the tables of answers: text (80 columns) or md")
+      ->check(CLI::IsMember({"text", "md"}))
+      ->capture_default_str()
+      ->type_name("FORMAT");
   app.add_option("--layers", options.dump.layers, "Layers whose heads can be opened, such as 0-3,12")
       ->type_name("LIST");
   app.add_option("--heads", options.dump.heads, "Query heads that can be opened")->type_name("LIST");
@@ -76,9 +106,9 @@ void setup(CLI::App& app, Options& options) {
 }
 
 int run(const Options& options) {
-  if (options.html.empty() && options.svg.empty()) fail_usage("say what to write: --html FILE or --svg FILE");
+  if (options.files.empty()) fail_usage("which rows? anchor-report ROWS.jsonl --html FILE");
   if (!options.svg.empty() && options.figure.empty())
-    fail_usage("--svg needs --figure pareto, curves or bench");
+    fail_usage("--svg needs --figure pareto, curves or bench; of answers kl, flips or depth");
   if (!options.svg.empty()) check_figure_name(options.svg);
   HtmlReport report;
   std::vector<FileRow> rows;
@@ -95,7 +125,9 @@ int run(const Options& options) {
       rows.push_back({path, std::move(row)});
     }
   }
-  if (!options.svg.empty()) write_figure(options.svg, svg_chart(figure(options.figure, rows)));
+  if (!options.svg.empty()) write_figure(options.svg, figure(options.figure, rows));
+  if (options.html.empty() && options.svg.empty() && !print_answers(rows, options))
+    fail_usage("say what to write: --html FILE or --svg FILE (only rows of anchor-eval are shown as tables)");
   if (options.html.empty()) return 0;
   OutputFile file(options.html);
   if (dump.empty()) {

@@ -15,8 +15,9 @@ struct Options {
   cli::MethodOptions method;
   std::vector<std::string> files;  ///< result rows and at most one dump
   std::string html;
-  std::string svg, figure;  ///< a picture for print of the rows
-  std::string tokenizer;    ///< GGUF file that names the dump's tokens
+  std::string svg, figure;      ///< a picture for print of the rows
+  std::string format = "text";  ///< of the tables of answers on stdout: text or md
+  std::string tokenizer;        ///< GGUF file that names the dump's tokens
   std::vector<std::string> argv;
 };
 

@@ -31,7 +31,8 @@ const std::map<std::string, Names> allowed = {
     {"timing", {"base", "data", "plan", "attention", "method", "engine", "rows", "replay", "tuning"}},
     {"tuning",
      {"base", "data", "plan", "attention", "mass", "method", "metrics", "engine", "rows", "replay"}},
-    {"report", {"base", "data", "plan", "mass", "method", "metrics", "engine", "rows", "replay", "tuning"}},
+    {"report",
+     {"base", "data", "plan", "mass", "method", "metrics", "engine", "rows", "replay", "tuning", "eval"}},
 };
 
 std::vector<std::string> includes_of(const fs::path& path) {

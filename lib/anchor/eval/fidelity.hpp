@@ -7,6 +7,10 @@
 
 namespace anchor {
 
+/// Kinds and lengths of which dense attention gets less than this right say little about a method: they are
+/// marked, and left out of what speaks for all.
+inline constexpr double least_dense_accuracy = 0.8;
+
 /// What a method did to one answer: n = 1, no interval.
 EvalResult answer_result(const AnswerScore& score, const AnswerScore& dense);
 

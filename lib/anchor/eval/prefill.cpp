@@ -71,12 +71,17 @@ Reading read_sparse(const LanguageModel& model, const Question& question, Method
   const std::int64_t prompt =
       options.dense_decode ? question.prompt : static_cast<std::int64_t>(question.ids.size());
   std::int64_t layers = 0, dense_layers = 0, evidence = 0, evidence_kept = 0;
-  attention.on_plan([&](int, const SparsePlan& plan) {
+  HeadEvidence& by_head = reading.evidence_by_head;
+  by_head.tokens = static_cast<int>(question.evidence.size());
+  by_head.kept.resize(static_cast<std::size_t>(model.config().layers));
+  attention.on_plan([&](int layer, const SparsePlan& plan) {
     const std::int64_t last = question.prompt - 1 - plan.geometry.q_start;
     if (last < 0 || last >= plan.geometry.q_len) return;
     for (int head = 0; head < plan.geometry.q_heads; ++head) {
-      evidence += static_cast<std::int64_t>(question.evidence.size());
-      evidence_kept += kept(plan, head, last, question.evidence);
+      const std::int64_t keeps = kept(plan, head, last, question.evidence);
+      by_head.kept[static_cast<std::size_t>(layer)].push_back(static_cast<int>(keeps));
+      evidence += by_head.tokens;
+      evidence_kept += keeps;
     }
   });
   const AttentionFn layer_attention = [&](int layer, const AttentionInputs& in) {

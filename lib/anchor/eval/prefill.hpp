@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "anchor/eval/answer_score.hpp"
+#include "anchor/eval/head_evidence.hpp"
 #include "anchor/eval/question.hpp"
 #include "anchor/model/language_model.hpp"
 #include "anchor/model/method_attention.hpp"
@@ -26,6 +27,7 @@ struct Reading {
   /// Share of (layer, head, evidence token) that the plan keeps for the prompt's last row; none without
   /// evidence.
   std::optional<double> evidence_kept;
+  HeadEvidence evidence_by_head;  ///< the same, head by head
 };
 
 /// Reads a question with dense attention.

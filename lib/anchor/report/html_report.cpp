@@ -10,6 +10,7 @@
 #include "anchor/method/method.hpp"
 #include "anchor/report/base64.hpp"
 #include "anchor/report/color_map.hpp"
+#include "anchor/report/eval_json.hpp"
 #include "anchor/report/html_assets.hpp"
 #include "anchor/report/knob_stops.hpp"
 #include "anchor/report/oracle_note.hpp"
@@ -295,7 +296,7 @@ std::string HtmlReport::render(const std::vector<std::string>& argv) const {
     const bool of_head = row.scope == "head" && row.layer && row.head;
     if (row.kind == "bench") {
       data["bench"].push_back(bare(row));
-    } else if (row.kind == "curve") {
+    } else if (row.kind == "curve" || row.kind == "eval") {
       continue;
     } else if (of_head) {
       of_heads.push_back(&row);
@@ -312,6 +313,7 @@ std::string HtmlReport::render(const std::vector<std::string>& argv) const {
     }
   }
   for (const HeadViews& views : views_) data["views"].push_back(packed(views));
+  if (Json eval = eval_json(rows_); !eval.is_null()) data["eval"] = std::move(eval);
   data["notes"] = Json::object();
   for (const ResultRow& row : rows_)
     if (const std::string note = oracle_note(row.method); !note.empty()) data["notes"][row.method] = note;

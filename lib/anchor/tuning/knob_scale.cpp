@@ -25,6 +25,13 @@ double KnobScale::knob(double place) const {
   return whole_ ? std::clamp(std::round(value), low_, high_) : value;
 }
 
+double KnobScale::place(double knob) const {
+  const double value = std::clamp(knob, low_, high_);
+  const double place =
+      logarithmic_ ? std::log(value / low_) / std::log(high_ / low_) : (value - low_) / (high_ - low_);
+  return method_.knob_descends ? 1 - place : place;
+}
+
 Params KnobScale::params_at(const Params& params, double place) const {
   Params made = params;
   made.set(method_.knob, knob(place));

@@ -12,6 +12,8 @@ class KnobScale {
   /// A usage error if the method has no knob.
   KnobScale(const Method& method, const Geometry& geometry);
   double knob(double place) const;
+  /// The place of a knob, in [0, 1]: knobs beyond the scale's ends lie at them.
+  double place(double knob) const;
   /// Is the knob a threshold on scores, to which something can be added?
   bool additive() const { return low_ < 0; }
   /// `params` with the knob of a place, and with the method's second budget in the same proportion.

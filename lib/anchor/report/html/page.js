@@ -3,6 +3,7 @@
 const pages = [];
 if (shown.length || data.tables.length) pages.push(["overview", "Overview", shown.length ? overview : () => make("section", {}, dataTables())]);
 if (shown.length) pages.push(["head", "Head", headView], ["compare", "Compare", compareView]);
+if (data.eval) pages.push(["answers", "Answers", answersView]);
 if (data.bench.length) pages.push(["bench", "Bench", benchView]);
 pages.push(["about", "About", aboutView]);
 const main = make("main", { tabindex: -1 });
@@ -19,7 +20,7 @@ function show() {
   main.replaceChildren(page[2]());
 }
 window.addEventListener("hashchange", show);
-const models = [...new Set([...runs, ...curveSets, ...(views ? [views] : [])].map((s) => s.model).filter(Boolean))];
+const models = [...new Set([...runs, ...curveSets, ...(views ? [views] : []), ...answers.sets].map((s) => s.model).filter(Boolean))];
 const title = models.length ? models.join(", ") : data.bench.length ? "Attention timings" : "Sparse attention";
 document.title = title + ": sparse attention report";
 const geometry = runs.find((run) => run.geometry)?.geometry;
