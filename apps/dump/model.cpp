@@ -30,7 +30,8 @@ namespace {
 using Clock = std::chrono::steady_clock;
 
 struct Options {
-  std::string model, text, layers, rope_scaling, out, dtype = "bf16", thresholds, device = "auto";
+  std::string model, text, layers, rope_scaling, out, dtype = "bf16", thresholds, device = "auto",
+                                                      weights = "auto";
   cli::MethodOptions method{.names = "dense"};
   std::vector<std::string> argv;
   std::int64_t tokens = 0;  // 0 = the whole text
@@ -180,7 +181,9 @@ int run(const Options& options) {
   const ModelConfig& config = model.config();
   const std::vector<bool> chosen = chosen_layers(options, config);
   const std::optional<int> cuda = cuda_device(options.device);
-  const std::unique_ptr<DeviceModel> on_device = cuda ? make_cuda_model(model, *cuda) : nullptr;
+  const WeightMemory memory = parse_weight_memory(options.weights);
+  const std::unique_ptr<DeviceModel> on_device = cuda ? make_cuda_model(model, *cuda, memory) : nullptr;
+  if (!cuda && memory != WeightMemory::automatic) fail_usage("{}", weights_need_cuda);
 
   DumpHeader header;
   const std::vector<int> tokens = tokenize(files, config, options, header.text["tokenizer"]);
@@ -312,6 +315,10 @@ void setup_model(CLI::App& app, cli::Command& command, const std::vector<std::st
       ->group("Method");
   sub->add_option("--device", options->device, "auto, cpu, cuda or cuda:N; a CUDA device computes in bf16")
       ->type_name("DEVICE")
+      ->capture_default_str();
+  sub->add_option("--weights", options->weights,
+                  "On a CUDA device: resident, stream (two layers at a time), or auto: as they fit")
+      ->check(CLI::IsMember({"auto", "resident", "stream"}))
       ->capture_default_str();
   sub->add_option("--threads", options->threads, "Threads (default: all cores)")
       ->transform(cli::whole_number(1, 4096));

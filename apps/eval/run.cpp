@@ -9,6 +9,7 @@
 #include "anchor/base/parallel.hpp"
 #include "anchor/eval/fidelity.hpp"
 #include "anchor/eval/prefill.hpp"
+#include "anchor/model/device_model.hpp"
 #include "anchor/model/model_files.hpp"
 #include "anchor/tuning/thresholds.hpp"
 #include "cli/method_options.hpp"
@@ -20,7 +21,7 @@ namespace anchor::eval {
 namespace {
 
 struct Options {
-  std::string model, tasks, thresholds, rope_scaling, dense_layers, decode = "dense";
+  std::string model, tasks, thresholds, rope_scaling, dense_layers, decode = "dense", weights = "auto";
   cli::MethodOptions method;
   cli::CommonOptions common;
   std::vector<std::string> argv;
@@ -33,6 +34,7 @@ class EvalRun {
       : options_(options),
         files_(options.model),
         model_(files_.model()),
+        runner_(make_runner(model_, options.common.device, parse_weight_memory(options.weights))),
         tokenizer_(files_.tokenizer()),
         tasks_(read_tasks(options.tasks)) {
     if (options.thresholds.empty()) {
@@ -80,6 +82,7 @@ class EvalRun {
   const Options& options_;
   ModelFiles files_;
   LanguageModel model_;
+  std::unique_ptr<ModelRunner> runner_;
   Tokenizer tokenizer_;
   std::vector<Task> tasks_;
   std::vector<MethodRun> runs_;
@@ -100,7 +103,8 @@ ResultRow EvalRun::template_of(std::size_t run) const {
   row.method = runs_[run].method->name;
   for (const auto& [name, value] : runs_[run].params.values())
     if (!thresholds_ || name != runs_[run].method->knob) row.params[name] = value;
-  row.device = "cpu";
+  row.device = runner_->device();
+  row.path = runner_->path();
   row.argv = options_.argv;
   return row;
 }
@@ -128,19 +132,20 @@ void EvalRun::answer(const Task& task) {
                                    reading.inner.values.end());
       return reading.answer;
     };
-    const Logits dense = joined(read_dense(model_, question, prefill_));
+    const Logits dense = joined(read_dense(*runner_, question, prefill_));
     const AnswerScore dense_score = score_answer(dense, dense, tokens);
     for (std::size_t run = 0; run < runs_.size(); ++run) {
       if (shell_->finished(rows[run].unit) != nullptr) continue;
       MethodAttention attention(*runs_[run].method, runs_[run].params, choose_);
       try {
-        const Reading reading = read_sparse(model_, question, attention, prefill_);
+        const Reading reading = read_sparse(*runner_, question, attention, prefill_);
         EvalResult result = answer_result(score_answer(joined(reading), dense, tokens), dense_score);
         result.task = task.id;
         result.task_kind = task.kind;
         result.task_length = static_cast<int>(task.length);
         result.task_depth = task.depth;
         result.evidence_kept = reading.evidence_kept;
+        result.attention_ms = reading.attention_ms;
         rows[run].eval = std::move(result);
         rows[run].density = reading.density;
       } catch (const Error& error) {
@@ -214,7 +219,7 @@ int EvalRun::run() {
   for (const char* count : {"n", "flips"})
     for (std::vector<Column>* columns : {&eye, &all}) columns->push_back({count});
   for (const char* name : {"density", "dense_accuracy", "accuracy", "kl_mean", "kl_p999", "kl_max",
-                           "same_top", "evidence_kept"}) {
+                           "same_top", "evidence_kept", "attention_ms"}) {
     eye.push_back({name, 4});
     all.push_back({name});
   }
@@ -260,6 +265,16 @@ void setup_run(CLI::App& app, cli::Command& command, const std::vector<std::stri
       ->group("Method");
   sub->add_option("--rope-scaling", options->rope_scaling,
                   "Read beyond the model's context: linear:F, dynamic:F or yarn:F, as in transformers");
+  sub->add_option("--device", options->common.device,
+                  "auto, cpu, cuda or cuda:N; a CUDA device computes in bf16, and times attention")
+      ->type_name("DEVICE")
+      ->capture_default_str()
+      ->group("Machine");
+  sub->add_option("--weights", options->weights,
+                  "On a CUDA device: resident, stream (two layers at a time), or auto: as they fit")
+      ->check(CLI::IsMember({"auto", "resident", "stream"}))
+      ->capture_default_str()
+      ->group("Machine");
   cli::add_output(*sub, options->common);
   cli::add_common(*sub, options->common);
   sub->callback([options, &command] {

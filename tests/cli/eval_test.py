@@ -123,6 +123,9 @@ class Eval(unittest.TestCase):
             (["tasks", "--kinds", "needle"], 2, "--tokenizer is needed"),
             (["run", "--model", MODEL, "--tasks", broken], 1, f'{broken}:1: field "kind" is missing'),
             (["run", "--model", MODEL, "--tasks", self.tasks, "--dense-layers", 77], 2, "--dense-layers"),
+            (["run", "--model", MODEL, "--tasks", self.tasks, "--device", "tpu"], 2, "unknown device tpu"),
+            (["run", "--model", MODEL, "--tasks", self.tasks, "--device", "cpu", "--weights", "stream"], 2,
+             "--weights is about a CUDA device"),
         ]:
             with self.subTest(arguments=arguments):
                 result = run("anchor-eval", *arguments)
