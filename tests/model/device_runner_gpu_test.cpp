@@ -78,6 +78,7 @@ const Settings few{{"sink", "64"}, {"local", "256"}}, all{{"sink", "64"}, {"loca
 TEST_CASE("a text gives the CPU's logits on the device within bf16 rounding, and the same counts") {
   Variant variant;
   SUBCASE("Llama") { variant = {.name = "llama"}; }
+  SUBCASE("experts") { variant = {.name = "qwen3moe", .head_norms = true, .experts = 4}; }
   SUBCASE("windows in some layers") {
     variant = {.name = "gemma3", .head_norms = true, .post_norms = true, .window = 100, .layers = 6};
   }
@@ -127,7 +128,7 @@ TEST_CASE("on the device, a full plan of blocks is dense attention, and one of c
 TEST_CASE("weights that come layer by layer give the bits of weights that stay") {
   for (const std::uint32_t layers : {3u, 4u}) {  // the slots of a text's first layer: the other, the same
     CAPTURE(layers);
-    const Reader reader({.name = "qwen2", .biases = true, .layers = layers});
+    const Reader reader({.name = "qwen3moe", .head_norms = true, .layers = layers, .experts = layers});
     const auto resident = make_cuda_model(reader.model, 0, WeightMemory::resident);
     const auto streamed = make_cuda_model(reader.model, 0, WeightMemory::streamed);
     for (int time = 0; time < 3; ++time) {

@@ -1,5 +1,7 @@
 #pragma once
 
+#include <unistd.h>
+
 #include <cmath>
 #include <filesystem>
 #include <random>
@@ -21,6 +23,7 @@ struct Variant {
   bool post_norms = false;
   std::uint32_t window = 0;
   std::uint32_t layers = 3;
+  std::uint32_t experts = 0;  ///< two of them for each row
 };
 
 /// Writes one; returns its path.
@@ -43,9 +46,16 @@ inline std::string write_model(const Variant& variant) {
     tensors.push_back({block + "attn_v.weight", {hidden, kv_heads * dim}, in, 0});
     tensors.push_back({block + "attn_output.weight", {q_heads * dim, hidden}, 0.06f, 0});
     tensors.push_back({block + "ffn_norm.weight", {hidden}, 0.1f, 1});
-    tensors.push_back({block + "ffn_gate.weight", {hidden, ffn}, in, 0});
-    tensors.push_back({block + "ffn_up.weight", {hidden, ffn}, in, 0});
-    tensors.push_back({block + "ffn_down.weight", {ffn, hidden}, 0.07f, 0});
+    if (variant.experts > 0) {  // a steep router: rounding seldom sends a row elsewhere
+      tensors.push_back({block + "ffn_gate_inp.weight", {hidden, variant.experts}, 8 * in, 0});
+      tensors.push_back({block + "ffn_gate_exps.weight", {hidden, ffn, variant.experts}, in, 0});
+      tensors.push_back({block + "ffn_up_exps.weight", {hidden, ffn, variant.experts}, in, 0});
+      tensors.push_back({block + "ffn_down_exps.weight", {ffn, hidden, variant.experts}, 0.07f, 0});
+    } else {
+      tensors.push_back({block + "ffn_gate.weight", {hidden, ffn}, in, 0});
+      tensors.push_back({block + "ffn_up.weight", {hidden, ffn}, in, 0});
+      tensors.push_back({block + "ffn_down.weight", {ffn, hidden}, 0.07f, 0});
+    }
     if (variant.biases) {
       tensors.push_back({block + "attn_q.bias", {q_heads * dim}, 0.5f, 0});
       tensors.push_back({block + "attn_k.bias", {kv_heads * dim}, 0.5f, 0});
@@ -63,7 +73,7 @@ inline std::string write_model(const Variant& variant) {
   const auto f32_entry = [&](const std::string& name, float value) {
     file.put_string(name).put<std::uint32_t>(6).put(value);
   };
-  file.header(tensors.size(), variant.window > 0 ? 13 : 12);
+  file.header(tensors.size(), 12u + (variant.window > 0) + (variant.experts > 0 ? 3 : 0));
   file.string_entry("general.architecture", variant.name);
   file.u32_entry(key("block_count"), variant.layers).u32_entry(key("context_length"), 4096);
   file.u32_entry(key("embedding_length"), hidden).u32_entry(key("feed_forward_length"), ffn);
@@ -73,6 +83,10 @@ inline std::string write_model(const Variant& variant) {
   f32_entry(key("rope.freq_base"), 10000);
   f32_entry(key("attention.layer_norm_rms_epsilon"), 1e-5f);
   if (variant.window > 0) file.u32_entry(key("attention.sliding_window"), variant.window);
+  if (variant.experts > 0) {
+    file.u32_entry(key("expert_count"), variant.experts).u32_entry(key("expert_used_count"), 2);
+    file.u32_entry(key("expert_feed_forward_length"), ffn);
+  }
   std::uint64_t offset = 0;
   const auto bytes = [](const Stored& stored) {
     std::uint64_t items = 1;
@@ -89,7 +103,8 @@ inline std::string write_model(const Variant& variant) {
       file.put(stored.mean + stored.scale * normal(random));
     file.pad();
   }
-  const std::string path = (std::filesystem::temp_directory_path() / "anchor_gpu_llama.gguf").string();
+  const std::string path =
+      std::filesystem::temp_directory_path() / ("anchor_random_" + std::to_string(getpid()) + ".gguf");
   write_bytes(path, file.bytes);
   return path;
 }

@@ -7,6 +7,7 @@
 #include "anchor/base/parallel.hpp"
 #include "anchor/engine/cuda/cublas.hpp"
 #include "anchor/kernels/model.hpp"
+#include "anchor/model/cuda/expert_mixture.hpp"
 #include "anchor/model/cuda/layer_attention.hpp"
 #include "anchor/model/cuda/weights.hpp"
 #include "anchor/model/row_ops.hpp"
@@ -70,6 +71,7 @@ class CudaModel final : public DeviceModel {
         info_(kernels::device_info(device)),
         path_(kernels::path_name(kernels::Path::automatic, info_)),
         gemm_(stream_),
+        experts_(config_, gemm_, stream_),
         weights_(model, memory, device) {}
 
   const LanguageModel& model() const override { return model_; }
@@ -261,11 +263,15 @@ class CudaModel final : public DeviceModel {
     }
 
     void feed_forward(const DeviceLayer& w) {
-      const auto gate = c_.architecture->activation == Activation::silu ? kernels::swiglu : kernels::geglu;
+      const auto gate = gate_kernel(c_);
       for_chunks(n_, row_chunk, [&](std::int64_t begin, std::int64_t rows) {
         add_product(begin, rows, attention_.out().data<char>() + begin * q_size() * 2, q_size(), w.output,
                     w.output_bias, w.post_attention_norm);
         norm(w.ffn_norm, begin, rows);
+        if (w.router) {
+          m_.experts_.run(w, rows, normed_.data(), x(begin));
+          return;
+        }
         m_.gemm_.run(rows, 2 * c_.ffn_size, c_.hidden_size, normed_.data(), w.gate_up, wide_.data<float>(),
                      false);
         add_bias(w.gate_up_bias, rows, 2 * c_.ffn_size, wide_.data<float>());
@@ -322,6 +328,7 @@ class CudaModel final : public DeviceModel {
   std::string path_;
   kernels::Stream stream_;
   CublasGemm gemm_;
+  ExpertMixture experts_;
   DeviceWeights weights_;
   std::unique_ptr<Text> text_;  ///< the last one
   std::set<std::string> warm_;  ///< methods that have run
@@ -330,8 +337,6 @@ class CudaModel final : public DeviceModel {
 }  // namespace
 
 std::unique_ptr<DeviceModel> make_cuda_model(const LanguageModel& model, int device, WeightMemory memory) {
-  if (model.config().experts > 0)
-    fail("{}: mixtures of experts run on the CPU only; use --device cpu", model.path());
   return guarded([&]() -> std::unique_ptr<DeviceModel> {
     kernels::set_device(device);
     const kernels::DeviceInfo info = kernels::device_info(device);
