@@ -131,6 +131,8 @@ def main():
             parser.error("--layers must be 1 or more")
         config["num_hidden_layers"] = args.layers
     folder = pathlib.Path(args.out)
+    if folder.exists():
+        parser.error(f"{folder} is there already")
     folder.mkdir(parents=True)
     (folder / "config.json").write_text(json.dumps(config, indent=2))
     (folder / "tokenizer.json").write_text(json.dumps(tokenizer()))

@@ -37,7 +37,7 @@ class DeviceModel : public ModelRunner {
 };
 
 /// The model on a CUDA device; it must outlive what is returned. A data error without a device, kernels for
-/// the model's head dimension, or cuBLAS, and for a model with parts that have no kernels.
+/// the model's head dimension, or cuBLAS.
 std::unique_ptr<DeviceModel> make_cuda_model(const LanguageModel& model, int device,
                                              WeightMemory memory = WeightMemory::automatic);
 
