@@ -92,13 +92,15 @@ std::vector<bool> chosen_layers(const Options& options, const ModelConfig& confi
 }
 
 // The layers as they will be written.
-std::vector<LayerInfo> plan_layers(const Options& options, const LanguageModel& model,
+std::vector<LayerInfo> plan_layers(const Options& options, const LanguageModel& model, const Ropes& ropes,
                                    const std::vector<bool>& chosen, std::int64_t count) {
   LayerInfo info{.dtype = parse_dtype(options.dtype).value()};
   info.has_ref_out = info.has_ref_lse = options.reference;
   std::vector<LayerInfo> layers;
   for (info.layer = 0; info.layer < model.config().layers; ++info.layer) {
     info.geometry = model.geometry(info.layer, count);
+    info.rope.reset();
+    if (const Rope* rope = ropes.of(info.layer)) info.rope = DumpRope{rope->inv_freq, rope->attention_factor};
     if (chosen[static_cast<std::size_t>(info.layer)]) layers.push_back(info);
   }
   return layers;
@@ -214,9 +216,10 @@ int run(const Options& options) {
   std::optional<DumpWriter> writer;
   if (!options.out.empty()) {
     header.request = request_of(options, files, sparse);
-    writer.emplace(options.out,
-                   DumpPlan{header, plan_layers(options, model, chosen, count), tokens, inputs_of(options)},
-                   options.resume ? DumpWriter::Mode::resume : DumpWriter::Mode::create);
+    writer.emplace(
+        options.out,
+        DumpPlan{header, plan_layers(options, model, ropes, chosen, count), tokens, inputs_of(options)},
+        options.resume ? DumpWriter::Mode::resume : DumpWriter::Mode::create);
     if (writer->done()) {
       note(options, fmt::format("{} is complete, nothing to resume", options.out));
       return 0;

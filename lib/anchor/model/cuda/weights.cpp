@@ -68,7 +68,14 @@ DeviceLayer DeviceWeights::layer(int n, const kernels::Stream& compute) {
   hand_ = &slot_of(n, turn_);
   if (!streamed_) loaded_[static_cast<std::size_t>(n)] = true;
   const int next = n + 1 < model_.config().layers ? n + 1 : 0;
-  if (streamed_ || !loaded_[static_cast<std::size_t>(next)]) start(next);
+  if (streamed_ || !loaded_[static_cast<std::size_t>(next)]) {
+    start(next);
+  } else {
+    for (Stage& stage : stages_) {  // all layers are there
+      stage.copied.synchronize();
+      stage.memory = {};
+    }
+  }
   return view(n, hand_->memory);
 }
 
