@@ -63,7 +63,12 @@ std::size_t free_memory() {
 
 void destroy_stream(CUstream_st* stream) { cudaStreamDestroy(stream); }
 void destroy_event(CUevent_st* event) { cudaEventDestroy(event); }
-void free_device_memory(Allocation memory) { cudaFree(memory.data); }
+void free_device_memory(Allocation memory) {
+  if (memory.pool)
+    cudaFreeAsync(memory.data, memory.pool);
+  else
+    cudaFree(memory.data);
+}
 void free_pinned_memory(Allocation memory) { cudaFreeHost(memory.data); }
 
 namespace {
@@ -80,9 +85,18 @@ CUevent_st* make_event() {
   return event;
 }
 
+/// The stream from whose pool this thread takes memory; nullptr: from none.
+thread_local CUstream_st* pool_stream = nullptr;
+
 Allocation take_device_memory(std::size_t bytes) {
   Allocation memory{nullptr, bytes};
-  if (bytes) check(cudaMalloc(&memory.data, bytes), "cudaMalloc");
+  if (!bytes) return memory;
+  if (pool_stream) {
+    check(cudaMallocAsync(&memory.data, bytes, pool_stream), "cudaMallocAsync");
+    memory.pool = pool_stream;
+  } else {
+    check(cudaMalloc(&memory.data, bytes), "cudaMalloc");
+  }
   return memory;
 }
 
@@ -100,6 +114,23 @@ void check_range(std::size_t bytes, std::size_t offset, std::size_t capacity) {
 
 Stream::Stream() : stream_(make_stream()) {}
 void Stream::synchronize() const { check(cudaStreamSynchronize(handle()), "cudaStreamSynchronize"); }
+void Stream::wait(const Event& event) const {
+  check(cudaStreamWaitEvent(handle(), event.handle(), 0), "cudaStreamWaitEvent");
+}
+
+PooledMemory::PooledMemory(const Stream& stream) : outer_(pool_stream) {
+  const int device = current_device();
+  int supported = 0;
+  check(cudaDeviceGetAttribute(&supported, cudaDevAttrMemoryPoolsSupported, device),
+        "cudaDeviceGetAttribute");
+  if (!supported) return;
+  cudaMemPool_t pool = nullptr;
+  check(cudaDeviceGetDefaultMemPool(&pool, device), "cudaDeviceGetDefaultMemPool");
+  std::uint64_t keep = UINT64_MAX;  // until somebody else needs it
+  check(cudaMemPoolSetAttribute(pool, cudaMemPoolAttrReleaseThreshold, &keep), "cudaMemPoolSetAttribute");
+  pool_stream = stream.handle();
+}
+PooledMemory::~PooledMemory() { pool_stream = outer_; }
 
 Event::Event() : event_(make_event()) {}
 void Event::record(const Stream& stream) {
@@ -132,6 +163,14 @@ void DeviceBuffer::fill(std::uint8_t byte, const Stream& stream) {
 void upload(void* target, const void* source, std::size_t bytes, const Stream& stream) {
   check(cudaMemcpyAsync(target, source, bytes, cudaMemcpyHostToDevice, stream.handle()), "cudaMemcpyAsync");
   stream.synchronize();
+}
+
+void upload_pinned(void* target, const void* source, std::size_t bytes, const Stream& stream) {
+  check(cudaMemcpyAsync(target, source, bytes, cudaMemcpyHostToDevice, stream.handle()), "cudaMemcpyAsync");
+}
+
+void copy_on_device(void* target, const void* source, std::size_t bytes, const Stream& stream) {
+  check(cudaMemcpyAsync(target, source, bytes, cudaMemcpyDeviceToDevice, stream.handle()), "cudaMemcpyAsync");
 }
 
 void download(void* target, const void* source, std::size_t bytes, const Stream& stream) {

@@ -30,7 +30,8 @@ namespace {
 using Clock = std::chrono::steady_clock;
 
 struct Options {
-  std::string model, text, layers, rope_scaling, out, dtype = "bf16", thresholds, device = "auto";
+  std::string model, text, layers, rope_scaling, out, dtype = "bf16", thresholds, device = "auto",
+                                                      weights = "auto";
   cli::MethodOptions method{.names = "dense"};
   std::vector<std::string> argv;
   std::int64_t tokens = 0;  // 0 = the whole text
@@ -91,13 +92,15 @@ std::vector<bool> chosen_layers(const Options& options, const ModelConfig& confi
 }
 
 // The layers as they will be written.
-std::vector<LayerInfo> plan_layers(const Options& options, const LanguageModel& model,
+std::vector<LayerInfo> plan_layers(const Options& options, const LanguageModel& model, const Ropes& ropes,
                                    const std::vector<bool>& chosen, std::int64_t count) {
   LayerInfo info{.dtype = parse_dtype(options.dtype).value()};
   info.has_ref_out = info.has_ref_lse = options.reference;
   std::vector<LayerInfo> layers;
   for (info.layer = 0; info.layer < model.config().layers; ++info.layer) {
     info.geometry = model.geometry(info.layer, count);
+    info.rope.reset();
+    if (const Rope* rope = ropes.of(info.layer)) info.rope = DumpRope{rope->inv_freq, rope->attention_factor};
     if (chosen[static_cast<std::size_t>(info.layer)]) layers.push_back(info);
   }
   return layers;
@@ -180,7 +183,9 @@ int run(const Options& options) {
   const ModelConfig& config = model.config();
   const std::vector<bool> chosen = chosen_layers(options, config);
   const std::optional<int> cuda = cuda_device(options.device);
-  const std::unique_ptr<DeviceModel> on_device = cuda ? make_cuda_model(model, *cuda) : nullptr;
+  const WeightMemory memory = parse_weight_memory(options.weights);
+  const std::unique_ptr<DeviceModel> on_device = cuda ? make_cuda_model(model, *cuda, memory) : nullptr;
+  if (!cuda && memory != WeightMemory::automatic) fail_usage("{}", weights_need_cuda);
 
   DumpHeader header;
   const std::vector<int> tokens = tokenize(files, config, options, header.text["tokenizer"]);
@@ -211,9 +216,10 @@ int run(const Options& options) {
   std::optional<DumpWriter> writer;
   if (!options.out.empty()) {
     header.request = request_of(options, files, sparse);
-    writer.emplace(options.out,
-                   DumpPlan{header, plan_layers(options, model, chosen, count), tokens, inputs_of(options)},
-                   options.resume ? DumpWriter::Mode::resume : DumpWriter::Mode::create);
+    writer.emplace(
+        options.out,
+        DumpPlan{header, plan_layers(options, model, ropes, chosen, count), tokens, inputs_of(options)},
+        options.resume ? DumpWriter::Mode::resume : DumpWriter::Mode::create);
     if (writer->done()) {
       note(options, fmt::format("{} is complete, nothing to resume", options.out));
       return 0;
@@ -312,6 +318,10 @@ void setup_model(CLI::App& app, cli::Command& command, const std::vector<std::st
       ->group("Method");
   sub->add_option("--device", options->device, "auto, cpu, cuda or cuda:N; a CUDA device computes in bf16")
       ->type_name("DEVICE")
+      ->capture_default_str();
+  sub->add_option("--weights", options->weights,
+                  "On a CUDA device: resident, stream (two layers at a time), or auto: as they fit")
+      ->check(CLI::IsMember({"auto", "resident", "stream"}))
       ->capture_default_str();
   sub->add_option("--threads", options->threads, "Threads (default: all cores)")
       ->transform(cli::whole_number(1, 4096));

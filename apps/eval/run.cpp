@@ -13,6 +13,7 @@
 #include "anchor/eval/fidelity.hpp"
 #include "anchor/eval/logits_file.hpp"
 #include "anchor/eval/prefill.hpp"
+#include "anchor/model/device_model.hpp"
 #include "anchor/model/model_files.hpp"
 #include "anchor/report/output_file.hpp"
 #include "anchor/rows/shard.hpp"
@@ -28,6 +29,7 @@ namespace {
 
 struct Options {
   std::string model, tasks, thresholds, rope_scaling, dense_layers, decode = "dense", shard, logits;
+  std::string weights = "auto";
   MatchOptions match;
   cli::MethodOptions method;
   cli::CommonOptions common;
@@ -41,6 +43,7 @@ class EvalRun {
       : options_(options),
         files_(options.model),
         model_(files_.model()),
+        runner_(make_runner(model_, options.common.device, parse_weight_memory(options.weights))),
         tokenizer_(files_.tokenizer()),
         tasks_(read_tasks(options.tasks)) {
     if (options.thresholds.empty()) {
@@ -102,6 +105,7 @@ class EvalRun {
   const Options& options_;
   ModelFiles files_;
   LanguageModel model_;
+  std::unique_ptr<ModelRunner> runner_;
   Tokenizer tokenizer_;
   std::vector<Task> tasks_;
   std::vector<MethodRun> runs_;
@@ -149,7 +153,7 @@ MatchedRun EvalRun::matched(const MethodRun& run) {
     double density = 0;
     for (const Question& question : questions) {
       MethodAttention attention(*run.method, params, choose);
-      density += read_sparse(model_, question, attention, prefill_).density;
+      density += read_sparse(*runner_, question, attention, prefill_).density;
     }
     return density / static_cast<double>(questions.size());
   });
@@ -183,7 +187,8 @@ ResultRow EvalRun::template_of(std::size_t run) const {
     if ((!thresholds_ && !matches()) || name != runs_[run].method->knob) row.params[name] = value;
   row.target = target_;
   if (matches()) row.value = asked_[run].value;
-  row.device = "cpu";
+  row.device = runner_->device();
+  row.path = runner_->path();
   row.argv = options_.argv;
   return row;
 }
@@ -219,7 +224,7 @@ void EvalRun::answer(const Task& task) {
                                    reading.inner.values.end());
       return reading.answer;
     };
-    const Logits dense = joined(read_dense(model_, question, prefill_));
+    const Logits dense = joined(read_dense(*runner_, question, prefill_));
     const AnswerScore dense_score = score_answer(dense, dense, tokens);
     keep_logits(task, "dense", dense);
     for (std::size_t run = 0; run < runs_.size(); ++run) {
@@ -230,7 +235,7 @@ void EvalRun::answer(const Task& task) {
       }
       MethodAttention attention(*runs_[run].method, asked_[run].params, asked_[run].choose);
       try {
-        const Reading reading = read_sparse(model_, question, attention, prefill_);
+        const Reading reading = read_sparse(*runner_, question, attention, prefill_);
         const Logits logits = joined(reading);
         keep_logits(task, std::to_string(run), logits);
         EvalResult result = answer_result(score_answer(logits, dense, tokens), dense_score);
@@ -240,6 +245,7 @@ void EvalRun::answer(const Task& task) {
         result.task_depth = task.depth;
         result.evidence_kept = reading.evidence_kept;
         if (reading.evidence_kept) rows[run].extra["evidence_by_head"] = reading.evidence_by_head.text();
+        result.attention_ms = reading.attention_ms;
         rows[run].eval = std::move(result);
         rows[run].density = reading.density;
       } catch (const Error& error) {
@@ -313,7 +319,7 @@ int EvalRun::run() {
   for (const char* count : {"n", "flips"})
     for (std::vector<Column>* columns : {&eye, &all}) columns->push_back({count});
   for (const char* name : {"density", "dense_accuracy", "accuracy", "kl_mean", "kl_p999", "kl_max",
-                           "same_top", "evidence_kept"}) {
+                           "same_top", "evidence_kept", "attention_ms"}) {
     eye.push_back({name, 4});
     all.push_back({name});
   }
@@ -369,6 +375,16 @@ void setup_run(CLI::App& app, cli::Command& command, const std::vector<std::stri
   cli::add_shard(*sub, options->shard, "tasks");
   sub->add_option("--rope-scaling", options->rope_scaling,
                   "Read beyond the model's context: linear:F, dynamic:F or yarn:F, as in transformers");
+  sub->add_option("--device", options->common.device,
+                  "auto, cpu, cuda or cuda:N; a CUDA device computes in bf16, and times attention")
+      ->type_name("DEVICE")
+      ->capture_default_str()
+      ->group("Machine");
+  sub->add_option("--weights", options->weights,
+                  "On a CUDA device: resident, stream (two layers at a time), or auto: as they fit")
+      ->check(CLI::IsMember({"auto", "resident", "stream"}))
+      ->capture_default_str()
+      ->group("Machine");
   cli::add_output(*sub, options->common);
   cli::add_common(*sub, options->common);
   sub->callback([options, &command] {

@@ -250,6 +250,9 @@ class Eval(unittest.TestCase):
             (["run", "--model", MODEL, "--tasks", self.tasks, "--match", "density=0.5", "--match-on", "d.h5"], 2, "no --match-on"),
             (["run", "--model", MODEL, "--tasks", self.tasks, "--logits", self.path("nowhere")], 2, "this folder is not there"),
             (["score", broken], 1, f'{broken}:1: field "pred" is missing'),
+            (["run", "--model", MODEL, "--tasks", self.tasks, "--device", "tpu"], 2, "unknown device tpu"),
+            (["run", "--model", MODEL, "--tasks", self.tasks, "--device", "cpu", "--weights", "stream"], 2,
+             "--weights is about a CUDA device"),
         ]:
             with self.subTest(arguments=arguments):
                 result = run("anchor-eval", *arguments)

@@ -133,6 +133,44 @@ TEST_CASE("what was written is read back, head by head, whole or as a prefix") {
   }
 }
 
+TEST_CASE("how a layer was rotated is kept, and only what can be is taken") {
+  const Folder folder;
+  const std::string path = folder / "d.h5";
+  LayerInfo turned = make_layer(0, 2, 1, 5, 5, 8, DType::f32),
+            plain = make_layer(1, 2, 1, 5, 5, 8, DType::f32);
+  turned.rope = DumpRope{{1.f, 0.1f, 0.f}, 1.25};
+  {
+    DumpWriter writer(path, {header(5), {turned, plain}, {}, {}});
+    write_layer(writer, turned);
+    write_layer(writer, plain);
+    writer.finish();
+  }
+  const DumpReader reader(path);
+  CHECK(reader.layer(0).rope == turned.rope);
+  CHECK(!reader.layer(1).rope);
+  CHECK(contains(content_of(path), "1.1"));
+  const auto refused = [&](const DumpRope& rope) {
+    turned.rope = rope;
+    return message_of([&] { const DumpWriter writer(path, {header(5), {turned}, {}, {}}); });
+  };
+  CHECK(contains(refused({{}, 1}), "0 frequencies for heads of 8"));
+  CHECK(contains(refused({std::vector<float>(5, 1.f), 1}), "5 frequencies for heads of 8"));
+  CHECK(contains(refused({{-1.f}, 1}), "rope_inv_freq holds -1"));
+  CHECK(contains(refused({{1.f}, 0}), "rope_attention_factor is 0"));
+  // Other frequencies are another request.
+  turned.rope = DumpRope{{1.f, 0.1f}, 1};
+  {
+    DumpWriter writer(path, {header(5), {turned, plain}, {}, {}});
+    write_layer(writer, turned);
+  }
+  turned.rope->inv_freq[1] = 0.2f;
+  CHECK(contains(
+      message_of([&] {
+        const DumpWriter writer(path, {header(5), {turned, plain}, {}, {}}, DumpWriter::Mode::resume);
+      }),
+      "layer 0"));
+}
+
 TEST_CASE("a dump that was not finished keeps its layers, and resume adds the rest") {
   const Folder folder;
   const std::string path = folder / "d.h5", part = path + ".part";

@@ -52,4 +52,12 @@ TEST_CASE("flips count what dense attention gets right") {
   CHECK(sum.kl_p999 == Approx(2 - 0.004 * 1.6));
   CHECK(sum.same_top == Approx(3. / 5));
   CHECK(fidelity({}).n == 0);
+  CHECK(!sum.attention_ms);
+}
+
+TEST_CASE("milliseconds are the mean over the questions that have them") {
+  std::vector<EvalResult> answers{answer(true, true, {0}), answer(true, true, {0}), answer(true, true, {0})};
+  answers[0].attention_ms = 3;
+  answers[2].attention_ms = 5;
+  CHECK(fidelity(answers).attention_ms == 4);
 }

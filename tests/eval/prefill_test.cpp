@@ -17,6 +17,7 @@ struct Tiny {
   GgufFile file{golden_path("tiny_llama.gguf")};
   LanguageModel model{file};
   Tokenizer tokenizer{file};
+  std::unique_ptr<ModelRunner> runner = make_cpu_runner(model);
 };
 
 Task task_of(const Tiny& tiny, const char* kind) {
@@ -35,7 +36,7 @@ Reading read(const Tiny& tiny, const Question& question, const char* method,
   Params params = default_params(found);
   for (const auto& [name, value] : settings) set_param(found, params, name, value);
   MethodAttention attention(found, params, {});
-  return read_sparse(tiny.model, question, attention, options);
+  return read_sparse(*tiny.runner, question, attention, options);
 }
 
 /// A first key, and the nearest ones.
@@ -76,7 +77,7 @@ TEST_CASE("a question's tokens are the text's, and its positions where the task 
 TEST_CASE("a full plan changes nothing, a poor one does") {
   const Tiny tiny;
   const Question question = make_question(tiny.tokenizer, task_of(tiny, "needle"));
-  const Reading dense = read_dense(tiny.model, question, {.rope_scaling = longer});
+  const Reading dense = read_dense(*tiny.runner, question, {.rope_scaling = longer});
   for (const bool dense_decode : {true, false}) {
     const Reading full = read(tiny, question, "anchor", {{"theta", "inf"}}, {.dense_decode = dense_decode});
     CHECK(divergence(full, dense, question) < 1e-6);
@@ -97,7 +98,7 @@ TEST_CASE("layers that stay dense do not count as sparse") {
   for (int layer = 0; layer < tiny.model.config().layers; ++layer) all.insert(layer);
   const Reading dense = read(tiny, question, "streaming", few, {.dense_layers = all});
   CHECK(dense.density == 1);
-  CHECK(divergence(dense, read_dense(tiny.model, question, {.rope_scaling = longer}), question) == 0);
+  CHECK(divergence(dense, read_dense(*tiny.runner, question, {.rope_scaling = longer}), question) == 0);
   const Reading mixed = read(tiny, question, "streaming", few, {.dense_layers = {0}});
   const double layers = tiny.model.config().layers;
   CHECK(mixed.density == doctest::Approx((1 + (layers - 1) * sparse.density) / layers).epsilon(0.02));

@@ -108,7 +108,40 @@ __global__ void __launch_bounds__(kThreads) count_kernel(Shape shape, PlanParams
   add(&counts[head].stripe, sum.stripe);
 }
 
+/// Block x takes head x.
+__global__ void __launch_bounds__(kThreads)
+    listed_kernel(Shape shape, PlanParams plan, std::int64_t query, const std::int32_t* keys,
+                  std::int64_t count, std::int64_t* kept_by_head) {
+  const int head = static_cast<int>(blockIdx.x);
+  const std::int64_t group = query / (static_cast<std::int64_t>(plan.q_tile) * plan.tiles_per_row);
+  const std::int64_t row = head * plan.groups + group, position = shape.q_start + query;
+  const std::int32_t* const blocks = plan.blocks + plan.block_offsets[row];
+  const std::int32_t* const columns = plan.columns + plan.column_offsets[row];
+  const std::int64_t block_count = plan.block_offsets[row + 1] - plan.block_offsets[row];
+  const std::int64_t column_count = plan.column_offsets[row + 1] - plan.column_offsets[row];
+  std::int64_t kept = 0;
+  for (std::int64_t n = threadIdx.x; n < count; n += kThreads) {
+    const std::int64_t key = keys[n];
+    if (key > position) continue;
+    if (plan.local && key >= plan.sink && position - key >= plan.local[head] && position < plan.dense_from)
+      continue;
+    const std::int64_t begun = count_before(blocks, block_count, key + 1);
+    const std::int64_t at = count_before(columns, column_count, key);
+    kept +=
+        (begun > 0 && key < blocks[begun - 1] + plan.kv_tile) || (at < column_count && columns[at] == key);
+  }
+  add(&kept_by_head[head], kept);
+}
+
 }  // namespace
+
+void count_listed(const Shape& shape, const PlanParams& plan, std::int64_t row, const std::int32_t* keys,
+                  std::int64_t count, std::int64_t* kept, const Stream& stream) {
+  if (count == 0) return;
+  listed_kernel<<<static_cast<unsigned>(shape.q_heads), kThreads, 0, stream.handle()>>>(shape, plan, row,
+                                                                                        keys, count, kept);
+  check_launch("listed_kernel");
+}
 
 void count_pairs(const Shape& shape, const PlanParams& plan, PairCounts* counts, const Stream& stream) {
   check(cudaMemsetAsync(counts, 0, static_cast<std::size_t>(shape.q_heads) * sizeof *counts, stream.handle()),

@@ -37,9 +37,11 @@ std::string utc_now() {
 
 NewObject root_of(const DumpPlan& plan) {
   const DumpHeader& header = plan.header;
+  const bool rotations =
+      std::ranges::any_of(plan.layers, [](const LayerInfo& info) { return info.rope.has_value(); });
   NewObject root{"/", {}, h5::Element::other, {}, {}};
   root.attributes = {{"format", std::string("anchor-qkv")},
-                     {"format_version", std::string("1.0")},
+                     {"format_version", std::string(rotations ? "1.1" : "1.0")},
                      {"model", header.model},
                      {"seq_len", header.seq_len},
                      {"created_utc", utc_now()},
@@ -61,6 +63,10 @@ NewObject group_of(const LayerInfo& info, const std::string& path) {
                       {"sliding_window", info.geometry.sliding_window},
                       {"rope_applied", static_cast<std::uint8_t>(info.rope_applied)}};
   if (info.softcap != 0) group.attributes.push_back({"softcap", info.softcap});
+  if (info.rope) {
+    group.attributes.push_back({"rope_attention_factor", info.rope->attention_factor});
+    group.attributes.push_back({"rope_layout", std::string("half")});
+  }
   for (const auto& [name, value] : info.text) group.attributes.push_back({name, value});
   group.attributes.push_back({"complete", std::uint8_t{0}});
   return group;
@@ -80,6 +86,8 @@ std::string text_of(const LayerInfo& info) {
                                  g.causal, g.sliding_window, name_of(info.dtype), info.rope_applied,
                                  name_of(info.ref_dtype), info.has_ref_out, info.has_ref_lse);
   if (info.softcap != 0) text += fmt::format(" softcap {}", info.softcap);
+  if (info.rope)
+    text += fmt::format(" rope {} {}", info.rope->attention_factor, fmt::join(info.rope->inv_freq, ","));
   for (const auto& [name, value] : info.text) text += fmt::format("\n{}\n{}", name, value);
   return text;
 }
@@ -156,6 +164,14 @@ std::vector<NewObject> objects_of(const DumpPlan& plan) {
   for (const LayerInfo& info : plan.layers) {
     const std::string path = "layers/" + layer_name(info.layer);
     objects.push_back(group_of(info, path));
+    if (info.rope) {
+      const auto bytes = std::as_bytes(std::span(info.rope->inv_freq));
+      objects.push_back({path + "/rope_inv_freq",
+                         {},
+                         h5::Element::f32,
+                         {static_cast<std::int64_t>(info.rope->inv_freq.size())},
+                         {bytes.begin(), bytes.end()}});
+    }
     if (info.has_ref_out || info.has_ref_lse)
       objects.push_back({path + "/ref", {}, h5::Element::other, {}, {}});
     for (const Part part : parts_of(info)) {

@@ -25,6 +25,17 @@ void require_axes(const TensorForm& tensor) {
   }
 }
 
+void require_valid(const DumpRope& rope, int head_dim, const std::string& where) {
+  if (rope.inv_freq.empty() || 2 * std::ssize(rope.inv_freq) > head_dim) {
+    fail("{}: rope_inv_freq has {} frequencies for heads of {}: one to half as many", where,
+         rope.inv_freq.size(), head_dim);
+  }
+  for (const float one : rope.inv_freq)
+    if (!std::isfinite(one) || one < 0) fail("{}: rope_inv_freq holds {}", where, one);
+  if (!std::isfinite(rope.attention_factor) || rope.attention_factor <= 0)
+    fail("{}: rope_attention_factor is {}, it must be positive", where, rope.attention_factor);
+}
+
 }  // namespace
 
 void set_shape(LayerInfo& info, const TensorForm& q, const TensorForm& k, const TensorForm& v) {
@@ -78,6 +89,7 @@ void require_valid(const LayerInfo& info, const std::string& where) {
     fail("{}: softcap is {}, it must be positive, or 0 for none", where, info.softcap);
   }
   if (g.sliding_window < 0) fail("{}: sliding_window is {}, 0 means none", where, g.sliding_window);
+  if (info.rope) require_valid(*info.rope, g.head_dim, where);
 }
 
 }  // namespace anchor

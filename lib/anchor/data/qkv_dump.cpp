@@ -110,24 +110,43 @@ DumpHeader read_header(const h5::Node& root) {
   return header;
 }
 
-std::vector<std::int32_t> read_input_ids(const h5::File& file, const h5::Node& dataset) {
+namespace {
+
+/// The values of a dataset with one axis, as they are stored.
+template <class T>
+std::vector<T> read_values(const h5::File& file, const h5::Node& dataset, h5::Element element,
+                           std::string_view type, std::int64_t most) {
   dataset.require(h5::Node::Kind::dataset);
   const h5::DatasetLayout& layout = dataset.layout;
-  if (layout.shape.size() != 1 || layout.element != h5::Element::i32) {
-    fail("{}: must be int32 with one axis", dataset.name);
-  }
+  if (layout.shape.size() != 1 || layout.element != element)
+    fail("{}: must be {} with one axis", dataset.name, type);
   if (layout.shape[0] == 0) return {};
-  if (layout.shape[0] > most_tokens) fail("{}: {} ids are too many", dataset.name, layout.shape[0]);
+  if (layout.shape[0] > most) fail("{}: {} values are too many", dataset.name, layout.shape[0]);
   file.require_stored(dataset);
-  std::vector<std::int32_t> ids(static_cast<std::size_t>(layout.shape[0]));
-  const auto bytes = std::as_writable_bytes(std::span(ids));
+  std::vector<T> values(static_cast<std::size_t>(layout.shape[0]));
+  const auto bytes = std::as_writable_bytes(std::span(values));
   const std::int64_t start = 0;
   if (layout.offset) {
     h5::read_range(file.descriptor(), *layout.offset, bytes, dataset.name);
   } else {
     file.read(dataset, {&start, 1}, layout.shape, bytes);
   }
-  return ids;
+  return values;
+}
+
+std::optional<DumpRope> read_rope(const h5::File& file, const h5::Node& layer) {
+  if (!layer.has("rope_inv_freq")) return {};
+  const std::string layout = layer.text("rope_layout").value_or("half");
+  if (layout != "half") fail("{}: rope_layout is {:?}, only \"half\" is known", layer.name, layout);
+  return DumpRope{
+      read_values<float>(file, layer.dataset("rope_inv_freq"), h5::Element::f32, "f32", most_head_dim),
+      layer.real("rope_attention_factor").value_or(1)};
+}
+
+}  // namespace
+
+std::vector<std::int32_t> read_input_ids(const h5::File& file, const h5::Node& dataset) {
+  return read_values<std::int32_t>(file, dataset, h5::Element::i32, "int32", most_tokens);
 }
 
 DType dtype_of(const h5::Node& dataset) {
@@ -162,6 +181,7 @@ LayerInfo read_layer_info(const h5::File& file, const h5::Node& layer, const std
   info.rope_applied = layer.integer("rope_applied").value_or(1) != 0;
   info.softcap = layer.real("softcap").value_or(0);
   info.has_sink_logits = layer.has("sink_logits");
+  info.rope = read_rope(file, layer);
   if (auto truth = layer.text("truth_json")) info.text["truth_json"] = std::move(*truth);
   require_valid(info, layer.name);
 

@@ -38,6 +38,14 @@ struct DumpHeader {
   std::optional<std::uint64_t> request_hash;  ///< read: of the whole request (dump_places.hpp)
 };
 
+/// How queries and keys were rotated: dimensions i and i + n of a head turn by position * inv_freq[i], where
+/// n is the number of frequencies.
+struct DumpRope {
+  std::vector<float> inv_freq;
+  double attention_factor = 1;  ///< multiplied both
+  bool operator==(const DumpRope&) const = default;
+};
+
 /// One layer: all of its heads.
 struct LayerInfo {
   int layer = 0;
@@ -45,6 +53,7 @@ struct LayerInfo {
   DType dtype = DType::f32;  ///< of q, k and v
   bool rope_applied = true;
   double softcap = 0;                       ///< scores pass through softcap * tanh(score / softcap); 0 = none
+  std::optional<DumpRope> rope;             ///< where the dump says it
   bool has_sink_logits = false;             ///< a logit stands beside each row's scores
   DType ref_dtype = DType::f32;             ///< of ref/out; ref/lse is always f32
   std::map<std::string, std::string> text;  ///< optional string attributes: truth_json (of synthetic heads)

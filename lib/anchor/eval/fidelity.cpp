@@ -39,8 +39,8 @@ EvalResult answer_result(const AnswerScore& score, const AnswerScore& dense) {
 
 EvalResult fidelity(std::span<const EvalResult> questions) {
   EvalResult sum;
-  int dense_right = 0, right = 0, with_evidence = 0;
-  double same_top = 0, evidence = 0;
+  int dense_right = 0, right = 0, with_evidence = 0, timed = 0;
+  double same_top = 0, evidence = 0, milliseconds = 0;
   std::vector<double> divergences;
   for (const EvalResult& one : questions) {
     ++sum.n;
@@ -53,6 +53,10 @@ EvalResult fidelity(std::span<const EvalResult> questions) {
       evidence += *one.evidence_kept;
       ++with_evidence;
     }
+    if (one.attention_ms) {
+      milliseconds += *one.attention_ms;
+      ++timed;
+    }
   }
   if (sum.n == 0) return sum;
   sum.dense_accuracy = static_cast<double>(dense_right) / sum.n;
@@ -60,6 +64,7 @@ EvalResult fidelity(std::span<const EvalResult> questions) {
   std::tie(sum.flips_low, sum.flips_high) = clopper_pearson(sum.flips, dense_right);
   if (!divergences.empty()) sum.same_top = same_top / static_cast<double>(divergences.size());
   if (with_evidence > 0) sum.evidence_kept = evidence / with_evidence;
+  if (timed > 0) sum.attention_ms = milliseconds / timed;
   summarise(std::move(divergences), sum);
   return sum;
 }

@@ -2,13 +2,11 @@
 
 #include <optional>
 #include <set>
-#include <vector>
 
 #include "anchor/eval/answer_score.hpp"
 #include "anchor/eval/head_evidence.hpp"
 #include "anchor/eval/question.hpp"
-#include "anchor/model/language_model.hpp"
-#include "anchor/model/method_attention.hpp"
+#include "anchor/model/model_runner.hpp"
 
 namespace anchor {
 
@@ -28,14 +26,15 @@ struct Reading {
   /// evidence.
   std::optional<double> evidence_kept;
   HeadEvidence evidence_by_head;  ///< the same, head by head
+  std::optional<double> attention_ms;  ///< TextResult::attention_ms
 };
 
 /// Reads a question with dense attention.
-Reading read_dense(const LanguageModel& model, const Question& question, const PrefillOptions& options = {});
+Reading read_dense(ModelRunner& runner, const Question& question, const PrefillOptions& options = {});
 
 /// Reads a question with a method in every layer: the prompt's rows by its plan. `attention` is new: it keeps
 /// the state and the statistics of one prompt. Layers with a sliding window stay as the model has them.
-Reading read_sparse(const LanguageModel& model, const Question& question, MethodAttention& attention,
+Reading read_sparse(ModelRunner& runner, const Question& question, MethodAttention& attention,
                     const PrefillOptions& options);
 
 }  // namespace anchor

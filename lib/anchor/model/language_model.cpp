@@ -92,8 +92,8 @@ void LanguageModel::expand_values(const TensorValues& values, bool is_norm, std:
   for (float& value : out) value += 1;
 }
 
-void LanguageModel::expand(int layer, Layer& w) const {
-  const LayerTensors& t = tensors_.layers[static_cast<std::size_t>(layer)];
+void LanguageModel::expand_vectors(int layer, Layer& w) const {
+  const LayerTensors& t = layer_tensors(layer);
   expand_values(t.attention_norm, true, w.attention_norm);
   expand_values(t.ffn_norm, true, w.ffn_norm);
   expand_values(t.q_norm, true, w.q_norm);
@@ -101,47 +101,54 @@ void LanguageModel::expand(int layer, Layer& w) const {
   expand_values(t.post_attention_norm, true, w.post_attention_norm);
   expand_values(t.post_ffn_norm, true, w.post_ffn_norm);
   // Projections that are computed as one stand one below the other; a bias that some lack is 0 there.
-  const auto expand_stacked = [&](std::initializer_list<const Projection*> parts, std::vector<float>& rows,
-                                  std::vector<float>& bias) {
-    std::size_t size = 0, height = 0;
+  const auto expand_stacked = [&](std::initializer_list<const Projection*> parts, std::vector<float>& bias) {
+    std::size_t height = 0;
     bool biased = false;
     for (const Projection* part : parts) {
-      size += size_of(part->rows);
       height += static_cast<std::size_t>(part->rows.count);
       biased |= static_cast<bool>(part->bias);
     }
-    rows.resize(size);
     bias.assign(biased ? height : 0, 0);
-    std::size_t at = 0, row = 0;
+    std::size_t row = 0;
     std::vector<float> values;
     for (const Projection* part : parts) {
-      expand_rows(part->rows, rows.data() + at);
       expand_values(part->bias, false, values);
       std::copy(values.begin(), values.end(), bias.begin() + static_cast<std::ptrdiff_t>(row));
-      at += size_of(part->rows);
       row += static_cast<std::size_t>(part->rows.count);
     }
   };
-  expand_stacked({&t.q, &t.k, &t.v}, w.qkv, w.qkv_bias);
-  if (tensors_.pairs_are_neighbours) {
-    const std::int64_t rows = t.q.rows.count + t.k.rows.count;
-    unpermute(w.qkv.data(), rows, config_.hidden_size, config_.head_dim);
-    if (!w.qkv_bias.empty()) unpermute(w.qkv_bias.data(), rows, 1, config_.head_dim);
-  }
-  expand_stacked({&t.output}, w.output, w.output_bias);
-  multiply(w.output, config_.residual_scale);
+  expand_stacked({&t.q, &t.k, &t.v}, w.qkv_bias);
+  if (tensors_.pairs_are_neighbours && !w.qkv_bias.empty())
+    unpermute(w.qkv_bias.data(), t.q.rows.count + t.k.rows.count, 1, config_.head_dim);
+  expand_stacked({&t.output}, w.output_bias);
   multiply(w.output_bias, config_.residual_scale);
-  w.router.clear();
-  if (t.router) {
-    w.router.resize(size_of(t.router));
-    expand_rows(t.router, w.router.data());
-    for (std::vector<float>* none : {&w.gate_up, &w.gate_up_bias, &w.down, &w.down_bias}) none->clear();
-    return;
-  }
-  expand_stacked({&t.dense.gate, &t.dense.up}, w.gate_up, w.gate_up_bias);
-  expand_stacked({&t.dense.down}, w.down, w.down_bias);
-  multiply(w.down, config_.residual_scale);
+  expand_stacked({&t.dense.gate, &t.dense.up}, w.gate_up_bias);
+  expand_stacked({&t.dense.down}, w.down_bias);
   multiply(w.down_bias, config_.residual_scale);
+}
+
+void LanguageModel::expand(int layer, Layer& w) const {
+  const LayerTensors& t = layer_tensors(layer);
+  expand_vectors(layer, w);
+  const auto expand_stacked = [&](std::initializer_list<TensorRows> parts, std::vector<float>& rows) {
+    std::size_t size = 0, at = 0;
+    for (const TensorRows& part : parts) size += part ? size_of(part) : 0;
+    rows.resize(size);
+    for (const TensorRows& part : parts) {
+      if (!part) continue;
+      expand_rows(part, rows.data() + at);
+      at += size_of(part);
+    }
+  };
+  expand_stacked({t.q.rows, t.k.rows, t.v.rows}, w.qkv);
+  if (tensors_.pairs_are_neighbours)
+    unpermute(w.qkv.data(), t.q.rows.count + t.k.rows.count, config_.hidden_size, config_.head_dim);
+  expand_stacked({t.output.rows}, w.output);
+  multiply(w.output, config_.residual_scale);
+  expand_stacked({t.router}, w.router);
+  expand_stacked({t.dense.gate.rows, t.dense.up.rows}, w.gate_up);
+  expand_stacked({t.dense.down.rows}, w.down);
+  multiply(w.down, config_.residual_scale);
 }
 
 void LanguageModel::expand_expert(int layer, int expert, Expert& w) const {
@@ -172,12 +179,6 @@ AlignedVector<float> LanguageModel::embed(std::span<const int> tokens) const {
     for (float& value : row) value *= scale;
   }
   return x;
-}
-
-std::vector<float> LanguageModel::output_weights() const {
-  std::vector<float> weights(static_cast<std::size_t>(config_.vocab_size * config_.hidden_size));
-  expand_rows({tensors_.output, 0, config_.vocab_size}, weights.data());
-  return weights;
 }
 
 double LanguageModel::mean_nll(std::span<const int> tokens, std::span<const float> hidden) const {

@@ -72,6 +72,8 @@ class LanguageModel {
     std::vector<float> router;  ///< [experts, hidden]: then gate_up and down are empty
   };
   void expand(int layer, Layer& into) const;
+  /// Its norms and biases alone.
+  void expand_vectors(int layer, Layer& into) const;
   /// One expert of a layer.
   struct Expert {
     std::vector<float> gate_up;  ///< [2 expert_ffn_size, hidden]
@@ -82,8 +84,15 @@ class LanguageModel {
   AlignedVector<float> embed(std::span<const int> tokens) const;
   const std::vector<float>& output_norm() const {
     return output_norm_;
-  }                                           ///< [hidden], logit multiplier included
-  std::vector<float> output_weights() const;  ///< [vocab_size, hidden]
+  }  ///< [hidden], logit multiplier included
+
+  /// Where the weights of a layer lie, and how their rows are stored: for readers of their own (packing.hpp).
+  const LayerTensors& layer_tensors(int layer) const {
+    return tensors_.layers[static_cast<std::size_t>(layer)];
+  }
+  bool pairs_are_neighbours() const { return tensors_.pairs_are_neighbours; }
+  /// [vocab_size, hidden].
+  TensorRows output_rows() const { return {tensors_.output, 0, config_.vocab_size}; }
 
  private:
   LanguageModel(const TensorStore& store, ModelConfig config, TensorNames names);

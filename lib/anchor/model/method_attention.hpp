@@ -34,6 +34,7 @@ class MethodAttention {
 
   /// Adds a plan to the sums over all heads and layers.
   void count(const SparsePlan& plan);
+  void count(const PlanStats& of_head) { stats_ += of_head; }
   const PlanStats& stats() const { return stats_; }
 
  private:

@@ -24,6 +24,9 @@ struct EvalResult {
 
   std::optional<double>
       evidence_kept;  ///< share of (layer, head, evidence token) in the plan of the last row
+  /// Milliseconds of attention of the prompt's rows on a CUDA device, planning included, summed over layers;
+  /// of many: their mean.
+  std::optional<double> attention_ms;
   std::optional<double> log_probability, dense_log_probability;  ///< of one answer, natural log
   std::vector<double> kl;                                        ///< of one question: token by token
 };

@@ -71,6 +71,7 @@ void put(Json& json, const EvalResult& eval) {
   json["flips_ci95"] = {json_number(eval.flips_low), json_number(eval.flips_high)};
   for (const EvalQuantity& one : eval_quantities) json[one.name] = json_number(eval.*one.field);
   put(json, "evidence_kept", eval.evidence_kept);
+  put(json, "attention_ms", eval.attention_ms);
   put(json, "log_probability", eval.log_probability);
   put(json, "dense_log_probability", eval.dense_log_probability);
   put(json, "kl", numbers(eval.kl));

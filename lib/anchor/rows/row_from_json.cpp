@@ -73,6 +73,7 @@ EvalResult read_eval(JsonFields& fields) {
   eval.kl_max = fields.need_number("kl_max", not_negative);
   eval.same_top = fields.need_number("same_top", share);
   fields.number("evidence_kept", eval.evidence_kept, share);
+  fields.number("attention_ms", eval.attention_ms, not_negative);
   fields.number("log_probability", eval.log_probability);
   fields.number("dense_log_probability", eval.dense_log_probability);
   fields.numbers("kl", eval.kl, not_negative);

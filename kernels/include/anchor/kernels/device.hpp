@@ -66,6 +66,7 @@ class Owned {
 struct Allocation {
   void* data = nullptr;
   std::size_t bytes = 0;
+  CUstream_st* pool = nullptr;  ///< the stream to whose pool it goes back; nullptr: it came from none
   explicit operator bool() const { return data != nullptr; }
 };
 
@@ -74,6 +75,8 @@ void destroy_event(CUevent_st* event);
 void free_device_memory(Allocation memory);
 void free_pinned_memory(Allocation memory);
 
+class Event;
+
 /// A stream of the current device. Default-constructed streams do not synchronise with the legacy stream.
 class Stream {
  public:
@@ -81,9 +84,26 @@ class Stream {
 
   CUstream_st* handle() const { return stream_.get(); }
   void synchronize() const;
+  /// What is launched from now on begins after what the event recorded; nothing waits for an event that was
+  /// never recorded.
+  void wait(const Event& event) const;
 
  private:
   Owned<CUstream_st*, destroy_stream> stream_;
+};
+
+/// While it lives, DeviceBuffers that this thread makes come from the device's memory pool and go back to it
+/// in the order of one stream: taking and giving back are cheap and nothing waits for them. They are for that
+/// stream alone and must be gone before it; they may outlive this.
+class PooledMemory {
+ public:
+  explicit PooledMemory(const Stream& stream);
+  ~PooledMemory();
+  PooledMemory(const PooledMemory&) = delete;
+  PooledMemory& operator=(const PooledMemory&) = delete;
+
+ private:
+  CUstream_st* outer_;
 };
 
 /// A timing event.
@@ -126,8 +146,12 @@ class DeviceBuffer {
 
 /// Copies host memory to device memory that somebody else owns; returns when the host memory may be reused.
 void upload(void* target, const void* source, std::size_t bytes, const Stream& stream);
+/// Copies page-locked host memory, which must stay as it is until the stream has passed the copy.
+void upload_pinned(void* target, const void* source, std::size_t bytes, const Stream& stream);
 /// Copies device memory that somebody else owns to the host and waits for it.
 void download(void* target, const void* source, std::size_t bytes, const Stream& stream);
+/// Copies within the device's memory, in stream order.
+void copy_on_device(void* target, const void* source, std::size_t bytes, const Stream& stream);
 
 /// Page-locked host memory, for copies at full speed. Allocating it is slow: allocate once.
 class PinnedBuffer {

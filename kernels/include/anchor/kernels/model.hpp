@@ -37,6 +37,13 @@ void split_heads(const SplitHeads& params, const Stream& stream);
 void swiglu(const float* gate_up, std::int64_t rows, int width, void* out, const Stream& stream);
 void geglu(const float* gate_up, std::int64_t rows, int width, void* out, const Stream& stream);
 
+/// Rows of a mixture's experts: out[n] = in[rows[n]], bf16 [count, width].
+void gather_rows(const void* in, const std::int32_t* rows, std::int64_t count, std::int64_t width, void* out,
+                 const Stream& stream);
+/// x[rows[n]] += weights[n] * product[n], float32 [count, width]; no row is there twice.
+void add_weighted_rows(const float* product, const std::int32_t* rows, const float* weights,
+                       std::int64_t count, std::int64_t width, float* x, const Stream& stream);
+
 /// out[r] = log(sum exp(logits[r])) - logits[r][target[r]]: float32 [rows, width].
 void negative_log_likelihood(const float* logits, const std::int32_t* target, std::int64_t rows,
                              std::int64_t width, float* out, const Stream& stream);

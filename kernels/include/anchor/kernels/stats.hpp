@@ -16,4 +16,9 @@ struct PairCounts {
 /// to the host's.
 void count_pairs(const Shape& shape, const PlanParams& plan, PairCounts* counts, const Stream& stream);
 
+/// Adds to `kept` [q_heads] how many of the keys [count], which are positions, a plan keeps for one query row
+/// of every head. Both lie in device memory.
+void count_listed(const Shape& shape, const PlanParams& plan, std::int64_t row, const std::int32_t* keys,
+                  std::int64_t count, std::int64_t* kept, const Stream& stream);
+
 }  // namespace anchor::kernels
