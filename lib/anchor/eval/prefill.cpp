@@ -70,20 +70,23 @@ Reading read_sparse(const LanguageModel& model, const Question& question, Method
   Reading reading;
   const std::int64_t prompt =
       options.dense_decode ? question.prompt : static_cast<std::int64_t>(question.ids.size());
-  std::int64_t layers = 0, dense_layers = 0, evidence = 0, evidence_kept = 0;
+  std::int64_t dense_pairs = 0, evidence = 0, evidence_kept = 0;
   attention.on_plan([&](int, const SparsePlan& plan) {
     const std::int64_t last = question.prompt - 1 - plan.geometry.q_start;
     if (last < 0 || last >= plan.geometry.q_len) return;
+    const std::int64_t first = plan.geometry.first_visible(last);
+    const auto visible = std::ranges::count_if(question.evidence, [&](auto key) { return key >= first; });
     for (int head = 0; head < plan.geometry.q_heads; ++head) {
-      evidence += static_cast<std::int64_t>(question.evidence.size());
+      evidence += visible;
       evidence_kept += kept(plan, head, last, question.evidence);
     }
   });
   const AttentionFn layer_attention = [&](int layer, const AttentionInputs& in) {
     const Geometry& g = in.geometry;
-    ++layers;
-    if (options.dense_layers.contains(layer) || g.sliding_window > 0) {
-      ++dense_layers;
+    if (options.dense_layers.contains(layer)) {
+      Geometry whole = g;
+      whole.q_len = whole.kv_len = prompt;
+      dense_pairs += g.q_heads * whole.causal_pairs();
       return dense_attention(in);
     }
     AttentionResult whole;
@@ -97,8 +100,9 @@ Reading read_sparse(const LanguageModel& model, const Question& question, Method
   };
   read(model, question, options, layer_attention, reading);
   attention.on_plan(nullptr);
-  const double sparse = static_cast<double>(layers - dense_layers) * attention.stats().density();
-  reading.density = (static_cast<double>(dense_layers) + sparse) / static_cast<double>(layers);
+  const PlanStats& sparse = attention.stats();
+  reading.density = static_cast<double>(dense_pairs + sparse.visible_pairs) /
+                    static_cast<double>(dense_pairs + sparse.causal_pairs);
   if (evidence > 0)
     reading.evidence_kept = static_cast<double>(evidence_kept) / static_cast<double>(evidence);
   return reading;
