@@ -8,7 +8,6 @@
 #include "anchor/engine/cuda/cublas.hpp"
 #include "anchor/engine/cuda/plan.hpp"
 #include "anchor/kernels/model.hpp"
-#include "anchor/model/dense_attention.hpp"
 
 namespace anchor {
 namespace {
@@ -107,13 +106,12 @@ class CudaModel final : public DeviceModel {
       DeviceValues cos, sin;
     };
 
-    /// Windows are part of the plans.
+    /// Without a window, which differs from layer to layer: attend() sets it.
     Geometry geometry() const {
       Geometry open = m_.model_.geometry(0, n_);
       open.sliding_window = 0;
       return open;
     }
-    bool windowed(int layer) const { return c_.window(layer) > 0 && c_.window(layer) < n_; }
     std::int64_t q_size() const { return std::int64_t{c_.q_heads} * c_.head_dim; }
     std::int64_t qkv_size() const { return (c_.q_heads + 2 * std::int64_t{c_.kv_heads}) * c_.head_dim; }
     float* x(std::int64_t row) const { return x_.data<float>() + row * c_.hidden_size; }
@@ -172,17 +170,16 @@ class CudaModel final : public DeviceModel {
     /// Attention of all rows, written as [token, head, dim].
     void attend(int layer) {
       static const Method& dense = find_method("dense");
-      MethodAttention* sparse = windowed(layer) ? nullptr : hooks_.attention;
+      MethodAttention* sparse = hooks_.attention;
+      inputs_.set_window(c_.window(layer));
       const Method& method = sparse ? sparse->method() : dense;
       const PlanRequest request = sparse ? sparse->request(layer) : PlanRequest{default_params(dense), {}};
       const std::int64_t chunk = method.rows_per_plan == 0 ? n_ : method.rows_per_plan;
       for_chunks(n_, chunk, [&](std::int64_t begin, std::int64_t rows) {
-        std::unique_ptr<CudaPlanner> planner;
-        if (!windowed(layer)) planner = make_cuda_planner({method, request, inputs_, begin, begin + rows});
+        const std::unique_ptr<CudaPlanner> planner =
+            make_cuda_planner({method, request, inputs_, begin, begin + rows});
         std::optional<CudaLists> lists;
-        if (windowed(layer)) {
-          lists.emplace(whole_plan(m_.model_.geometry(layer, n_).rows(begin, begin + rows)), stream_);
-        } else if (!planner) {
+        if (!planner) {
           const AttentionInputs view = method.plan_is_static
                                            ? AttentionInputs{inputs_.geometry().rows(begin, begin + rows)}
                                            : inputs_.host().view().rows(begin, begin + rows);
@@ -267,9 +264,7 @@ class CudaModel final : public DeviceModel {
                         result.out.begin() + (head * n_ + token) * c_.head_dim);
         }
       }
-      AttentionInputs inputs = host.view();
-      inputs.geometry.sliding_window = c_.window(layer);
-      hooks_.on_layer(layer, inputs, result);
+      hooks_.on_layer(layer, host.view(), result);
       inputs_.forget_host();
     }
 
