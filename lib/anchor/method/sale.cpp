@@ -125,7 +125,8 @@ Reference reference(const Smoothed& head, const BlockShape& shape, std::int64_t 
   add(parts.open_end * kv_tile, shape.row_end(tile));
   Reference found;
   for (const auto& row : scores) {
-    const float max = *std::max_element(row.begin(), row.end());
+    // A row that sees nothing of them finds every key that it does see large enough.
+    const float max = row.empty() ? -infinity : *std::max_element(row.begin(), row.end());
     double sum = 0;
     for (const float s : row)
       sum += std::exp(head.geometry.softmax_scale * (static_cast<double>(s) - static_cast<double>(max)));

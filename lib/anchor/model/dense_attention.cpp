@@ -4,9 +4,7 @@
 
 namespace anchor {
 
-SparsePlan whole_plan(const Geometry& g) {
-  return dense_plan(g, g.windowed() ? 128 : 512);
-}
+SparsePlan whole_plan(const Geometry& g) { return dense_plan(g, g.windowed() ? 128 : 512); }
 
 AttentionResult dense_attention(const AttentionInputs& inputs) {
   return cpu_attention(inputs, whole_plan(inputs.geometry));

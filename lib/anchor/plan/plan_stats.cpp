@@ -79,8 +79,9 @@ PlanStats plan_stats(const SparsePlan& plan, int head, std::int64_t g) {
         geometry.visible(t + tile_rows - 1);              // keys from here on are hidden from the tile
     const std::int64_t from = geometry.first_visible(t);  // keys before are hidden, too
     const auto seen = [&](std::span<const std::int32_t> items, std::int64_t width) {
-      const auto end = std::lower_bound(items.begin(), items.end(), reach);
-      return std::pair(end - std::upper_bound(items.begin(), end, from - width), end - items.begin());
+      const auto hidden = std::lower_bound(items.begin(), items.end(), reach);
+      return std::pair(hidden - std::upper_bound(items.begin(), hidden, from - width),
+                       hidden - items.begin());
     };
     std::int64_t keys = seen(columns, 1).first;
     const auto [listed, seen_blocks] = seen(blocks, plan.kv_tile);

@@ -69,7 +69,6 @@ std::string check_queries(const SparsePlan& plan, std::int64_t row) {
 }
 
 std::string check_row(const SparsePlan& plan, std::int64_t row) {
-  const Geometry& geometry = plan.geometry;
   const std::int64_t group = row % plan.groups();
   const std::int64_t limit = plan.group_end(group);
   const auto blocks = plan.blocks[row];
