@@ -7,7 +7,7 @@ The file holds any of these for every layer it covers, named layers.017.out (saf
     out   [query heads, q_len, head_dim]          the attention output
     lse   [query heads, q_len]                    natural log of each row's softmax normaliser
     kept  [query heads, query tiles, key blocks]  nonzero where a tile may see a block; --tile says how large they are
-It is compared with dense attention in float32 over the dump's q, k and v. One line a head; --out keeps result rows as
+It is compared with dense attention in float32 over the dump's q, k and v, within a layer's sliding window. One line a head; --out keeps result rows as
 the tools write them. Needs h5py and numpy.
 """
 import argparse
@@ -76,13 +76,19 @@ class Head:
         self.keys = len(self.k)
         self.start = int(group.attrs.get("q_start", self.keys - self.rows))
         self.scale = float(group.attrs["softmax_scale"])
+        self.window = int(group.attrs.get("sliding_window", 0)) or self.keys
+
+    def seen(self, begin, end):
+        """Which keys the rows [begin, end) see: those up to their own place that lie in the layer's window."""
+        distance = self.start + np.arange(begin, end)[:, None] - np.arange(self.keys)
+        return (distance >= 0) & (distance < self.window)
 
     def chunks(self):
-        """Yields (begin, end, mass [rows, keys], out, lse): mass sums to 1 in every row and is 0 above the diagonal."""
+        """Yields (begin, end, mass [rows, keys], out, lse): mass sums to 1 in every row and is 0 where it sees no key."""
         for begin in range(0, self.rows, ROWS):
             end = min(begin + ROWS, self.rows)
             scores = np.float32(self.scale) * (self.q[begin:end] @ self.k.T)
-            scores[np.arange(self.keys) > self.start + np.arange(begin, end)[:, None]] = -np.inf
+            scores[~self.seen(begin, end)] = -np.inf
             top = scores.max(axis=1, keepdims=True)
             mass = np.exp(scores - top)
             total = mass.sum(axis=1, keepdims=True, dtype=np.float64)
@@ -93,16 +99,17 @@ class Head:
 def score_head(dump, layer, head, given, tile):
     """The fields of a result row; their definitions are those of the tools (lib/anchor/metrics)."""
     data = Head(dump, layer, head)
-    recall, differences, squares, pairs, worst_lse, row, warnings = [], [], 0.0, 0, 0.0, {}, []
+    recall, differences, squares, pairs, all_pairs, worst_lse, row, warnings = [], [], 0.0, 0, 0, 0.0, {}, []
     for begin, end, mass, out, lse in data.chunks():
         if "out" in given:
             differences.append(np.abs(given["out"][head, begin:end].astype(np.float32) - out))
             squares += float(np.sum(out.astype(np.float64) ** 2))
         if "kept" in given:
             blocks = given["kept"][head][np.arange(begin, end) // tile[0]] != 0
-            visible = np.repeat(blocks, tile[1], axis=1)[:, :data.keys] & (
-                np.arange(data.keys) <= data.start + np.arange(begin, end)[:, None])
+            seen = data.seen(begin, end)
+            visible = np.repeat(blocks, tile[1], axis=1)[:, :data.keys] & seen
             pairs += int(visible.sum())
+            all_pairs += int(seen.sum())
             recall.append(np.sum(mass * visible, axis=1, dtype=np.float64))
             if "lse" in given:
                 with np.errstate(divide="ignore"):
@@ -111,7 +118,7 @@ def score_head(dump, layer, head, given, tile):
         elif "lse" in given:
             recall.append(np.exp(given["lse"][head, begin:end].astype(np.float64) - lse))
     if "kept" in given:
-        row["density"] = pairs / (data.rows * (data.start + (data.rows + 1) / 2))
+        row["density"] = pairs / all_pairs
     if recall:
         recall = np.concatenate(recall)
         row.update(mass_recall=float(recall.mean()), mass_recall_p05=float(np.percentile(recall, 5)), mass_recall_min=float(recall.min()))
@@ -130,9 +137,9 @@ def score_head(dump, layer, head, given, tile):
 
 
 def check_replayable(path, layer, group):
-    """Dense causal attention over stored q and k is what outputs are held against; other layers compute something else."""
+    """Dense causal attention over stored q and k, within the layer's window, is what outputs are held against."""
     attributes = group.attrs
-    obstacles = {"has a sliding window": attributes.get("sliding_window", 0) != 0, "is not causal": attributes["causal"] == 0,
+    obstacles = {"is not causal": attributes["causal"] == 0,
                  "was taken before RoPE": attributes.get("rope_applied", 1) == 0, "has a soft cap": attributes.get("softcap", 0) != 0,
                  "has attention sinks": "sink_logits" in group}
     for obstacle, found in obstacles.items():
@@ -164,6 +171,7 @@ def score(args):
             check_replayable(args.dump, layer, group)
             heads, q_len, dim = group["q"].shape
             kv_heads, kv_len, _ = group["k"].shape
+            window = int(group.attrs.get("sliding_window", 0))
             given = {name: read() for name, read in tensors.items()}
             check_shapes(given, group, layer, args.tile)
             for head in range(heads):
@@ -176,7 +184,8 @@ def score(args):
                     "dump": {"path": args.dump, "model": str(dump.attributes["model"]), "layer": layer, "head": head,
                              "kv_head": head // (heads // kv_heads)},
                     "geometry": {"q_heads": heads, "kv_heads": kv_heads, "q_len": q_len, "kv_len": kv_len,
-                                 "q_start": int(group.attrs.get("q_start", kv_len - q_len)), "head_dim": dim, "dtype": "f32"},
+                                 "q_start": int(group.attrs.get("q_start", kv_len - q_len)), "head_dim": dim, "dtype": "f32",
+                                 **({"window": window} if window > 0 else {})},
                     "method": args.name, "device": "cpu", "path": "external", **values,
                     "tool": {"version": "score_output.py"}, "env": {}, "argv": sys.argv,
                     "t": datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")})

@@ -120,6 +120,7 @@ const char* bad_shape(const Shape& s) {
   if (s.q_len < 0 || s.kv_len < 1 || s.q_start < 0)
     return "kv_len must be positive, q_len and q_start not negative";
   if (s.q_start + s.q_len > INT32_MAX || s.kv_len > INT32_MAX) return "positions must fit in 31 bits";
+  if (s.sliding_window < 0 || s.sliding_window > INT32_MAX) return "a sliding window must fit in 31 bits";
   if (!(s.softmax_scale > 0)) return "softmax_scale must be positive";
   return nullptr;
 }
@@ -184,6 +185,7 @@ void sparse_fwd(const SparseFwdParams& params, void* workspace, const Stream& st
     throw CudaError(std::string("sparse_fwd: ") + reason, false);
   if (params.shape.q_len == 0) return;
   SparseFwdParams p = params;
+  p.plan.mask_from = p.shape.sliding_window > 0 ? 0 : p.plan.sink;
   if (p.plan.mean_correction && !p.lse)
     p.lse = reinterpret_cast<float*>(static_cast<std::byte*>(workspace) + scratch_bytes(params));
   find(sparse_fwd_kernels, p.shape, device, path)->run(p, workspace, stream.handle());
@@ -258,6 +260,7 @@ const char* unsupported_lists(const ListPlannerParams& p) {
   const Shape& s = p.shape;
   if (const char* reason = bad_shape(s)) return reason;
   if (too_far(s, p.stride_kv_token)) return keys_too_far;
+  if (s.sliding_window > 0) return "planners know no sliding window";
   if (s.q_heads > HeadSet::most) return "more than 256 heads";
   if (p.block < 1 || p.step < 1) return "block and step must be positive";
   if (s.q_start % (std::int64_t{p.block} * p.step))

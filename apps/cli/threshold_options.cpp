@@ -58,8 +58,7 @@ MethodAttention::ChooseHeads choose_heads(const Thresholds& thresholds, const st
   std::vector<int> heads(static_cast<std::size_t>(config.q_heads));
   std::iota(heads.begin(), heads.end(), 0);
   for (int layer = 0; layer < config.layers; ++layer) {
-    if (config.window(layer) == 0 && !dense_layers.contains(layer))
-      thresholds.check(method, layer, shape, heads, path);
+    if (!dense_layers.contains(layer)) thresholds.check(method, layer, shape, heads, path);
   }
   return [thresholds, path, &method, heads](PlanRequest& request) {
     thresholds.apply(method, request.layer, heads, path, request);

@@ -20,8 +20,7 @@ void note_other_model(const Thresholds& thresholds, const std::string& path, con
                       const std::string& model, const CommonOptions& options);
 
 /// Gives the heads of a forward pass the settings of a file, which must know every head of the layers where
-/// the method runs: those without a window that are not among `dense_layers`. A data error names what it
-/// lacks.
+/// the method runs: those that are not among `dense_layers`. A data error names what it lacks.
 MethodAttention::ChooseHeads choose_heads(const Thresholds& thresholds, const std::string& path,
                                           const Method& method, const ModelConfig& config,
                                           const std::set<int>& dense_layers = {});

@@ -200,19 +200,7 @@ int run(const Options& options) {
   header.text["rope_json"] = ropes.json;
   header.text["device"] = on_device ? on_device->device() : "cpu";
   std::optional<MethodAttention> sparse = chosen_attention(options, files, config);
-  const auto windowed = std::count_if(config.windows.begin(), config.windows.end(),
-                                      [&](std::int64_t window) { return window > 0; });
-  if (sparse) {
-    header.text["history"] = "attention in every layer: " + sparse->method().name;
-    if (windowed == config.layers)
-      fail_usage("{}: every layer has a sliding window, where --method has nothing to do", options.model);
-    if (windowed > 0) {
-      header.text["history"] = "attention in every layer without a window: " + sparse->method().name;
-      note(options,
-           fmt::format("{} of {} layers have a sliding window and run it whole; {} runs in the others",
-                       windowed, config.layers, sparse->method().name));
-    }
-  }
+  if (sparse) header.text["history"] = "attention in every layer: " + sparse->method().name;
   std::optional<DumpWriter> writer;
   if (!options.out.empty()) {
     header.request = request_of(options, files, sparse);
@@ -251,7 +239,7 @@ int run(const Options& options) {
       late_nll = mean(std::span(by_token).subspan(std::min(half, by_token.size())));
     } else {
       const AttentionFn attention = [&](int layer, const AttentionInputs& in) {
-        return sparse && in.geometry.sliding_window == 0 ? sparse->attend(layer, in) : dense_attention(in);
+        return sparse ? sparse->attend(layer, in) : dense_attention(in);
       };
       const AlignedVector<float> hidden = model.forward(tokens, ropes, {attention, on_layer, on_progress});
       seconds = seconds_since(start);

@@ -52,7 +52,7 @@ void check_same(const AttentionResult& actual, const AttentionResult& expected) 
 }  // namespace
 
 TEST_CASE("a full plan equals dense attention: both executors, lengths around tiles, grouped heads, chunks") {
-  for (const int dim : {8, 64, 80, 128, 256}) {
+  for (const int dim : {8, 64, 80, 96, 112, 128, 160, 192, 256}) {
     for (const std::int64_t length : {1, 127, 128, 129, 300}) {
       for (const auto& [q_heads, kv_heads] : {std::pair{1, 1}, {9, 1}, {4, 2}}) {
         if (dim != 64 && q_heads != 4) continue;

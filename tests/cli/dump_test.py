@@ -227,6 +227,7 @@ class BadInput(Case):
                 (replace(layer + "/q", np.zeros((4, 0, 16), "f4")), "empty axis", 4),
                 (replace(layer + "/q", np.zeros((4, 50, 17), "f4")), "head_dim 16 differs from that of q, 17", 4),
                 (replace(layer + "/v", np.zeros((2, 49, 16), "f4")), "differs from that of k", 4),
+                (replace(layer + "/v", np.zeros((2, 50, 24), "f4")), "values of 24 dimensions and keys of 16: attention replay takes heads of one width", 4),
                 (replace(layer + "/v", np.zeros((2, 50, 16), "f4")), "type f32 differs from that of q, bf16", 4),
                 (replace(layer + "/q", np.zeros((4, 50, 16), "f8")), "float of 8 bytes is none of f32, f16, bf16", 4),
                 (replace(layer + "/q", np.zeros((4, 50, 16), ">f4")), "big-endian", 4),

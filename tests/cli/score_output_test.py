@@ -54,14 +54,16 @@ class Score(ToolTest):
                 count, length, _ = layer["q"].shape
                 share = count // layer["k"].shape[0]
                 start = layer["k"].shape[1] - length
+                distance = start + np.arange(length)[:, None] - np.arange(layer["k"].shape[1])
+                seen = mask & (distance < (layer.attrs.get("sliding_window", 0) or layer["k"].shape[1]))
                 results = [attention(dump.head(number, "q", h), dump.head(number, "k", h // share), dump.head(number, "v", h // share),
-                                     layer.attrs["softmax_scale"], start, mask) for h in range(count)]
+                                     layer.attrs["softmax_scale"], start, seen) for h in range(count)]
                 made[number] = tuple(np.stack(part) for part in zip(*results))
         return made
 
     def test_agrees_with_anchor_recall(self):
         path, length, keys = self.path("d.h5"), 600, 650  # more than one chunk of rows, a text before the first query
-        write_dump(path, {n: (*heads(n, 4, 2, length, keys, 32), {}) for n in (0, 3)})
+        write_dump(path, {n: (*heads(n, 4, 2, length, keys, 32), {"sliding_window": np.int64(window)}) for n, window in ((0, 0), (3, 140))})
         position = keys - length + np.arange(length)[:, None]
         window = (np.arange(keys) < SINK) | (position - np.arange(keys) < LOCAL)
         made = self.kernel(path, window)
@@ -136,7 +138,7 @@ class Score(ToolTest):
         self.assertIn("my-kernel", pathlib.Path(self.path("r.html")).read_text())
 
     def test_layers_that_are_not_dense_and_causal_are_refused(self):
-        for attributes, words in (({"sliding_window": np.int64(64)}, "has a sliding window"), ({"causal": np.uint8(0)}, "is not causal"),
+        for attributes, words in (({"causal": np.uint8(0)}, "is not causal"),
                                   ({"rope_applied": np.uint8(0)}, "was taken before RoPE"), ({"softcap": 50.0}, "has a soft cap")):
             path = self.path("other.h5")
             write_dump(path, {0: (*heads(0, 2, 1, 64, 64, 16), attributes)})

@@ -1,6 +1,7 @@
 #include <doctest/doctest.h>
 
 #include <numeric>
+#include <tuple>
 
 #include "anchor/mass/mass_map.hpp"
 #include "support/close.hpp"
@@ -44,14 +45,23 @@ TEST_CASE("masses equal the definition, and every row's mass is 1") {
   const kernels::Stream stream;
   unsigned seed = 50;
   for (const int dim : {64, 128, 256}) {
-    for (const auto& [length, q_start] :
-         {std::pair{1, 0}, {127, 0}, {129, 64}, {700, 100}, {900, 0}, {3000, 2700}}) {
+    for (const auto& [length, q_start, window] : {std::tuple{1, 0, 0},
+                                                  {127, 0, 0},
+                                                  {129, 64, 0},
+                                                  {700, 100, 0},
+                                                  {900, 0, 0},
+                                                  {3000, 2700, 0},
+                                                  {129, 0, 1},
+                                                  {700, 100, 130},
+                                                  {900, 0, 200},
+                                                  {3000, 2700, 1000}}) {
       for (const MassGranularity& grain :
            {MassGranularity{256, 128, 64}, MassGranularity{100, 0, 0}, MassGranularity{0, 64, 32},
             MassGranularity{512, 256, 1024}, MassGranularity{128, 0, 0}}) {
         ++seed;
-        const Problem problem(seed % 2 ? DType::bf16 : DType::f16, square(length, dim, 2, 1, q_start), seed,
-                              stream);
+        Geometry geometry = square(length, dim, 2, 1, q_start);
+        geometry.sliding_window = window;
+        const Problem problem(seed % 2 ? DType::bf16 : DType::f16, geometry, seed, stream);
         std::vector<float> columns, blocks;
         for (int h = 0; h < 2; ++h) {
           const MassMap map = reference_mass_map(problem.inputs.view().head(h), grain);
@@ -59,8 +69,8 @@ TEST_CASE("masses equal the definition, and every row's mass is 1") {
           blocks.insert(blocks.end(), map.block_mass.begin(), map.block_mass.end());
         }
         for (const kernels::Path path : paths<kernels::MassParams>(DType::bf16, dim)) {
-          INFO("dim ", dim, " length ", length, " q_start ", q_start, " group_rows ", grain.group_rows,
-               " tile_rows ", grain.tile_rows, " path ", static_cast<int>(path));
+          INFO("dim ", dim, " length ", length, " q_start ", q_start, " window ", window, " group_rows ",
+               grain.group_rows, " tile_rows ", grain.tile_rows, " path ", static_cast<int>(path));
           const RowStats rows = device_row_stats(problem, 0, 0, 0, path, stream);
           const Masses actual = device_mass(problem, rows.lse, grain, path, stream);
           check_close(actual.columns, columns, mass_tolerance);

@@ -27,7 +27,8 @@ void check_counts(const SparsePlan& plan) {
                              .kv_heads = g.kv_heads,
                              .q_len = g.q_len,
                              .kv_len = g.kv_len,
-                             .q_start = g.q_start};
+                             .q_start = g.q_start,
+                             .sliding_window = g.windowed() ? g.sliding_window : 0};
   std::vector<kernels::PairCounts> counts(static_cast<std::size_t>(g.q_heads));
   kernels::DeviceBuffer buffer(counts.size() * sizeof counts[0]);
   buffer.fill(0xff, stream);
@@ -73,6 +74,13 @@ TEST_CASE("pairs under windows are counted to the token") {
            {dense_plan(square(length, 64, 2, 1)), random_plan(square(length, 64, 2, 1), 128, 64, 2, 9)}) {
         plan.window = window;
         check_counts(plan);
+        for (const std::int64_t sliding : {1, 90, 400}) {  // the layer's window, beside the plan's and alone
+          plan.geometry.sliding_window = sliding;
+          check_counts(plan);
+          SparsePlan alone = plan;
+          alone.window.reset();
+          check_counts(alone);
+        }
       }
   }
 }

@@ -4,6 +4,8 @@
 
 #include <limits>
 
+#include "anchor/attention/cpu_executor.hpp"
+#include "anchor/attention/reference.hpp"
 #include "anchor/plan/plan_stats.hpp"
 #include "support/random.hpp"
 
@@ -58,9 +60,31 @@ TEST_CASE("statistics equal a brute-force count, with and without a window") {
           CHECK(plan_stats(plan, 1).visible_pairs <= plan_stats(plan, 1).work_pairs);
           plan.window = SparsePlan::Window{.sink = 5, .local = {9, 4}, .dense_from = length - 4};
           CHECK(plan_stats(plan, 1).visible_pairs == count_pairs(plan, 1));
+          for (const std::int64_t sliding : {1, 6, 30}) {  // the layer's window, beside the plan's and alone
+            plan.geometry.sliding_window = sliding;
+            CHECK(plan_stats(plan, 1).visible_pairs == count_pairs(plan, 1));
+            SparsePlan open = plan;
+            open.window.reset();
+            CHECK(plan_stats(open, 0).visible_pairs == count_pairs(open, 0));
+            CHECK(plan_stats(open, 0).visible_pairs <= plan_stats(open, 0).work_pairs);
+          }
         }
       }
     }
+  }
+}
+
+TEST_CASE("what a layer's window hides from all rows of a list can go: nothing changes") {
+  for (const std::int64_t window : {1, 20, 90, 200}) {
+    auto inputs = test::random_inputs(square(200, 8, 2, 2), 3);
+    inputs.geometry.sliding_window = window;
+    const SparsePlan plan = random_plan(inputs.geometry, 16, 8, 2, unsigned(window));
+    const SparsePlan less = within_window(plan);
+    CHECK((less.blocks.items.size() < plan.blocks.items.size()) == (window < 150));
+    CHECK(reference_attention(inputs.view(), less).out == reference_attention(inputs.view(), plan).out);
+    CHECK(cpu_attention(inputs.view(), less).lse == cpu_attention(inputs.view(), plan).lse);
+    CHECK(plan_stats(less, 1).visible_pairs == plan_stats(plan, 1).visible_pairs);
+    CHECK(plan_stats(less, 1).work_pairs == plan_stats(plan, 1).work_pairs);
   }
 }
 
@@ -99,6 +123,14 @@ TEST_CASE("validate names the first broken invariant") {
   row.blocks = {{0, 1}, {0}};
   row.dup = {{0, 1}, {17}};
   CHECK(validate(row).find("not visible") != std::string::npos);
+  row.dup = {};
+  row.geometry.sliding_window = 8;
+  CHECK(validate(row) == "");  // the last rows see nothing, the first ones do
+  SparsePlan late{.geometry = square(64, 64, 1, 1, 32), .q_tile = 32, .kv_tile = 16};
+  late.geometry.sliding_window = 8;
+  late.blocks = {{0, 1}, {0}};
+  late.columns = {{0, 0}, {}};
+  CHECK(validate(late).find("no query sees a key in the sliding window") != std::string::npos);
 }
 
 TEST_CASE("a run becomes blocks, and columns where a block would show too much") {

@@ -19,6 +19,7 @@ ResultRow full_row() {
   row.dump_path = "d.h5";
   row.model = "M";
   row.geometry = Geometry{6, 3, 100, 120, 20, 64};
+  row.geometry->sliding_window = 32;
   row.dtype = "bf16";
   row.device = "cpu";
   row.plan_path = "cuda";
@@ -90,6 +91,7 @@ TEST_CASE("a broken field is named, wherever it stands") {
       {"/geometry/head_dim", -64},
       {"/geometry/kv_len", 0},
       {"/geometry/q_start", -1},
+      {"/geometry/window", 0},
       {"/curve/mass_recall", Json::array({0.5, 7})},
       {"/stats/n", -1},
       {"/stats/median_ns", -5},

@@ -78,7 +78,7 @@ __global__ void __launch_bounds__(kThreads) correction_kernel(SparseFwdParams p,
   load_operand(q.registers, static_cast<const Scalar*>(p.q) + head * p.stride_q_head, p.stride_q_token,
                min(warp_row, row_end - 1), row_end);
   float reference[2], sum[2], out[d_tiles][4];
-  int tile_of[2], past_row[2];
+  int tile_of[2], from_row[2], past_row[2];
 #pragma unroll
   for (int r = 0; r < 2; ++r) {
     const int row = min(warp_row + lane / 4 + 8 * r, row_end - 1);
@@ -88,6 +88,9 @@ __global__ void __launch_bounds__(kThreads) correction_kernel(SparseFwdParams p,
     sum[r] = any && lane % 4 == 0 ? 1 : 0;  // one lane of the quad holds the weight of what is there
     tile_of[r] = row / q_tile - first_tile;
     past_row[r] = past_of(row / q_tile);
+    const int tile_last = q_start + min(q_len, (row / q_tile + 1) * q_tile) - 1,
+              sliding = static_cast<int>(p.shape.sliding_window);
+    from_row[r] = sliding > 0 ? (max(0, tile_last + 1 - sliding) + p.plan.kv_tile - 1) / p.plan.kv_tile : 0;
     const std::int64_t from = head * p.stride_out_head + row * p.stride_out_token + lane % 4 * 2;
 #pragma unroll
     for (int d = 0; d < d_tiles; ++d) {
@@ -138,7 +141,7 @@ __global__ void __launch_bounds__(kThreads) correction_kernel(SparseFwdParams p,
           const int c = block + n * 8 + lane % 4 * 2 + e;
           float& s = score[0][n][r * 2 + e];
           const int unlisted =
-              c < past_row[r]
+              c >= from_row[r] && c < past_row[r]
                   ? p.plan.kv_tile -
                         static_cast<int>(listed[tile_of[r] * words + c / 2] >> c % 2 * 16 & 0xffff)
                   : 0;

@@ -13,22 +13,27 @@ namespace anchor::kernels {
 /// run.
 struct KeyRuns {
   bool split, rest;
-  int init, local, end;
+  int begin, init, local, end;
   int anchor_tiles, tiles;
 
-  /// `last` is the last position of the tile's rows, `group_begin` the first position of their anchor group.
-  __device__ KeyRuns(const RowStatsParams& p, int group_begin, int last, int rows) : end(last + 1) {
+  /// The tile's rows lie at positions [first, last]; `group_begin` is the first position of their anchor
+  /// group. What the layer's window hides from all of them is left out as far as it lies before all runs.
+  __device__ KeyRuns(const RowStatsParams& p, int group_begin, int first, int last, int rows)
+      : end(last + 1) {
     init = static_cast<int>(p.anchor_init);
     local = min(group_begin - static_cast<int>(p.anchor_local), end);
     split = p.anchor_group > 0 && local > init && group_begin < p.anchor_dense_from;
     rest = p.lse || p.max;
+    const int sliding = static_cast<int>(p.shape.sliding_window);
+    begin = sliding > 0 ? max(0, first + 1 - sliding) : 0;
+    begin = min(begin, split ? init : end);
     anchor_tiles = 0, tiles = 0;
     for (int run = 0; run < 3; ++run) {
       tiles += max(0, end_of(run) - begin_of(run) + rows - 1) / rows;
       if (run == 1) anchor_tiles = tiles;
     }
   }
-  __device__ int begin_of(int run) const { return run == 0 ? 0 : run == 1 ? local : init; }
+  __device__ int begin_of(int run) const { return run == 0 ? begin : run == 1 ? local : init; }
   __device__ int end_of(int run) const {
     if (!split) return run == 0 ? end : begin_of(run);
     return run == 0 ? init : run == 1 ? end : rest ? local : init;
@@ -76,6 +81,12 @@ struct RowWalk {
 };
 
 constexpr int cell_rows = 64, cell_keys = 16;  ///< of the finest block sums
+
+/// How many positions after a key the last row lies that sees it.
+template <class Params>
+__device__ __forceinline__ int reach_of(const Params& p) {
+  return p.shape.sliding_window > 0 ? static_cast<int>(p.shape.sliding_window) - 1 : 0x3fffffff;
+}
 
 /// Adds the cells up to blocks. Cells that no row sees were never written and count as nothing.
 static __global__ void block_mass_kernel(const __grid_constant__ MassParams p, const float* cells) {

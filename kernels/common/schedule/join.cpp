@@ -28,7 +28,9 @@ PlanParams joined_plan(const Shape& shape, PlanParams plan, int rows) {
 }  // namespace
 
 bool can_join(const Shape& shape, const PlanParams& plan) {
-  if (plan.dup_offsets || plan.local || !plan.block_offsets || !plan.column_offsets) return false;
+  if (plan.dup_offsets || plan.local || shape.sliding_window > 0 || !plan.block_offsets ||
+      !plan.column_offsets)
+    return false;
   return packs(shape, plan) ||
          (rows_of(plan) == half_tile && plan.block_capacity >= 0 && plan.column_capacity >= 0);
 }

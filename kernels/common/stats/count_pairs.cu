@@ -7,23 +7,25 @@ namespace {
 
 constexpr int kThreads = 128;
 
-/// The query rows of one plan row: their first and last positions, and what the head's window hides from
-/// them.
+/// The query rows of one plan row: their first and last positions, and what the windows of head and layer
+/// hide from them.
 struct Rows {
   std::int64_t first, last;
   std::int64_t sink, local, dense_from;
+  std::int64_t sliding;  ///< the layer's window, or more than any distance
 
   __device__ Rows(const Shape& shape, const PlanParams& plan, int head, std::int64_t begin, std::int64_t end)
       : first(shape.q_start + begin), last(shape.q_start + end - 1) {
     sink = plan.local ? plan.sink : INT64_MAX;  // without a window every key is like one of the sink
     local = plan.local ? plan.local[head] : 0;
     dense_from = plan.dense_from;
+    sliding = shape.sliding_window > 0 ? shape.sliding_window : last + 1;
   }
 
-  /// Pairs with the keys [start, start + width) under causality alone: the sum over the rows of
-  /// min(max(position
-  /// + 1 - start, 0), width).
-  __device__ std::int64_t causal_pairs(std::int64_t start, std::int64_t width) const {
+  /// Pairs of the rows [first, last] (positions) with the keys [start, start + width) under causality alone:
+  /// the sum over the rows of min(max(position + 1 - start, 0), width).
+  static __device__ std::int64_t causal_pairs(std::int64_t first, std::int64_t last, std::int64_t start,
+                                              std::int64_t width) {
     const std::int64_t growing_from = max(first, start);              // rows before see nothing
     const std::int64_t full_from = max(growing_from, start + width);  // rows from here see all of them
     std::int64_t pairs = max(std::int64_t{0}, last - full_from + 1) * width;
@@ -35,17 +37,21 @@ struct Rows {
     return pairs;
   }
 
+  /// Those of them in which the key lies less than `reach` before the row.
+  static __device__ std::int64_t near_pairs(std::int64_t first, std::int64_t last, std::int64_t start,
+                                            std::int64_t width, std::int64_t reach) {
+    return causal_pairs(first, last, start, width) - causal_pairs(first - reach, last - reach, start, width);
+  }
+
   /// Visible pairs with the keys [start, start + width).
   __device__ std::int64_t visible_pairs(std::int64_t start, std::int64_t width) const {
     const std::int64_t sink_end = min(max(sink, start), start + width);
-    std::int64_t pairs = sink_end > start ? causal_pairs(start, sink_end - start) : 0;
-    // Key j after the sink keeps the rows [j, j + local - 1] and those from dense_from on.
-    for (std::int64_t j = sink_end; j < start + width; ++j) {
-      const std::int64_t from = max(first, j), near_end = min(last, j + local - 1);
-      pairs += max(std::int64_t{0}, near_end - from + 1);
-      pairs += max(std::int64_t{0}, last - max(max(from, near_end + 1), dense_from) + 1);
-    }
-    return pairs;
+    if (sink_end == start + width) return near_pairs(first, last, start, width, sliding);
+    // Keys after the sink keep the rows that are not further than `local` away, and those from dense_from on.
+    const std::int64_t sparse_last = min(last, max(first, dense_from) - 1);
+    return near_pairs(first, sparse_last, start, sink_end - start, sliding) +
+           near_pairs(first, sparse_last, sink_end, start + width - sink_end, min(local, sliding)) +
+           near_pairs(sparse_last + 1, last, start, width, sliding);
   }
 };
 
@@ -97,9 +103,14 @@ __global__ void __launch_bounds__(kThreads) count_kernel(Shape shape, PlanParams
          tile += std::int64_t{kThreads} * plan.q_tile) {
       const std::int64_t tile_rows = min(static_cast<std::int64_t>(plan.q_tile), end - tile);
       const std::int64_t reach = min(shape.kv_len, shape.q_start + tile + tile_rows);  // hidden from here on
+      const std::int64_t from =  // and so are keys before
+          shape.sliding_window > 0 ? max(std::int64_t{0}, shape.q_start + tile + 1 - shape.sliding_window)
+                                   : 0;
       const std::int64_t seen = count_before(blocks, block_count, reach);
-      std::int64_t keys = count_before(columns, column_count, reach) + seen * plan.kv_tile;
-      if (seen > 0) keys += block_width(blocks[seen - 1]) - plan.kv_tile;  // only the last is clipped
+      const std::int64_t listed = seen - count_before(blocks, block_count, from - plan.kv_tile + 1);
+      std::int64_t keys = count_before(columns, column_count, reach) -
+                          count_before(columns, column_count, from) + listed * plan.kv_tile;
+      if (listed > 0) keys += block_width(blocks[seen - 1]) - plan.kv_tile;  // only the last is clipped
       sum.work += tile_rows * keys;
     }
   }
@@ -123,6 +134,7 @@ __global__ void __launch_bounds__(kThreads)
   for (std::int64_t n = threadIdx.x; n < count; n += kThreads) {
     const std::int64_t key = keys[n];
     if (key > position) continue;
+    if (shape.sliding_window > 0 && position - key >= shape.sliding_window) continue;
     if (plan.local && key >= plan.sink && position - key >= plan.local[head] && position < plan.dense_from)
       continue;
     const std::int64_t begun = count_before(blocks, block_count, key + 1);

@@ -77,6 +77,7 @@ __global__ void __launch_bounds__(Warps<head_dim>::threads, MassConfig<head_dim>
                p.stride_kv_token, warp_key, kv_len);
 
   const float scale = p.shape.softmax_scale * log2e;
+  const int reach = reach_of(p);
   const unsigned q_lane = ring + lane_offset<head_dim>();
   int stage = 0, copy_stage = Config::stages - 1;
   float mass[2 * m_tiles] = {};
@@ -99,7 +100,8 @@ __global__ void __launch_bounds__(Warps<head_dim>::threads, MassConfig<head_dim>
     float score[m_tiles][n_tiles][4];
     multiply_tile<element>(score, keys, q_lane, stage * Config::stage_bytes);
     const int row_begin = walk.begin(), rows_left = walk.end() - row_begin;
-    if (q_start + row_begin < warp_key + Warp::rows - 1 || rows_left < Config::rows) {
+    if (q_start + row_begin < warp_key + Warp::rows - 1 || rows_left < Config::rows ||
+        q_start + row_begin + Config::rows - 1 - warp_key > reach) {
 #pragma unroll
       for (int r = 0; r < 2 * m_tiles; ++r) {
         const int first = warp_key + lane / 4 + 8 * r - (q_start + row_begin);  // first row that sees the key
@@ -108,7 +110,8 @@ __global__ void __launch_bounds__(Warps<head_dim>::threads, MassConfig<head_dim>
 #pragma unroll
           for (int e = 0; e < 2; ++e) {
             const int row = n * 8 + lane % 4 * 2 + e;
-            if (row < first || row >= rows_left) score[r / 2][n][r % 2 * 2 + e] = -INFINITY;
+            if (row < first || row >= rows_left || row - first > reach)
+              score[r / 2][n][r % 2 * 2 + e] = -INFINITY;
           }
         }
       }

@@ -41,7 +41,7 @@ __global__ void __launch_bounds__(Warps<head_dim>::threads, MassConfig<head_dim>
   const int row_end = min(min(q_len, (group + 1) * group_rows), row_begin + 128);
   if (row_begin >= row_end) return;
   const int last = min(q_start + row_end, static_cast<int>(p.shape.kv_len)) - 1;
-  const KeyRuns runs(p, q_start + group * group_rows, last, Config::rows);
+  const KeyRuns runs(p, q_start + group * group_rows, q_start + row_begin, last, Config::rows);
   const int warp_first = row_begin + warp * Warp::rows;
 
   const TileCopy<head_dim, Warp::threads> copy;
@@ -49,7 +49,7 @@ __global__ void __launch_bounds__(Warps<head_dim>::threads, MassConfig<head_dim>
   const std::int64_t token_bytes = p.stride_kv_token * 2;
   const char* const k_base =
       static_cast<const char*>(p.k) + kv_head * p.stride_kv_head * 2 + copy.column * 16;
-  int run = 0, next = 0;
+  int run = 0, next = runs.begin_of(0);
   auto copy_next = [&](unsigned stage) {
     while (run < 3 && next >= runs.end_of(run)) next = runs.begin_of(++run);
     if (run < 3) {
@@ -93,7 +93,8 @@ __global__ void __launch_bounds__(Warps<head_dim>::threads, MassConfig<head_dim>
 
   const unsigned k_lane = ring + lane_offset<head_dim>();
   unsigned stage = 0, copy_stage = (Config::stages - 1) * Config::stage_bytes;
-  int at_run = 0, key_begin = 0;
+  int at_run = 0, key_begin = runs.begin_of(0);
+  const int reach = reach_of(p);
 #pragma unroll 1
   for (int step = 0; step < runs.tiles; ++step) {
     wait_copies<Config::stages - 2>();
@@ -108,15 +109,16 @@ __global__ void __launch_bounds__(Warps<head_dim>::threads, MassConfig<head_dim>
     if (warp_first < row_end && key_begin <= q_start + warp_first + Warp::rows - 1) {
       float score[m_tiles][n_tiles][4];
       multiply_tile<element>(score, q, k_lane, stage);
-      if (key_begin + Config::rows > min(q_start + warp_first + 1, key_end)) {
+      if (key_begin + Config::rows > min(q_start + warp_first + 1, key_end) ||
+          q_start + warp_first + Warp::rows - 1 - key_begin > reach) {
 #pragma unroll
         for (int r = 0; r < 2 * m_tiles; ++r) {
-          const int limit =
-              min(q_start + warp_first + lane / 4 + 8 * r + 1, key_end) - key_begin - lane % 4 * 2;
+          const int position = q_start + warp_first + lane / 4 + 8 * r, from = key_begin + lane % 4 * 2;
+          const int limit = min(position + 1, key_end) - from, hidden = position - reach - from;
 #pragma unroll
           for (int n = 0; n < n_tiles; ++n) {
-            if (n * 8 >= limit) score[r / 2][n][r % 2 * 2] = -INFINITY;
-            if (n * 8 + 1 >= limit) score[r / 2][n][r % 2 * 2 + 1] = -INFINITY;
+            if (n * 8 >= limit || n * 8 < hidden) score[r / 2][n][r % 2 * 2] = -INFINITY;
+            if (n * 8 + 1 >= limit || n * 8 + 1 < hidden) score[r / 2][n][r % 2 * 2 + 1] = -INFINITY;
           }
         }
       }

@@ -41,7 +41,7 @@ struct WarpRows {
   int first_position, last_position;
 
   __device__ __forceinline__ WarpRows(const SparseFwdParams& p, const RowTile& tile)
-      : visible{p.plan, p.plan.local ? p.plan.local[tile.head] : 0},
+      : visible{p.plan, p.plan.local ? p.plan.local[tile.head] : 0, static_cast<int>(p.shape.sliding_window)},
         first(tile.begin + static_cast<int>(threadIdx.x) / 32 * Warps<head_dim>::rows),
         end(tile.end),
         first_position(static_cast<int>(p.shape.q_start) + first),
@@ -53,7 +53,7 @@ struct WarpRows {
   /// Do some (all) of the rows see some (all) of a tile's keys?
   __device__ __forceinline__ void look_at(const Keys& keys, int tile, bool& some, bool& all) const {
     some = false, all = true;
-    if (visible.plan.local) {
+    if (visible.plan.local || visible.sliding > 0) {
       const int* const indices = keys.indices_of(tile);
 #pragma unroll
       for (int n = threadIdx.x % 32; n < Keys::Config::keys; n += 32) {

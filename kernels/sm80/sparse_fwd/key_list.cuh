@@ -6,19 +6,22 @@
 
 namespace anchor::kernels::sm80 {
 
-/// Which listed keys a row may see: causality and the plan's window, both from positions.
+/// Which listed keys a row may see: causality, the layer's window and the plan's, all from positions.
 struct Visibility {
   const PlanParams& plan;
-  int local;  ///< of this head; unused without a window
+  int local;    ///< of this head; unused without a window of the plan
+  int sliding;  ///< the layer's window, 0 = none
 
   /// True if some (all) rows at positions [first, last] see the key; an absent key is negative and seen by
   /// none.
   __device__ bool to_some(int key, int first, int last) const {
     if (key < 0 || key > last) return false;
+    if (sliding > 0 && max(first, key) - key >= sliding) return false;
     return !plan.local || key < plan.sink || max(first, key) - key < local || last >= plan.dense_from;
   }
   __device__ bool to_all(int key, int first, int last) const {
     if (key < 0 || key > first) return false;
+    if (sliding > 0 && last - key >= sliding) return false;
     return !plan.local || key < plan.sink || min(last, plan.dense_from - 1) - key < local;
   }
 };

@@ -57,6 +57,7 @@ __global__ void __launch_bounds__(stream_threads, 1)
     load_operand(k, static_cast<const unsigned short*>(p.k) + kv_head * p.stride_kv_head, p.stride_kv_token,
                  warp_key, kv_len);
     const float scale = p.shape.softmax_scale * log2e;
+    const int reach = reach_of(p);
     RowWalk walk(p, group_begin, group_end, key_begin, stream_rows);
     int tiles = 0;
     for (RowWalk count = walk; !count.done(); count.next()) ++tiles;
@@ -81,15 +82,16 @@ __global__ void __launch_bounds__(stream_threads, 1)
           finish_groups(walk.group);
           const int row_begin = walk.begin(), row_end = walk.end();
           walk.next();
-          if (q_start + row_begin < warp_key + 15) {
+          if (q_start + row_begin < warp_key + 15 ||
+              q_start + row_begin + stream_rows - 1 - warp_key > reach) {
 #pragma unroll
             for (int h = 0; h < 2; ++h) {
               const int first =
                   key + 8 * h - (q_start + row_begin) - lane % 4 * 2;  // first row that sees the key
 #pragma unroll
               for (int n = 0; n < 16; ++n) {
-                if (n * 8 < first) score[4 * n + 2 * h] = -INFINITY;
-                if (n * 8 + 1 < first) score[4 * n + 2 * h + 1] = -INFINITY;
+                if (n * 8 < first || n * 8 - first > reach) score[4 * n + 2 * h] = -INFINITY;
+                if (n * 8 + 1 < first || n * 8 + 1 - first > reach) score[4 * n + 2 * h + 1] = -INFINITY;
               }
             }
           }

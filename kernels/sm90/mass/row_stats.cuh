@@ -26,7 +26,7 @@ __global__ void __launch_bounds__(stream_threads, 1)
   const int row_end = min(min(q_len, (group + 1) * group_rows), row_begin + resident_rows);
   if (row_begin >= row_end) return;
   const int last = min(q_start + row_end, static_cast<int>(p.shape.kv_len)) - 1;
-  const KeyRuns runs(p, q_start + group * group_rows, last, stream_rows);
+  const KeyRuns runs(p, q_start + group * group_rows, q_start + row_begin, last, stream_rows);
   const auto* const keys = static_cast<const unsigned short*>(p.k) + kv_head * p.stride_kv_head;
 
   const auto produce = [&] {
@@ -63,21 +63,24 @@ __global__ void __launch_bounds__(stream_threads, 1)
       }
     };
 
-    int at = 0, run = 0, key = 0;
+    int at = 0, run = 0, key = runs.begin_of(0);
+    const int reach = reach_of(p);
     consume_stream<element, head_dim>(
         s, q, runs.tiles, (warp_first - row_begin) / 64 * 64 + row_begin < row_end,
         [&](float(&score)[64], int) {
           if (at++ == runs.anchor_tiles) write(p.anchor_lse, p.anchor_max);
           while (key >= runs.end_of(run)) key = runs.begin_of(++run);
           const int end = runs.end_of(run);
-          if (key + stream_rows > min(q_start + warp_first + 1, end)) {
+          if (key + stream_rows > min(q_start + warp_first + 1, end) ||
+              q_start + warp_first + 15 - key > reach) {
 #pragma unroll
             for (int h = 0; h < 2; ++h) {
-              const int limit = min(q_start + row + 8 * h + 1, end) - key - lane % 4 * 2;
+              const int position = q_start + row + 8 * h, from = key + lane % 4 * 2;
+              const int limit = min(position + 1, end) - from, hidden = position - reach - from;
 #pragma unroll
               for (int n = 0; n < 16; ++n) {
-                if (n * 8 >= limit) score[4 * n + 2 * h] = -INFINITY;
-                if (n * 8 + 1 >= limit) score[4 * n + 2 * h + 1] = -INFINITY;
+                if (n * 8 >= limit || n * 8 < hidden) score[4 * n + 2 * h] = -INFINITY;
+                if (n * 8 + 1 >= limit || n * 8 + 1 < hidden) score[4 * n + 2 * h + 1] = -INFINITY;
               }
             }
           }

@@ -149,24 +149,25 @@ class Consumer {
     const auto offset = [&](int k) {
       return static_cast<unsigned>(max(0, min(k, static_cast<int>(p.shape.kv_len)))) * stride;
     };
-    const unsigned sink = offset(p.plan.sink);
     const auto [head, row, rows_left] = place(tile_slot);
-    unsigned end[2], local_begin[2] = {0, 0};  // the row sees [0, sink) and [local_begin, end)
+    const unsigned* index =
+        s.index[index_slot] + (lane % 4) * 2 * 16;  // columns 8 j + 2 (lane % 4) + e: [e * 16 + j]
+                                                    // One row after the other: registers are short.
 #pragma unroll
     for (int h = 0; h < 2; ++h) {
       const int position = static_cast<int>(p.shape.q_start) + row + 8 * h;
-      end[h] = offset(position + 1);
+      // The row sees [first, first + sinks) and [local_begin, end).
+      const unsigned first =
+          p.shape.sliding_window > 0 ? offset(position + 1 - static_cast<int>(p.shape.sliding_window)) : 0;
+      const unsigned sinks = max(offset(p.plan.sink), first) - first, end = offset(position + 1);
+      unsigned local_begin = first;
       if (p.plan.local && position < p.plan.dense_from)
-        local_begin[h] = offset(position - p.plan.local[head] + 1);
-    }
-    const unsigned* index =
-        s.index[index_slot] + (lane % 4) * 2 * 16;  // columns 8 j + 2 (lane % 4) + e: [e * 16 + j]
+        local_begin = max(first, offset(position - p.plan.local[head] + 1));
 #pragma unroll
-    for (int n = 0; n < 32; ++n) {
-      const unsigned k = index[n % 2 * 16 + n / 2];
-#pragma unroll
-      for (int h = 0; h < 2; ++h)
-        if (k >= end[h] || (k >= sink && k < local_begin[h])) score[n / 2 * 4 + 2 * h + n % 2] = -INFINITY;
+      for (int n = 0; n < 32; ++n) {
+        const unsigned k = index[n % 2 * 16 + n / 2];
+        if (k >= end || (k < local_begin && k - first >= sinks)) score[n / 2 * 4 + 2 * h + n % 2] = -INFINITY;
+      }
     }
   }
 };

@@ -114,7 +114,7 @@ class Producer {
     asm volatile("add.s32 %0, %1, %2;" : "=r"(key) : "r"(under_way.loaded), "r"(under_way.offset));
     if (key >= key_end) key = kNoKey;
     bool masked = key > first_position;
-    masked |= key >= p.plan.sink && key <= window_edge;
+    masked |= key >= p.plan.mask_from && key <= window_edge;
     padded_before = padded_now;
     padded_now = __any_sync(~0u, key == kNoKey);
     masked = __any_sync(~0u, masked);
@@ -233,6 +233,8 @@ class Producer {
     window_edge = -1;
     if (p.plan.local && first_position < p.plan.dense_from)
       window_edge = last_position - p.plan.local[tile.head];
+    if (p.shape.sliding_window > 0)
+      window_edge = max(window_edge, last_position - static_cast<int>(p.shape.sliding_window));
     const int set = set_steps(tile);
     int steps = set;
     if constexpr (joined)
@@ -342,7 +344,8 @@ class Producer {
   S& s;
   int thread, first_row, first_index, source_offset, target_offset;
   unsigned key_stride, tiles;
-  // Of the current tile: keys up to window_edge, sinks aside, are hidden from its last row.
+  // Of the current tile: keys up to window_edge, those before mask_from aside, may be hidden from its last
+  // row.
   int first_position = 0, key_end = 0, window_edge = 0;
   unsigned index_slot = 0;
   bool padded_now = false,

@@ -76,12 +76,12 @@ class Tile {
     }
   }
 
-  /// Keys before `reach` that each row's own list names: the products of all, of which the others are masked.
-  void add_lists(std::int64_t reach) {
+  /// Keys [from, reach) that each row's own list names: the products of all, of which the others are masked.
+  void add_lists(std::int64_t from, std::int64_t reach) {
     std::vector<std::span<const std::int32_t>> left;
     for (std::int64_t r = 0; r < rows_; ++r) left.push_back(plan_.columns[plan_.row_of(head_, begin_ + r)]);
     float listed[chunk_keys];
-    for (std::int64_t begin = 0; begin < reach; begin += chunk_keys) {
+    for (std::int64_t begin = from; begin < reach; begin += chunk_keys) {
       const std::int64_t count = std::min(chunk_keys, reach - begin);
       const float* keys = inputs_.keys(head_) + begin * dim_;
       score(keys, count);
@@ -119,12 +119,13 @@ class Tile {
     if (!far) step(inputs_.values(head_) + begin * dim_, count);
   }
 
-  /// The keys of blocks [0, before) that the row does not list, as copies of their blocks' means. lse stays
+  /// The keys of plan_.mean_blocks() that the row does not list, as copies of their blocks' means. lse stays
   /// as it is.
-  void add_means(std::int64_t before, const float* mean_k, const float* mean_v) {
+  void add_means(const float* mean_k, const float* mean_v) {
     std::vector<std::int32_t> pruned;
     std::vector<float> copies;  // ln of how many
-    for (std::int64_t n = 0; n < before; ++n) {
+    const auto [first, last] = plan_.mean_blocks(begin_, rows_);
+    for (std::int64_t n = first; n < last; ++n) {
       const std::int64_t left = plan_.unlisted(plan_.row_of(head_, begin_), n * plan_.kv_tile);
       if (left == 0) continue;
       pruned.push_back(static_cast<std::int32_t>(n));
@@ -191,6 +192,7 @@ class Tile {
 
   bool needs_mask(std::int64_t first_key, std::int64_t last_key) const {
     if (last_key > position(0)) return true;
+    if (first_key < inputs_.geometry.first_visible(begin_ + rows_ - 1)) return true;
     return plan_.window && last_key >= plan_.window->sink &&
            position(rows_ - 1) - first_key >= plan_.window->local[static_cast<std::size_t>(head_)];
   }
@@ -227,13 +229,16 @@ class Tile {
     });
   }
 
-  /// Masks scores of sorted keys: what plan_.allows() forbids is the keys after the query, and the range
-  /// between the window's sink and its local part. `index_of` gives the number of keys before a key.
+  /// Masks scores of sorted keys: what plan_.allows() forbids is the keys after the query, those before the
+  /// layer's window, and the range between the sink and the local part of the plan's. `index_of` gives the
+  /// number of keys before a key.
   template <class IndexOf>
   void mask(std::int64_t first_row, std::int64_t count, IndexOf index_of) {
     for (std::int64_t r = first_row; r < rows_; ++r) {
       float* row = score_.data() + r * chunk_keys;
       if (inputs_.geometry.causal) std::fill(row + index_of(position(r) + 1), row + count, -infinity);
+      if (inputs_.geometry.sliding_window > 0)
+        std::fill(row, row + index_of(inputs_.geometry.first_visible(begin_ + r)), -infinity);
       if (!plan_.window || position(r) >= plan_.window->dense_from) continue;
       const std::int64_t local = plan_.window->local[static_cast<std::size_t>(head_)];
       const std::int64_t from = index_of(plan_.window->sink), to = index_of(position(r) - local + 1);
@@ -277,12 +282,13 @@ void run_tile(const AttentionInputs& inputs, const SparsePlan& plan, const Score
               const std::vector<Means>& means, int head, std::int64_t begin, AttentionResult& result) {
   const Geometry& g = plan.geometry;
   const std::int64_t rows = std::min<std::int64_t>(plan.q_tile, g.q_len - begin);
-  const std::int64_t reach = g.visible(begin + rows - 1);
+  const std::int64_t from = g.first_visible(begin), reach = g.visible(begin + rows - 1);
   const std::int64_t row = plan.row_of(head, begin);
   Tile tile(inputs, plan, range, head, begin, rows);
 
   const auto blocks = plan.blocks[row];
-  for (std::size_t n = 0; n < blocks.size() && blocks[n] < reach;) {
+  const auto seen = std::ranges::upper_bound(blocks, from - plan.kv_tile);  // no row sees what ends before
+  for (auto n = static_cast<std::size_t>(seen - blocks.begin()); n < blocks.size() && blocks[n] < reach;) {
     const std::int64_t run = blocks[n];
     std::int64_t end = run;
     if (plan.pv_skip) {
@@ -291,18 +297,17 @@ void run_tile(const AttentionInputs& inputs, const SparsePlan& plan, const Score
       continue;
     }
     while (n < blocks.size() && blocks[n] == end) end += plan.block_width(blocks[n++]);  // neighbours join
-    tile.add_run(run, std::min(end, reach));
+    tile.add_run(std::max(run, from), std::min(end, reach));
   }
-  const auto upto = [reach](std::span<const std::int32_t> keys) {
-    return keys.first(
-        static_cast<std::size_t>(std::lower_bound(keys.begin(), keys.end(), reach) - keys.begin()));
+  const auto seen_keys = [from, reach](std::span<const std::int32_t> keys) {
+    return std::span(std::ranges::lower_bound(keys, from), std::ranges::lower_bound(keys, reach));
   };
-  tile.add_columns(upto(plan.columns[row]));
+  tile.add_columns(seen_keys(plan.columns[row]));
   if (plan.mean_correction) {
     const Means& mean = means[static_cast<std::size_t>(g.kv_head(head))];
-    tile.add_means((g.q_start + begin) / plan.kv_tile, mean.k.data(), mean.v.data());
+    tile.add_means(mean.k.data(), mean.v.data());
   }
-  if (plan.dup.rows() > 0) tile.add_duplicates(upto(plan.dup[row]));
+  if (plan.dup.rows() > 0) tile.add_duplicates(seen_keys(plan.dup[row]));
   tile.store(result);
 }
 
@@ -317,12 +322,13 @@ bool lists_single_rows(const SparsePlan& plan) {
 bool run_rows(const AttentionInputs& inputs, const SparsePlan& plan, const ScoreRange& range, int head,
               std::int64_t begin, std::int64_t rows, AttentionResult& result) {
   constexpr std::int64_t gathering = 8;  // a gathered product takes so many times as long
+  const std::int64_t from = plan.geometry.first_visible(begin);
   const std::int64_t reach = plan.geometry.visible(begin + rows - 1);
   std::int64_t listed = 0;
   for (std::int64_t r = 0; r < rows; ++r) listed += std::ssize(plan.columns[plan.row_of(head, begin + r)]);
-  if (listed * gathering < rows * reach) return false;
+  if (listed * gathering < rows * (reach - from)) return false;
   Tile tile(inputs, plan, range, head, begin, rows);
-  tile.add_lists(reach);
+  tile.add_lists(from, reach);
   tile.store(result);
   return true;
 }

@@ -43,7 +43,8 @@ void drop_far_blocks(const AttentionInputs& inputs, const SparsePlan& plan, int 
     for (std::int64_t i = begin; i < end; ++i) {
       const auto r = static_cast<std::size_t>(i - begin);
       double top = -infinity;
-      for (std::int64_t j = start; j < std::min(start + plan.block_width(start), g.visible(i)); ++j)
+      const std::int64_t stop = std::min(start + plan.block_width(start), g.visible(i));
+      for (std::int64_t j = std::max<std::int64_t>(start, g.first_visible(i)); j < stop; ++j)
         top = std::max(top, dot(inputs.q_row(head, i), inputs.keys(head) + j * g.head_dim, g.head_dim));
       top *= g.softmax_scale;
       if (top > -infinity) far = far && (top - running[r]) / std::numbers::ln2 <= -*plan.pv_skip;
@@ -79,11 +80,12 @@ struct PrunedMeans {
   std::vector<double> copies;
 };
 
-PrunedMeans pruned_means(const AttentionInputs& inputs, const SparsePlan& plan, int head,
-                         std::int64_t begin) {
+PrunedMeans pruned_means(const AttentionInputs& inputs, const SparsePlan& plan, int head, std::int64_t begin,
+                         std::int64_t end) {
   PrunedMeans means;
   const std::int64_t block = plan.kv_tile, dim = plan.geometry.head_dim;
   for (std::int64_t start = 0; start + block <= plan.geometry.q_start + begin; start += block) {
+    if (start < plan.geometry.first_visible(end - 1)) continue;
     const std::int64_t left = plan.unlisted(plan.row_of(head, begin), start);
     if (left == 0) continue;
     means.copies.push_back(static_cast<double>(left));
@@ -121,7 +123,7 @@ void run_tile(const AttentionInputs& inputs, const SparsePlan& plan, int head, s
   const std::int64_t dim = g.head_dim, end = std::min(begin + plan.q_tile, g.q_len);
   if (plan.pv_skip) drop_far_blocks(inputs, plan, head, begin, end, weights);
   PrunedMeans means;
-  if (plan.mean_correction) means = pruned_means(inputs, plan, head, begin);
+  if (plan.mean_correction) means = pruned_means(inputs, plan, head, begin, end);
   for (std::int64_t i = begin; i < end; ++i) {
     const float* q = inputs.q_row(head, i);
     std::vector<Term> terms;

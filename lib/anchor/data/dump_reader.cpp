@@ -36,7 +36,6 @@ std::string ranges_text(const std::vector<int>& ascending) {
 
 void require_replayable(const LayerInfo& info, const std::string& path) {
   const char* obstacle = nullptr;
-  if (info.geometry.sliding_window != 0) obstacle = "has a sliding window";
   if (!info.geometry.causal) obstacle = "is not causal";
   if (!info.rope_applied) obstacle = "was taken before RoPE";
   if (info.softcap != 0) obstacle = "has a soft cap";

@@ -45,8 +45,8 @@ class DumpReader {
               std::pmr::memory_resource* memory = nullptr) const;
 
   /// The query heads of a KV head with their keys and values. With `tokens` > 0 the first so many tokens
-  /// only, as if the text ended there. A layer that attention replay has no semantics for yet (sliding
-  /// window, not causal, before RoPE) is an error.
+  /// only, as if the text ended there. A layer that attention replay has no semantics for yet (not
+  /// causal, before RoPE, soft cap, attention sinks) is an error.
   KvGroup read_group(int layer, int kv_head, std::int64_t tokens = 0,
                      std::pmr::memory_resource* memory = nullptr) const;
 

@@ -40,6 +40,10 @@ void require_valid(const DumpRope& rope, int head_dim, const std::string& where)
 
 void set_shape(LayerInfo& info, const TensorForm& q, const TensorForm& k, const TensorForm& v) {
   for (const auto* tensor : {&q, &k, &v}) require_axes(*tensor);
+  if (v.shape[2] != k.shape[2]) {
+    fail("{}: values of {} dimensions and keys of {}: attention replay takes heads of one width", v.name,
+         v.shape[2], k.shape[2]);
+  }
   if (v.shape != k.shape) {
     fail("{}: shape {} differs from that of k, {}", v.name, text_of(v.shape), text_of(k.shape));
   }

@@ -48,14 +48,15 @@ RowMaxima cpu_row_maxima(const AttentionInputs& head, std::int64_t block, std::i
     const std::int64_t begin = tile * rows_at_once, count = std::min(rows_at_once, g.q_len - begin);
     const std::int64_t reach = g.visible(begin + count - 1);
     AlignedVector<float> score(static_cast<std::size_t>(rows_at_once * keys_at_once));
-    for (std::int64_t key = 0; key < reach; key += keys_at_once) {
+    for (std::int64_t key = g.first_visible(begin); key < reach; key += keys_at_once) {
       const std::int64_t keys = std::min(keys_at_once, reach - key);
       matrix_ops().gemm_nt(count, keys, g.head_dim, static_cast<float>(g.softmax_scale), head.q_row(0, begin),
                            g.head_dim, head.k + key * g.head_dim, g.head_dim, score.data(), keys_at_once);
       for (std::int64_t r = begin; r < begin + count; ++r) {
         const std::int64_t local = (g.q_start + r) / group * group - block;
         const auto at = static_cast<std::size_t>(r);
-        for (std::int64_t n = 0; n < keys && key + n < g.visible(r); ++n) {
+        for (std::int64_t n = std::max<std::int64_t>(0, g.first_visible(r) - key);
+             n < keys && key + n < g.visible(r); ++n) {
           const float s = score[static_cast<std::size_t>((r - begin) * keys_at_once + n)];
           maxima.all[at] = std::max(maxima.all[at], s);
           if (key + n >= local) maxima.local[at] = std::max(maxima.local[at], s);

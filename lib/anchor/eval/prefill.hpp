@@ -21,11 +21,11 @@ struct PrefillOptions {
 /// A question, read.
 struct Reading {
   Logits answer, inner;  ///< the logits that predict Question::answer and ::inner
-  double density = 1;    ///< mean over the layers' heads of the prompt's plan
-  /// Share of (layer, head, evidence token) that the plan keeps for the prompt's last row; none without
-  /// evidence.
+  double density = 1;    ///< of the prompt's plans: kept pairs over those that causality and windows allow
+  /// Share of (layer, head, evidence token) that the plan keeps for the prompt's last row, of those that the
+  /// layer's window holds; none without evidence there.
   std::optional<double> evidence_kept;
-  HeadEvidence evidence_by_head;  ///< the same, head by head
+  HeadEvidence evidence_by_head;       ///< the same, head by head
   std::optional<double> attention_ms;  ///< TextResult::attention_ms
 };
 
@@ -33,7 +33,8 @@ struct Reading {
 Reading read_dense(ModelRunner& runner, const Question& question, const PrefillOptions& options = {});
 
 /// Reads a question with a method in every layer: the prompt's rows by its plan. `attention` is new: it keeps
-/// the state and the statistics of one prompt. Layers with a sliding window stay as the model has them.
+/// the state and the statistics of one prompt. In layers with a sliding window it chooses among the keys of
+/// the window.
 Reading read_sparse(ModelRunner& runner, const Question& question, MethodAttention& attention,
                     const PrefillOptions& options);
 

@@ -17,8 +17,8 @@ constexpr std::int64_t tile_rows = 128;
 constexpr std::int64_t chunk_keys = 512;
 constexpr float infinity = std::numeric_limits<float>::infinity();
 
-/// Scores of query rows [row, row + rows) against keys [key, key + keys), causally masked, relative to the
-/// rows' bases; `max` are running maxima that move with them.
+/// Scores of query rows [row, row + rows) against keys [key, key + keys), masked by causality and the layer's
+/// window, relative to the rows' bases; `max` are running maxima that move with them.
 void scores(const AttentionInputs& head, RowBases& bases, std::int64_t row, std::int64_t rows,
             std::int64_t key, std::int64_t keys, AlignedVector<float>& out, std::int64_t ld, float* max) {
   const Geometry& g = head.geometry;
@@ -26,7 +26,9 @@ void scores(const AttentionInputs& head, RowBases& bases, std::int64_t row, std:
                        g.head_dim, head.k + key * g.head_dim, g.head_dim, out.data(), ld);
   for (std::int64_t r = 0; r < rows; ++r) {
     const std::int64_t seen = std::clamp<std::int64_t>(g.visible(row + r) - key, 0, keys);
+    const std::int64_t hidden = std::clamp<std::int64_t>(g.first_visible(row + r) - key, 0, seen);
     std::fill(out.data() + r * ld + seen, out.data() + r * ld + keys, -infinity);
+    std::fill(out.data() + r * ld, out.data() + r * ld + hidden, -infinity);
   }
   bases.relate(0, head.k + key * g.head_dim, keys, out.data(), ld, max);
 }
@@ -52,7 +54,7 @@ class ChunkSums {
     for (std::int64_t row = row_begin; row < row_end;) {
       std::int64_t end = std::min(row + tile_rows, row_end);
       if (grain.tile_rows > 0) end = std::min(end, (row / grain.tile_rows + 1) * grain.tile_rows);
-      if (g.visible(end - 1) > key) {
+      if (g.visible(end - 1) > key && g.first_visible(row) < key + keys) {
         add_rows(row, end - row, key, keys);
         for (std::size_t c = 0; c < column_sums.size(); ++c) column_sums[c] += sums_[c];
         for (std::size_t c = 0; !block_sums.empty() && c < sums_.size(); ++c) {
@@ -129,7 +131,7 @@ std::vector<double> dense_lse(const AttentionInputs& head, const ScoreRange& ran
     double sum[tile_rows] = {};
     std::fill(std::begin(max), std::end(max), -infinity);
     RowBases bases(head, range, 0, row, rows);
-    for (std::int64_t key = 0; key < reach; key += chunk_keys) {
+    for (std::int64_t key = g.first_visible(row); key < reach; key += chunk_keys) {
       const std::int64_t keys = std::min(chunk_keys, reach - key);
       scores(head, bases, row, rows, key, keys, score, chunk_keys, max);
       matrix_ops().softmax_step(rows, keys, score.data(), chunk_keys, max, sum, shrink);
@@ -162,7 +164,7 @@ MassMap cpu_mass_map(const AttentionInputs& head, const MassGranularity& grain) 
   parallel_for(spans * chunks, [&](std::int64_t task) {
     const std::int64_t group = spans - 1 - task / chunks, key = task % chunks * chunk;
     const std::int64_t row_end = std::min((group + 1) * span, g.q_len);
-    if (g.visible(row_end - 1) <= key) return;
+    if (g.visible(row_end - 1) <= key || g.first_visible(group * span) >= key + chunk) return;
     ChunkSums(head, range, map, chunk).run(group, group * span, row_end, key);
   });
   return map;
@@ -177,7 +179,7 @@ MassMap reference_mass_map(const AttentionInputs& head, const MassGranularity& g
   for (std::int64_t i = 0; i < g.q_len; ++i) {
     check_interrupt();
     double max = -std::numeric_limits<double>::infinity(), sum = 0;
-    for (std::int64_t j = 0; j < g.visible(i); ++j) {
+    for (std::int64_t j = g.first_visible(i); j < g.visible(i); ++j) {
       double dot = 0;
       for (int c = 0; c < g.head_dim; ++c) {
         dot += static_cast<double>(head.q_row(0, i)[c]) * static_cast<double>(head.k[j * g.head_dim + c]);
@@ -185,10 +187,11 @@ MassMap reference_mass_map(const AttentionInputs& head, const MassGranularity& g
       score[static_cast<std::size_t>(j)] = dot * g.softmax_scale;
       max = std::max(max, score[static_cast<std::size_t>(j)]);
     }
-    for (std::int64_t j = 0; j < g.visible(i); ++j) sum += std::exp(score[static_cast<std::size_t>(j)] - max);
+    for (std::int64_t j = g.first_visible(i); j < g.visible(i); ++j)
+      sum += std::exp(score[static_cast<std::size_t>(j)] - max);
     const double lse = max + std::log(sum);
     map.lse[static_cast<std::size_t>(i)] = lse;
-    for (std::int64_t j = 0; j < g.visible(i); ++j) {
+    for (std::int64_t j = g.first_visible(i); j < g.visible(i); ++j) {
       const double p = std::exp(score[static_cast<std::size_t>(j)] - lse);
       if (grain.group_rows > 0) columns[static_cast<std::size_t>(i / grain.group_rows * g.kv_len + j)] += p;
       if (grain.tile_rows > 0)

@@ -13,15 +13,15 @@ struct MassGranularity {
   std::int64_t block_keys = 0;     ///< keys per block of the block sums
 };
 
-/// Exact attention mass of one head, added up where plans live. With p_ij = exp(s_ij - lse_i) of dense causal
-/// attention, the mass recall of any plan at this granularity is a sum over the map. It knows no method.
+/// Exact attention mass of one head, added up where plans live. With p_ij = exp(s_ij - lse_i) of dense
+/// attention (causal, within the layer's window), the mass recall of any plan at this granularity is a sum
+/// over the map. It knows no method.
 struct MassMap {
   Geometry geometry;  ///< one head
   MassGranularity granularity;
-  std::vector<double> lse;  ///< [q_len] dense log-sum-exp, natural log
-  std::vector<float>
-      column_mass;  ///< [groups, kv_len]: sum of p_ij over the group's rows; 0 after its last query
-  std::vector<float> block_mass;  ///< [tiles, blocks]: sum of p_ij over tile and block
+  std::vector<double> lse;         ///< [q_len] dense log-sum-exp, natural log
+  std::vector<float> column_mass;  ///< [groups, kv_len]: sum of p_ij over the group's rows that see the key
+  std::vector<float> block_mass;   ///< [tiles, blocks]: sum of p_ij over tile and block
 
   std::int64_t groups() const { return div_up(geometry.q_len, granularity.group_rows); }
   std::int64_t tiles() const { return div_up(geometry.q_len, granularity.tile_rows); }

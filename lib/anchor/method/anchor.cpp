@@ -42,7 +42,7 @@ struct Windows : AnchorWindows {
 constexpr float log2e = 1.44269504088896341f;
 
 /// Row anchors of query rows [row, row + rows) of one head: each row's largest score over the keys outside
-/// `hole` (over all causal keys where the anchor is global).
+/// `hole` (over all keys where the anchor is global) that it sees.
 /// Official: queries times sigma times log2 e, rounded each time, the constants too.
 std::vector<float> row_anchors(const AttentionInputs& head, std::int64_t row, std::int64_t rows,
                                KeyRange hole, bool official) {
@@ -54,9 +54,9 @@ std::vector<float> row_anchors(const AttentionInputs& head, std::int64_t row, st
   }
   std::vector<float> anchors(static_cast<std::size_t>(rows), -infinity);
   AlignedVector<float> score(static_cast<std::size_t>(rows * chunk_keys));
-  const std::int64_t reach = g.visible(row + rows - 1);
+  const std::int64_t from = g.first_visible(row), reach = g.visible(row + rows - 1);
   const auto visit = [&](KeyRange keys) {
-    for (std::int64_t key = keys.begin; key < keys.end; key += chunk_keys) {
+    for (std::int64_t key = std::max(from, keys.begin); key < keys.end; key += chunk_keys) {
       const std::int64_t count = std::min(chunk_keys, keys.end - key);
       matrix_ops().gemm_nt(rows, count, g.head_dim, official ? 1.f : sigma, q.data(), g.head_dim,
                            head.k + key * g.head_dim, g.head_dim, score.data(), chunk_keys);
@@ -64,7 +64,8 @@ std::vector<float> row_anchors(const AttentionInputs& head, std::int64_t row, st
         const std::int64_t seen = std::clamp<std::int64_t>(g.visible(row + r) - key, 0, count);
         const float* s = score.data() + r * chunk_keys;
         float& anchor = anchors[static_cast<std::size_t>(r)];
-        for (std::int64_t n = 0; n < seen; ++n) anchor = std::max(anchor, s[n]);
+        for (std::int64_t n = std::max<std::int64_t>(0, g.first_visible(row + r) - key); n < seen; ++n)
+          anchor = std::max(anchor, s[n]);
       }
     }
   };
@@ -117,7 +118,8 @@ Pooled pool(const AttentionInputs& head, const Windows& windows, std::int64_t g)
   return pooled;
 }
 
-/// Calls use(candidate, mean anchor, score) for every candidate key and pooled query of a group.
+/// Calls use(candidate, mean anchor, score) for every candidate key of a group and every pooled query of
+/// which some row sees it.
 template <class Use>
 void visit_scores(const AttentionInputs& head, const Windows& windows, std::int64_t g, const Use& use) {
   const KeyRange keys = windows.candidates(g);
@@ -132,7 +134,8 @@ void visit_scores(const AttentionInputs& head, const Windows& windows, std::int6
                          head.k + key * geometry.head_dim, geometry.head_dim, score.data(), chunk_keys);
     for (std::int64_t u = 0; u < pooled.count; ++u) {
       const float anchor = pooled.anchor[static_cast<std::size_t>(u)];
-      for (std::int64_t n = 0; n < count; ++n)
+      const std::int64_t hidden = geometry.first_visible(g * windows.group + u * windows.b) - key;
+      for (std::int64_t n = std::max<std::int64_t>(0, hidden); n < count; ++n)
         use(static_cast<std::size_t>(key - keys.begin + n), anchor,
             score[static_cast<std::size_t>(u * chunk_keys + n)]);
     }
@@ -214,18 +217,18 @@ CriticalItems critical_anchor(const AttentionInputs& inputs, int q_head, const P
     critical[static_cast<std::size_t>(g)] = critical_theta(head, windows, g);
   });
   for (std::int64_t g = 0; g < mass.groups(); ++g) {
-    const auto rows = static_cast<std::int32_t>(std::min(windows.group, geometry.q_len - g * windows.group));
+    const std::int64_t begin = g * windows.group, end = std::min(begin + windows.group, geometry.q_len);
     const float* column_mass = mass.column_row(g);
     const KeyRange hole = windows.hole(g), keys = windows.candidates(g);
-    for (std::int64_t j = hole.begin; j < hole.end; ++j) {  // all rows of the group see every key before it
-      items.forced_pairs -= rows;
+    for (std::int64_t j = hole.begin; j < hole.end; ++j) {
+      items.forced_pairs -= geometry.rows_that_see(j, begin, end);
       items.forced_mass -= static_cast<double>(column_mass[j]);
     }
     for (std::int64_t j = std::max(hole.begin, keys.begin); j < std::min(hole.end, keys.end); ++j) {
       items.knob.push_back(critical[static_cast<std::size_t>(g)][static_cast<std::size_t>(j - keys.begin)]);
-      items.pairs.push_back(rows);
+      items.pairs.push_back(static_cast<std::int32_t>(geometry.rows_that_see(j, begin, end)));
       items.mass.push_back(column_mass[j]);
-      items.place(g * windows.group, g * windows.group + rows, j);
+      items.place(begin, end, j);
     }
   }
   return items;

@@ -24,12 +24,14 @@ struct AnchorWindows {
         v4(released),
         dense_tail(dense_last),
         q_start(geometry.q_start),
-        end(geometry.q_start + geometry.q_len) {}
+        end(geometry.q_start + geometry.q_len),
+        sliding(geometry.sliding_window) {}
 
   std::int64_t b, step, group;
   bool v4;          ///< windows counted in groups, as the released code does
   bool dense_tail;  ///< a partial last group sees everything
   std::int64_t q_start, end;
+  std::int64_t sliding;  ///< the layer's window, 0 = none
 
   /// First position of local group g.
   std::int64_t begin_of(std::int64_t g) const { return q_start + g * group; }
@@ -37,8 +39,14 @@ struct AnchorWindows {
   bool dense(std::int64_t g) const {
     return begin_of(g) == 0 || (dense_tail && begin_of(g) + group > end && end % group != 0);
   }
-  /// Keys that compete for selection.
-  KeyRange candidates(std::int64_t g) const { return dense(g) ? KeyRange{} : clip({b, begin_of(g) - b}); }
+  /// The first key that the row at `position` sees.
+  std::int64_t first_visible(std::int64_t position) const {
+    return sliding > 0 ? std::max<std::int64_t>(0, position + 1 - sliding) : 0;
+  }
+  /// Keys that compete for selection: a layer's window leaves those that some row of the group sees.
+  KeyRange candidates(std::int64_t g) const {
+    return dense(g) ? KeyRange{} : clip({std::max(b, first_visible(begin_of(g))), begin_of(g) - b});
+  }
   /// Keys outside initial and local window: kept only if selected. In v4 the last b of them can never be.
   KeyRange hole(std::int64_t g) const {
     if (dense(g)) return {};

@@ -22,6 +22,12 @@ AlignedVector<float> cells(const float* x, std::int64_t rows, std::int64_t dim, 
   return out;
 }
 
+/// How many key cells before its own a query cell sees: those whose last key lies in the window of its first
+/// query.
+std::int64_t cells_in_window(const Geometry& g, std::int64_t stride) {
+  return g.sliding_window > 0 ? (g.sliding_window + stride - 2) / stride : g.q_start + g.q_len;
+}
+
 }  // namespace
 
 Antidiagonal::Antidiagonal(const AttentionInputs& head, std::int64_t stride, std::int64_t block,
@@ -31,6 +37,7 @@ Antidiagonal::Antidiagonal(const AttentionInputs& head, std::int64_t stride, std
                false)),
       width_(stride * head.geometry.head_dim),
       per_block_(block / stride),
+      reach_(cells_in_window(head.geometry, stride)),
       q_cells_((head.geometry.q_len + stride - 1) / stride),
       first_cell_(head.geometry.q_start / stride),
       scale_(static_cast<float>(head.geometry.softmax_scale) / static_cast<float>(stride)),
@@ -41,22 +48,26 @@ std::int64_t Antidiagonal::cell_rows(std::int64_t tile) const {
 }
 
 std::vector<float> Antidiagonal::block_mass(std::int64_t tile) const {
-  const std::int64_t rows = cell_rows(tile), first = first_cell_ + tile * per_block_, columns = first + rows;
+  const std::int64_t rows = cell_rows(tile), first = first_cell_ + tile * per_block_;
+  const std::int64_t before = std::max<std::int64_t>(0, first - reach_);  // cells that no row sees
+  const std::int64_t columns = first + rows - before;
   AlignedVector<float> z(static_cast<std::size_t>(rows * columns));
   matrix_ops().gemm_nt(rows, columns, width_, official_ ? 1.f : scale_,
-                       q_.data() + tile * per_block_ * width_, width_, k_.data(), width_, z.data(), columns);
+                       q_.data() + tile * per_block_ * width_, width_, k_.data() + before * width_, width_,
+                       z.data(), columns);
   if (official_) {
     for (float& x : z) x = round_bf16(x) * scale_;
   }
   std::vector<double> sums(static_cast<std::size_t>(first / per_block_ + 1), 0);
   for (std::int64_t r = 0; r < rows; ++r) {
     float* row = z.data() + r * columns;
-    const std::int64_t seen = first + r + 1;
-    const float max = *std::max_element(row, row + seen);
+    const std::int64_t from = std::max<std::int64_t>(0, first + r - reach_) - before;
+    const std::int64_t seen = first + r + 1 - before;
+    const float max = *std::max_element(row + from, row + seen);
     double sum = 0;
-    for (std::int64_t y = 0; y < seen; ++y) sum += static_cast<double>(row[y] = std::exp(row[y] - max));
-    for (std::int64_t y = 0; y < seen; ++y)
-      sums[static_cast<std::size_t>(y / per_block_)] += static_cast<double>(row[y]) / sum;
+    for (std::int64_t y = from; y < seen; ++y) sum += static_cast<double>(row[y] = std::exp(row[y] - max));
+    for (std::int64_t y = from; y < seen; ++y)
+      sums[static_cast<std::size_t>((before + y) / per_block_)] += static_cast<double>(row[y]) / sum;
   }
   std::vector<float> mass(sums.begin(), sums.end());
   if (official_) {

@@ -16,8 +16,10 @@ void require_square(std::string_view method, const Geometry& g) {
 std::int64_t BlockShape::pairs(std::int64_t tile, std::int64_t block) const {
   const std::int64_t start = block * kv_tile, width = std::min<std::int64_t>(kv_tile, length - start);
   std::int64_t sum = 0;
-  for (std::int64_t i = row_begin(tile); i < row_end(tile); ++i)
+  for (std::int64_t i = row_begin(tile); i < row_end(tile); ++i) {
     sum += std::clamp<std::int64_t>(i + 1 - start, 0, width);
+    if (window > 0) sum -= std::clamp<std::int64_t>(i + 1 - window - start, 0, width);
+  }
   return sum;
 }
 
@@ -38,8 +40,9 @@ BlockRows all_blocks(const BlockShape& shape) {
   BlockRows rows(static_cast<std::size_t>(shape.tiles()));
   for (std::int64_t tile = 0; tile < shape.tiles(); ++tile) {
     auto& row = rows[static_cast<std::size_t>(tile)];
-    row.resize(static_cast<std::size_t>(shape.causal_blocks(tile)));
-    std::iota(row.begin(), row.end(), 0);
+    const std::int64_t first = shape.first_block(tile);
+    row.resize(static_cast<std::size_t>(shape.causal_blocks(tile) - first));
+    std::iota(row.begin(), row.end(), static_cast<std::int32_t>(first));
   }
   return rows;
 }
@@ -47,7 +50,8 @@ BlockRows all_blocks(const BlockShape& shape) {
 BlockRows kept_blocks(const BlockKnobs& knobs, double knob) {
   BlockRows rows(static_cast<std::size_t>(knobs.shape.tiles()));
   for (std::int64_t tile = 0; tile < knobs.shape.tiles(); ++tile) {
-    for (std::int64_t block = 0; block < knobs.shape.causal_blocks(tile); ++block) {
+    for (std::int64_t block = knobs.shape.first_block(tile); block < knobs.shape.causal_blocks(tile);
+         ++block) {
       if (knobs.keeps(tile, block, knob))
         rows[static_cast<std::size_t>(tile)].push_back(static_cast<std::int32_t>(block));
     }
@@ -58,11 +62,11 @@ BlockRows kept_blocks(const BlockKnobs& knobs, double knob) {
 CriticalItems critical_blocks(const BlockKnobs& knobs, const MassMap& mass) {
   const BlockShape& shape = knobs.shape;
   CriticalItems items{.descending = knobs.descending,
-                      .causal_pairs = shape.length * (shape.length + 1) / 2,
+                      .causal_pairs = mass.geometry.causal_pairs(),
                       .query_rows = shape.length};
   for (std::int64_t tile = 0; tile < shape.tiles(); ++tile) {
     const float* block_mass = mass.block_mass.data() + tile * mass.blocks();
-    for (std::int64_t block = 0; block < shape.causal_blocks(tile); ++block) {
+    for (std::int64_t block = shape.first_block(tile); block < shape.causal_blocks(tile); ++block) {
       const float critical = knobs.row(tile)[block];
       if (std::isnan(critical)) continue;
       if (critical == knobs.always()) {

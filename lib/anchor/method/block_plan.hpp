@@ -20,17 +20,21 @@ void require_square(std::string_view method, const Geometry& geometry);
 struct BlockShape {
   std::int64_t length = 0;
   int q_tile = 128, kv_tile = 128;
+  std::int64_t window = 0;  ///< the layer's sliding window, 0 = none
 
   std::int64_t tiles() const { return (length + q_tile - 1) / q_tile; }
   std::int64_t blocks() const { return (length + kv_tile - 1) / kv_tile; }
   std::int64_t row_begin(std::int64_t tile) const { return tile * q_tile; }
   std::int64_t row_end(std::int64_t tile) const { return std::min(length, (tile + 1) * q_tile); }
   std::int64_t rows(std::int64_t tile) const { return row_end(tile) - row_begin(tile); }
-  /// Blocks [0, causal_blocks) hold a key that some row of the tile sees.
+  /// Blocks [first_block, causal_blocks) hold a key that some row of the tile sees.
+  std::int64_t first_block(std::int64_t tile) const {
+    return window > 0 ? std::max<std::int64_t>(0, row_begin(tile) + 1 - window) / kv_tile : 0;
+  }
   std::int64_t causal_blocks(std::int64_t tile) const { return (row_end(tile) + kv_tile - 1) / kv_tile; }
   /// Blocks [0, past_blocks) lie entirely before the tile's first row.
   std::int64_t past_blocks(std::int64_t tile) const { return row_begin(tile) / kv_tile; }
-  /// Causal pairs of a tile and a block.
+  /// Pairs of a tile and a block that causality and the window allow.
   std::int64_t pairs(std::int64_t tile, std::int64_t block) const;
 
   MassGranularity granularity() const {
@@ -45,7 +49,12 @@ using BlockRows = std::vector<std::vector<std::int32_t>>;
 SparsePlan plan_blocks(const Geometry& geometry, const BlockShape& shape,
                        const std::function<BlockRows(int head)>& select);
 
-/// Every causal block of every tile.
+/// Tiles and blocks of a square problem and its window.
+inline BlockShape block_shape(const Geometry& geometry, int q_tile, int kv_tile) {
+  return {geometry.kv_len, q_tile, kv_tile, geometry.windowed() ? geometry.sliding_window : 0};
+}
+
+/// Every block of every tile that some row of it sees.
 BlockRows all_blocks(const BlockShape& shape);
 
 /// One head of a method that keeps or drops each block by comparing its critical value with the knob. Plans
@@ -70,7 +79,7 @@ struct BlockKnobs {
   }
 };
 
-/// The blocks that are kept at one knob value.
+/// The blocks that are kept at one knob value, of those that some row of their tile sees.
 BlockRows kept_blocks(const BlockKnobs& knobs, double knob);
 
 /// What the head's exact curve is made of; the map has the shape's granularity.

@@ -13,7 +13,7 @@ namespace {
 
 BlockShape shape_of(const Geometry& geometry, const Params& params) {
   const auto block = static_cast<int>(params.integer("block"));
-  return {geometry.kv_len, block, block};
+  return block_shape(geometry, block, block);
 }
 
 /// A block's critical value is its place in the tile's order: rank + 1 <= topk.
@@ -25,12 +25,12 @@ BlockKnobs ranks(const AttentionInputs& head, const Params& params) {
   const auto q = block_means(head.q, g.q_len, g.head_dim, shape.q_tile, padded);
   const auto k = block_means(head.k, g.kv_len, g.head_dim, shape.kv_tile, padded);
   parallel_for(shape.tiles(), [&](std::int64_t tile) {
-    const std::int64_t causal = shape.causal_blocks(tile);
-    AlignedVector<float> score(static_cast<std::size_t>(causal));
-    matrix_ops().gemm_nt(1, causal, g.head_dim, 1, q.data() + tile * g.head_dim, g.head_dim, k.data(),
-                         g.head_dim, score.data(), causal);
+    const std::int64_t first = shape.first_block(tile), count = shape.causal_blocks(tile) - first;
+    AlignedVector<float> score(static_cast<std::size_t>(count));
+    matrix_ops().gemm_nt(1, count, g.head_dim, 1, q.data() + tile * g.head_dim, g.head_dim,
+                         k.data() + first * g.head_dim, g.head_dim, score.data(), count);
     float rank = 0;
-    for (const std::int32_t block : by_score(score)) knobs.row(tile)[block] = ++rank;
+    for (const std::int32_t block : by_score(score)) knobs.row(tile)[first + block] = ++rank;
   });
   return knobs;
 }

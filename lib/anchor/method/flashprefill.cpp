@@ -1,6 +1,7 @@
 #include "anchor/method/flashprefill.hpp"
 
 #include <cmath>
+#include <limits>
 
 #include "anchor/base/block_means.hpp"
 #include "anchor/base/error.hpp"
@@ -19,16 +20,19 @@ namespace {
 
 BlockShape shape_of(const Geometry& geometry, const Params& params) {
   const auto block = static_cast<int>(params.integer("block"));
-  return {geometry.kv_len, block / flash_packed_heads(geometry, params), block};
+  return block_shape(geometry, block / flash_packed_heads(geometry, params), block);
 }
 
 /// How much the rows of a tile, in all packed heads, give to each block before it, by mean keys: the sum of
-/// exp(score - M) with one maximum M for the whole tile (score=exact), or exp of the mean query's score.
+/// exp(score - M) with one maximum M for the whole tile (score=exact), or exp of the mean query's score. The
+/// first entry is that of the first block that the tile's window holds a key of; a row gives nothing to a
+/// block of which its own window holds no key.
 std::vector<double> block_weights(const AttentionInputs& inputs, int first_head, int heads,
                                   const AlignedVector<float>& mean_k, const BlockShape& shape,
                                   std::int64_t tile, bool exact) {
   const Geometry& g = inputs.geometry;
-  const std::int64_t blocks = shape.past_blocks(tile), rows = shape.rows(tile), dim = g.head_dim;
+  const std::int64_t rows = shape.rows(tile), dim = g.head_dim, first = shape.first_block(tile);
+  const std::int64_t blocks = shape.past_blocks(tile) - first;
   AlignedVector<float> q;
   for (int h = first_head; h < first_head + heads; ++h) {
     const float* begin = inputs.q_row(h, shape.row_begin(tile));
@@ -37,8 +41,13 @@ std::vector<double> block_weights(const AttentionInputs& inputs, int first_head,
   if (!exact) q = block_means(q.data(), rows * heads, dim, rows * heads);
   const std::int64_t count = exact ? rows * heads : 1;
   AlignedVector<float> score(static_cast<std::size_t>(count * blocks));
-  matrix_ops().gemm_nt(count, blocks, dim, static_cast<float>(g.softmax_scale), q.data(), dim, mean_k.data(),
-                       dim, score.data(), blocks);
+  matrix_ops().gemm_nt(count, blocks, dim, static_cast<float>(g.softmax_scale), q.data(), dim,
+                       mean_k.data() + first * dim, dim, score.data(), blocks);
+  for (std::int64_t n = 0; exact && g.windowed() && n < count; ++n) {
+    const std::int64_t hidden = g.first_visible(shape.row_begin(tile) + n % rows) / shape.kv_tile - first;
+    std::fill_n(score.data() + n * blocks, std::clamp<std::int64_t>(hidden, 0, blocks),
+                -std::numeric_limits<float>::infinity());
+  }
   const auto max = static_cast<double>(*std::max_element(score.begin(), score.end()));
   std::vector<double> weights(static_cast<std::size_t>(blocks), 0);
   for (std::size_t n = 0; n < score.size(); ++n)
@@ -58,13 +67,14 @@ BlockKnobs critical_alpha(const AttentionInputs& inputs, int first_head, const P
   const auto mean_k = block_means(inputs.keys(first_head), g.kv_len, g.head_dim, block);
   parallel_for(shape.tiles(), [&](std::int64_t task) {
     const std::int64_t tile = shape.tiles() - 1 - task, past = shape.past_blocks(tile);
+    const std::int64_t first = shape.first_block(tile);
     float* row = knobs.row(tile);
-    if (past > 0) {
+    if (past > first) {
       const auto weights =
           block_weights(inputs, first_head, heads, mean_k, shape, tile, params.choice("score") == "exact");
       const double largest = *std::max_element(weights.begin(), weights.end());
-      for (std::int64_t c = 0; c < past; ++c)
-        row[c] = at_most(weights[static_cast<std::size_t>(c)] / largest);
+      for (std::int64_t c = first; c < past; ++c)
+        row[c] = at_most(weights[static_cast<std::size_t>(c - first)] / largest);
     }
     const std::int64_t reach =
         std::max<std::int64_t>(0, shape.row_begin(tile) - params.integer("window") + 1);

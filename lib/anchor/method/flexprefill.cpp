@@ -43,7 +43,8 @@ std::int64_t cover(const std::vector<float>& x, double gamma) {
   return count;
 }
 
-/// How the mean of the probe's queries would spread over the means of all blocks of keys, causal or not.
+/// How the mean of the probe's queries would spread over the means of all blocks of keys, causal or not; 0
+/// for those that the window hides from the probe.
 std::vector<float> pooled_guess(const AttentionInputs& head, const BlockShape& shape, bool official) {
   const Geometry& g = head.geometry;
   const std::int64_t rows = std::min<std::int64_t>(shape.q_tile, g.q_len), dim = g.head_dim;
@@ -53,10 +54,12 @@ std::vector<float> pooled_guess(const AttentionInputs& head, const BlockShape& s
   AlignedVector<float> q = block_means(scaled.data(), rows, dim, rows);
   AlignedVector<float> k = block_means(head.k, g.kv_len, dim, shape.kv_tile);
   if (official) round_all(q), round_all(k);
-  AlignedVector<float> score(static_cast<std::size_t>(shape.blocks()));
-  matrix_ops().gemm_nt(1, shape.blocks(), dim, 1, q.data(), dim, k.data(), dim, score.data(), shape.blocks());
+  AlignedVector<float> score(static_cast<std::size_t>(shape.blocks()), 0.f);
+  const std::int64_t first = ProbeSpan(shape).column, blocks = shape.blocks() - first;
+  float* seen = score.data() + first;
+  matrix_ops().gemm_nt(1, blocks, dim, 1, q.data(), dim, k.data() + first * dim, dim, seen, blocks);
   if (official) round_all(score);
-  softmax(score.data(), shape.blocks());
+  softmax(seen, blocks);
   return {score.begin(), score.end()};
 }
 
@@ -66,7 +69,7 @@ SparsePlan plan_flex(const AttentionInputs& inputs, const PlanRequest& request) 
   require_square("flexprefill", g);
   const FlexRule rule = flex_rule(params, g.kv_len);
   const std::int64_t b = rule.block;
-  const BlockShape shape{g.kv_len, static_cast<int>(b), static_cast<int>(b)};
+  const BlockShape shape = block_shape(g, static_cast<int>(b), static_cast<int>(b));
   return plan_blocks(g, shape, [&](int h) {
     if (g.kv_len <= std::max(2 * b, rule.least_blocks * b)) return all_blocks(shape);
     const AttentionInputs head = inputs.head(h);
@@ -98,6 +101,13 @@ FlexRule flex_rule(const Params& params, std::int64_t kv_len) {
   return rule;
 }
 
+ProbeSpan::ProbeSpan(const BlockShape& shape) {
+  if (shape.window == 0) return;
+  const std::int64_t rows = std::min<std::int64_t>(shape.q_tile, shape.length);
+  column = std::max<std::int64_t>(0, shape.length - rows + 1 - shape.window) / shape.kv_tile;
+  diagonal = std::max<std::int64_t>(0, shape.length - shape.window) / shape.kv_tile;
+}
+
 FlexHead flex_probe(const AttentionInputs& head, const BlockShape& shape, const FlexRule& rule) {
   const Profile profile = probe(head, std::min(rule.block, head.geometry.kv_len),
                                 rule.official ? ProbeRounding::queries : ProbeRounding::none);
@@ -107,7 +117,10 @@ FlexHead flex_probe(const AttentionInputs& head, const BlockShape& shape, const 
   };
   found.vertical = budget(profile.columns);
   found.slash = budget(profile.diagonals);
-  found.query_aware = js_distance(pooled_guess(head, shape, rule.official), found.columns) < rule.tau;
+  const auto first = static_cast<std::size_t>(ProbeSpan(shape).column);
+  const std::vector<float> guess = pooled_guess(head, shape, rule.official);
+  found.query_aware =
+      js_distance(std::span(guess).subspan(first), std::span(found.columns).subspan(first)) < rule.tau;
   return found;
 }
 
@@ -117,15 +130,15 @@ BlockRows query_aware_blocks(const AttentionInputs& head, const BlockShape& shap
   AlignedVector<float> q = block_means(head.q, g.q_len, dim, shape.q_tile);
   AlignedVector<float> k = block_means(head.k, g.kv_len, dim, shape.kv_tile);
   if (rule.official) round_all(q), round_all(k);
-  // The causal entries of all rows, row after row: row r starts at r (r + 1) / 2.
-  AlignedVector<float> share(static_cast<std::size_t>(blocks * (blocks + 1) / 2));
+  // The causal entries of all rows, row after row: row r starts at r (r + 1) / 2. What a window hides is 0.
+  AlignedVector<float> share(static_cast<std::size_t>(blocks * (blocks + 1) / 2), 0.f);
   parallel_for(blocks, [&](std::int64_t r) {
-    float* row = share.data() + r * (r + 1) / 2;
-    AlignedVector<float> score(static_cast<std::size_t>(r + 1));
-    matrix_ops().gemm_nt(1, r + 1, dim, static_cast<float>(g.softmax_scale), q.data() + r * dim, dim,
-                         k.data(), dim, score.data(), r + 1);
-    softmax(score.data(), r + 1);
-    std::copy(score.begin(), score.end(), row);
+    const std::int64_t first = shape.first_block(r), seen = r + 1 - first;
+    AlignedVector<float> score(static_cast<std::size_t>(seen));
+    matrix_ops().gemm_nt(1, seen, dim, static_cast<float>(g.softmax_scale), q.data() + r * dim, dim,
+                         k.data() + first * dim, dim, score.data(), seen);
+    softmax(score.data(), seen);
+    std::copy(score.begin(), score.end(), share.data() + r * (r + 1) / 2 + first);
   });
   std::vector<bool> on(share.size(), false);
   double sum = 0;
@@ -138,7 +151,7 @@ BlockRows query_aware_blocks(const AttentionInputs& head, const BlockShape& shap
   std::size_t at = 0;
   for (std::int64_t r = 0; r < blocks; ++r) {
     for (std::int32_t c = 0; c <= r; ++c) {
-      if (on[at++]) rows[static_cast<std::size_t>(r)].push_back(c);
+      if (on[at++] && c >= shape.first_block(r)) rows[static_cast<std::size_t>(r)].push_back(c);
     }
   }
   return rows;

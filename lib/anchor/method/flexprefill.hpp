@@ -26,6 +26,13 @@ struct FlexHead {
   bool query_aware = false;
 };
 
+/// A window hides old blocks of keys, and far distances, from all rows of the probe: the first of each that
+/// it does not hide. Distributions are compared from there on.
+struct ProbeSpan {
+  explicit ProbeSpan(const BlockShape& shape);
+  std::int64_t column = 0, diagonal = 0;  ///< indices into FlexHead::columns and FlexHead::diagonals
+};
+
 FlexHead flex_probe(const AttentionInputs& head, const BlockShape& shape, const FlexRule& rule);
 
 /// The blocks that mean queries and keys point to: the longest prefix of the head's pooled attention, sorted,

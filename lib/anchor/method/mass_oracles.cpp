@@ -10,9 +10,9 @@
 namespace anchor {
 namespace {
 
-BlockShape block_shape(const Geometry& geometry, const Params& params) {
+BlockShape shape_of(const Geometry& geometry, const Params& params) {
   const auto block = static_cast<int>(params.integer("block"));
-  return {geometry.kv_len, block, block};
+  return block_shape(geometry, block, block);
 }
 
 /// Per tile, blocks enter by mass, largest first (the diagonal before all if it is forced), while the mass
@@ -46,7 +46,7 @@ bool forces_diagonal(const Params& params) { return params.integer("force_diagon
 
 SparsePlan plan_block_oracle(const AttentionInputs& inputs, const PlanRequest& request) {
   require_square("block-oracle", inputs.geometry);
-  const BlockShape shape = block_shape(inputs.geometry, request.params);
+  const BlockShape shape = shape_of(inputs.geometry, request.params);
   return plan_blocks(inputs.geometry, shape, [&](int head) {
     const MassMap mass = cpu_mass_map(inputs.head(head), shape.granularity());
     return kept_blocks(critical_share(shape, mass, forces_diagonal(request.params)),
@@ -132,13 +132,14 @@ CriticalItems critical_stripe_oracle(const AttentionInputs& inputs, int, const P
                       .causal_pairs = geometry.causal_pairs(),
                       .query_rows = geometry.q_len};
   for (const Stripe& stripe : stripes.items) {
-    const auto rows =
-        static_cast<std::int32_t>(std::min(windows.group, geometry.q_len - stripe.group * windows.group));
+    const std::int64_t begin = stripe.group * windows.group;
+    const std::int64_t end = std::min(begin + windows.group, geometry.q_len);
+    const auto pairs = static_cast<std::int32_t>(geometry.rows_that_see(stripe.column, begin, end));
     items.knob.push_back(stripe.critical);
-    items.pairs.push_back(rows);
+    items.pairs.push_back(pairs);
     items.mass.push_back(stripe.mass);
-    items.place(stripe.group * windows.group, stripe.group * windows.group + rows, stripe.column);
-    items.forced_pairs -= rows;
+    items.place(begin, end, stripe.column);
+    items.forced_pairs -= pairs;
   }
   return items;
 }
@@ -157,13 +158,12 @@ Method block_oracle_method() {
                      integer_param("force_diagonal", 1, 0, 1, "1: the diagonal block is always kept")},
           .plan_cpu = plan_block_oracle,
           .granularity = [](const Params& params,
-                            const Geometry& g) { return block_shape(g, params).granularity(); },
+                            const Geometry& g) { return shape_of(g, params).granularity(); },
           .critical_cpu =
               [](const AttentionInputs& inputs, int, const Params& params, const MassMap& mass) {
                 require_square("block-oracle", inputs.geometry);
                 return critical_blocks(
-                    critical_share(block_shape(inputs.geometry, params), mass, forces_diagonal(params)),
-                    mass);
+                    critical_share(shape_of(inputs.geometry, params), mass, forces_diagonal(params)), mass);
               }};
 }
 

@@ -15,7 +15,8 @@ namespace {
 constexpr float infinity = std::numeric_limits<float>::infinity();
 constexpr std::int64_t chunk_keys = 512;
 
-/// Scores of the last `rows` rows against all keys, [rows, N], natural units, masked above the diagonal.
+/// Scores of the last `rows` rows against all keys, [rows, N], natural units, masked above the diagonal and
+/// outside the layer's window.
 AlignedVector<float> probe_scores(const AttentionInputs& head, std::int64_t rows, ProbeRounding rounding) {
   const Geometry& g = head.geometry;
   const std::int64_t first = g.q_len - rows, dim = g.head_dim, keys = g.kv_len;
@@ -36,7 +37,7 @@ AlignedVector<float> probe_scores(const AttentionInputs& head, std::int64_t rows
         float& s = score[static_cast<std::size_t>(r * keys + j)];
         if (rounding != ProbeRounding::none) s = round_bf16(s);
         if (rounding == ProbeRounding::scores) s = round_bf16(s * sigma);
-        if (j > first + r) s = -infinity;
+        if (j > first + r || j < g.first_visible(first + r)) s = -infinity;
       }
     }
   });
@@ -95,7 +96,7 @@ BlockRows vertical_slash_blocks(const BlockShape& shape, std::vector<float> colu
     distance_on[blocks - 1 - static_cast<std::size_t>(t)] = true;
   BlockRows rows(blocks);
   for (std::size_t r = 0; r < blocks; ++r) {
-    for (std::size_t c = 0; c <= r; ++c) {
+    for (auto c = static_cast<std::size_t>(shape.first_block(static_cast<std::int64_t>(r))); c <= r; ++c) {
       if (column_on[c] || distance_on[r - c]) rows[r].push_back(static_cast<std::int32_t>(c));
     }
   }

@@ -30,14 +30,29 @@ Method cdf_method();
 Method block_oracle_method();
 Method stripe_oracle_method();
 
+namespace {
+
+/// The methods, whose plans all leave out what a layer's sliding window hides.
+std::vector<Method> within_windows(std::vector<Method> table) {
+  for (Method& method : table) {
+    method.plan_cpu = [plan = std::move(method.plan_cpu)](const AttentionInputs& inputs,
+                                                          const PlanRequest& request) {
+      return within_window(plan(inputs, request));
+    };
+  }
+  return table;
+}
+
+}  // namespace
+
 std::span<const Method> methods() {
-  static const std::vector<Method> table{
+  static const std::vector<Method> table = within_windows({
       dense_method(),        streaming_method(),   a_shape_method(),        tri_shape_method(),
       anchor_method(),       stripes_method(),     vertical_slash_method(), vertical_slash_blocks_method(),
       block_sparse_method(), flexprefill_method(), shareprefill_method(),   xattention_method(),
       spargeattn_method(),   sale_method(),        flashprefill_method(),   topk_method(),
       difference_method(),   cdf_method(),         block_oracle_method(),   stripe_oracle_method(),
-  };
+  });
   return table;
 }
 

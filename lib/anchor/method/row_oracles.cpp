@@ -13,7 +13,7 @@
 namespace anchor {
 namespace {
 
-/// Picks the keys of one row from its causal scores (natural units), ascending.
+/// Picks the keys of one row from its scores (natural units), ascending: indices into them.
 using RowRule = std::function<std::vector<std::int32_t>(std::span<const float> scores, double knob)>;
 
 SparsePlan plan_rows(const AttentionInputs& inputs, const PlanRequest& request, const std::string& knob,
@@ -26,15 +26,18 @@ SparsePlan plan_rows(const AttentionInputs& inputs, const PlanRequest& request, 
   parallel_for(g.q_heads * tiles, [&](std::int64_t task) {
     const int head = static_cast<int>(task / tiles);
     const std::int64_t first = task % tiles * tile, rows = std::min(tile, g.q_len - first);
-    const std::int64_t keys = g.visible(first + rows - 1);
+    const std::int64_t from = g.first_visible(first), keys = g.visible(first + rows - 1) - from;
     AlignedVector<float> scores(static_cast<std::size_t>(rows * keys));
     matrix_ops().gemm_nt(rows, keys, g.head_dim, static_cast<float>(g.softmax_scale),
-                         inputs.q_row(head, first), g.head_dim, inputs.keys(head), g.head_dim, scores.data(),
-                         keys);
+                         inputs.q_row(head, first), g.head_dim, inputs.keys(head) + from * g.head_dim,
+                         g.head_dim, scores.data(), keys);
     for (std::int64_t r = 0; r < rows; ++r) {
-      const std::span<const float> row(scores.data() + r * keys,
-                                       static_cast<std::size_t>(g.visible(first + r)));
-      kept[static_cast<std::size_t>(head * g.q_len + first + r)] = rule(row, request.knob(knob, head));
+      const std::int64_t begin = g.first_visible(first + r);
+      const std::span<const float> row(scores.data() + r * keys + begin - from,
+                                       static_cast<std::size_t>(g.visible(first + r) - begin));
+      auto& columns = kept[static_cast<std::size_t>(head * g.q_len + first + r)];
+      columns = rule(row, request.knob(knob, head));
+      for (std::int32_t& column : columns) column += static_cast<std::int32_t>(begin);
     }
   });
   for (auto& row : kept) {

@@ -90,11 +90,16 @@ struct Parts {
     while (local % segment != (blocks - 1) % segment) ++local;
     open_end = std::max<std::int64_t>(1, blocks - local);
   }
-  std::int64_t blocks;    ///< blocks that the tile sees
-  std::int64_t open_end;  ///< blocks [1, open_end) compete
+  /// Blocks [open_begin, open_end) compete.
+  std::int64_t open_begin(const BlockShape& shape, std::int64_t tile) const {
+    return std::max<std::int64_t>(1, shape.first_block(tile));
+  }
+  std::int64_t blocks;  ///< blocks up to the last that the tile sees
+  std::int64_t open_end;
 };
 
-/// Largest score (unscaled) and partition function of every row of a tile over its sink and local part.
+/// Largest score (unscaled) and partition function of every row of a tile over its sink and local part,
+/// within the layer's window.
 struct Reference {
   std::vector<float> max;
   std::vector<double> sum;
@@ -110,15 +115,18 @@ Reference reference(const Smoothed& head, const BlockShape& shape, std::int64_t 
                          dim, s.data(), keys);
     for (std::int64_t r = 0; r < rows; ++r) {
       const std::int64_t seen = std::clamp<std::int64_t>(begin + r + 1 - first, 0, keys);
+      const std::int64_t hidden =
+          std::clamp<std::int64_t>(head.geometry.first_visible(begin + r) - first, 0, seen);
       auto& row = scores[static_cast<std::size_t>(r)];
-      row.insert(row.end(), s.begin() + r * keys, s.begin() + r * keys + seen);
+      row.insert(row.end(), s.begin() + r * keys + hidden, s.begin() + r * keys + seen);
     }
   };
   add(0, std::min<std::int64_t>(kv_tile, shape.row_end(tile)));
   add(parts.open_end * kv_tile, shape.row_end(tile));
   Reference found;
   for (const auto& row : scores) {
-    const float max = *std::max_element(row.begin(), row.end());
+    // A row that sees nothing of them finds every key that it does see large enough.
+    const float max = row.empty() ? -infinity : *std::max_element(row.begin(), row.end());
     double sum = 0;
     for (const float s : row)
       sum += std::exp(head.geometry.softmax_scale * (static_cast<double>(s) - static_cast<double>(max)));
@@ -128,13 +136,14 @@ Reference reference(const Smoothed& head, const BlockShape& shape, std::int64_t 
   return found;
 }
 
-/// Largest estimated score (unscaled) of every row of a tile over each block [1, open_end): [rows, open_end].
+/// Largest estimated score (unscaled) of every row of a tile over each block [1, open_end), of the keys in
+/// its window: [rows, open_end].
 std::vector<float> estimates(const Smoothed& head, const BlockShape& shape, std::int64_t tile,
                              const Parts& parts) {
   const std::int64_t begin = shape.row_begin(tile), rows = shape.rows(tile), dim = head.geometry.head_dim;
   std::vector<float> best(static_cast<std::size_t>(rows * parts.open_end), -infinity);
   AlignedVector<float> dots(static_cast<std::size_t>(rows * kv_tile));
-  for (std::int64_t block = 1; block < parts.open_end; ++block) {
+  for (std::int64_t block = parts.open_begin(shape, tile); block < parts.open_end; ++block) {
     matrix_ops().gemm_nt(rows, kv_tile, dim, 1, head.q4.code.data() + begin * dim, dim,
                          head.k4.code.data() + block * kv_tile * dim, dim, dots.data(), kv_tile);
     for (std::int64_t r = 0; r < rows; ++r) {
@@ -142,6 +151,7 @@ std::vector<float> estimates(const Smoothed& head, const BlockShape& shape, std:
       float& row_best = best[static_cast<std::size_t>(r * parts.open_end + block)];
       for (std::int64_t n = 0; n < kv_tile; ++n) {
         const auto j = static_cast<std::size_t>(block * kv_tile + n);
+        if (block * kv_tile + n < head.geometry.first_visible(begin + r)) continue;
         const float sk = head.k4.scale[j], c = head.c[j];
         float estimate = c;  // all that is left where a scale is 0
         if (sq > 0 && sk > 0) {
@@ -160,7 +170,7 @@ std::vector<float> estimates(const Smoothed& head, const BlockShape& shape, std:
 /// rounding=exact: a block's critical value is its largest estimated weight relative to the partition
 /// function over sink and local part; kept iff it exceeds theta_h.
 BlockKnobs critical_theta(const Smoothed& head, const Params& params) {
-  BlockKnobs knobs({head.geometry.kv_len, q_tile, kv_tile}, true);
+  BlockKnobs knobs(block_shape(head.geometry, q_tile, kv_tile), true);
   const BlockShape& shape = knobs.shape;
   const double sigma = head.geometry.softmax_scale;
   parallel_for(shape.tiles(), [&](std::int64_t task) {
@@ -171,7 +181,7 @@ BlockKnobs critical_theta(const Smoothed& head, const Params& params) {
     if (shape.length <= dense_length || parts.open_end <= 1) return;
     const Reference ref = reference(head, shape, tile, parts);
     const auto best = estimates(head, shape, tile, parts);
-    for (std::int64_t block = 1; block < parts.open_end; ++block) {
+    for (std::int64_t block = parts.open_begin(shape, tile); block < parts.open_end; ++block) {
       double largest = 0;
       for (std::int64_t r = 0; r < shape.rows(tile); ++r) {
         const auto n = static_cast<std::size_t>(r);
@@ -188,7 +198,7 @@ BlockKnobs critical_theta(const Smoothed& head, const Params& params) {
 
 /// rounding=official: each row's threshold on the unscaled estimate is rounded to half precision.
 BlockRows official_blocks(const Smoothed& head, const Params& params, double theta) {
-  const BlockShape shape{head.geometry.kv_len, q_tile, kv_tile};
+  const BlockShape shape = block_shape(head.geometry, q_tile, kv_tile);
   if (shape.length <= dense_length || theta < least_threshold) return all_blocks(shape);
   BlockRows rows(static_cast<std::size_t>(shape.tiles()));
   parallel_for(shape.tiles(), [&](std::int64_t tile) {
@@ -200,7 +210,7 @@ BlockRows official_blocks(const Smoothed& head, const Params& params, double the
       least.push_back(round_f16(static_cast<float>(
           static_cast<double>(ref.max[r]) + std::log(ref.sum[r] * theta) / head.geometry.softmax_scale)));
     }
-    for (std::int32_t block = 0; block < parts.blocks; ++block) {
+    for (auto block = static_cast<std::int32_t>(shape.first_block(tile)); block < parts.blocks; ++block) {
       bool on = block == 0 || block >= parts.open_end;
       for (std::size_t r = 0; !on && r < least.size(); ++r)
         on = best[r * static_cast<std::size_t>(parts.open_end) + static_cast<std::size_t>(block)] > least[r];
@@ -213,7 +223,7 @@ BlockRows official_blocks(const Smoothed& head, const Params& params, double the
 SparsePlan plan_sale(const AttentionInputs& inputs, const PlanRequest& request) {
   const Params& params = request.params;
   require_square("sale", inputs.geometry);
-  return plan_blocks(inputs.geometry, {inputs.geometry.kv_len, q_tile, kv_tile}, [&](int head) {
+  return plan_blocks(inputs.geometry, block_shape(inputs.geometry, q_tile, kv_tile), [&](int head) {
     const Smoothed smoothed(inputs.head(head), params);
     const double theta = request.knob("theta_h", head);
     return smoothed.official ? official_blocks(smoothed, params, theta)
@@ -239,7 +249,7 @@ Method sale_method() {
           .granularity =
               [](const Params& params, const Geometry& g) {
                 if (official_rounding(params)) fail_usage("sale: exact curves need rounding=exact");
-                return BlockShape{g.kv_len, q_tile, kv_tile}.granularity();
+                return block_shape(g, q_tile, kv_tile).granularity();
               },
           .critical_cpu =
               [](const AttentionInputs& inputs, int head, const Params& params, const MassMap& mass) {

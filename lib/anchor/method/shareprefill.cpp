@@ -65,7 +65,8 @@ struct ShareState : ModelState {
 
   std::map<std::pair<int, int>, std::string> cluster;  ///< of (layer, head)
   std::set<std::string> shared;
-  std::map<std::string, Pivot> pivots;  ///< by cluster
+  /// By cluster and the layer's window: layers of a hybrid model share among those of one window.
+  std::map<std::pair<std::string, std::int64_t>, Pivot> pivots;
 };
 
 /// Mass of each block as a share of its tile's: [tiles][causal blocks].
@@ -128,7 +129,10 @@ double share_of(const std::vector<std::vector<float>>& shares, const FlexHead& p
 class Planner {
  public:
   Planner(const AttentionInputs& inputs, const PlanRequest& request, ShareState& state)
-      : inputs_(inputs), request_(request), state_(state), shape_{inputs.geometry.kv_len, block, block} {
+      : inputs_(inputs),
+        request_(request),
+        state_(state),
+        shape_(block_shape(inputs.geometry, block, block)) {
     rule_ = share_rule(request.params, shape_.length);
   }
 
@@ -142,9 +146,10 @@ class Planner {
                                                   rule_.least_blocks, rule_.least_blocks);
     if (probed.query_aware) return unite(least, query_aware_blocks(head, shape_, rule_));
     if (const std::string* cluster = state_.shared_cluster(request_.layer, request_.first_q_head + h)) {
-      const auto pivot = state_.pivots.find(*cluster);
+      const std::pair key(*cluster, shape_.window);
+      const auto pivot = state_.pivots.find(key);
       if (pivot == state_.pivots.end()) {
-        state_.pivots.emplace(*cluster, make_pivot(head, probed));
+        state_.pivots.emplace(key, make_pivot(head, probed));
         return all_blocks(shape_);
       }
       if (shares(pivot->second, probed)) return unite(least, pivot->second.pattern);
@@ -164,8 +169,13 @@ class Planner {
     if (pivot.pattern.size() != static_cast<std::size_t>(shape_.tiles()))
       fail("shareprefill: the state belongs to a prompt of another length");
     const double most = request_.params.real("tau_sim");
-    return pivot.layer < request_.layer && js_distance(pivot.columns, probed.columns) < most &&
-           js_distance(pivot.diagonals, probed.diagonals) < most &&
+    const ProbeSpan span(shape_);
+    const auto distance = [](const std::vector<float>& a, const std::vector<float>& b, std::int64_t from) {
+      const auto first = static_cast<std::size_t>(from);
+      return js_distance(std::span(a).subspan(first), std::span(b).subspan(first));
+    };
+    return pivot.layer < request_.layer && distance(pivot.columns, probed.columns, span.column) < most &&
+           distance(pivot.diagonals, probed.diagonals, span.diagonal) < most &&
            pivot.own_share < request_.params.real("phi");
   }
 
@@ -183,7 +193,7 @@ SparsePlan plan_share(const AttentionInputs& inputs, const PlanRequest& request)
   if (state == nullptr && !request.params.text("clusters").empty())
     fail_usage("shareprefill.clusters: heads share patterns across layers, which this tool plans separately");
   Planner planner(inputs, request, state == nullptr ? none : *state);
-  return plan_blocks(inputs.geometry, {inputs.geometry.kv_len, block, block},
+  return plan_blocks(inputs.geometry, block_shape(inputs.geometry, block, block),
                      [&](int head) { return planner.select(head); });
 }
 

@@ -91,7 +91,7 @@ std::vector<float> pooled_attention(const float* q, const AlignedVector<float>& 
 /// not similar and all blocks of tiles that are not. (What keep_first_diagonal() adds is not among them.)
 BlockKnobs critical_values(const AttentionInputs& head, const Params& params) {
   const Geometry& g = head.geometry;
-  BlockKnobs knobs({g.kv_len, q_tile, kv_tile}, false);
+  BlockKnobs knobs(block_shape(g, q_tile, kv_tile), false);
   const BlockShape& shape = knobs.shape;
   const bool official = official_rounding(params), topk = params.choice("mode") == "topk";
   if (g.kv_len < least_length) {
@@ -107,7 +107,7 @@ BlockKnobs critical_values(const AttentionInputs& head, const Params& params) {
   parallel_for(shape.tiles(), [&](std::int64_t tile) {
     float* row = knobs.row(tile);
     std::vector<std::int32_t> open;  // blocks that compete
-    for (std::int32_t c = 0; c < shape.causal_blocks(tile); ++c) {
+    for (auto c = static_cast<std::int32_t>(shape.first_block(tile)); c < shape.causal_blocks(tile); ++c) {
       if (q.similar[static_cast<std::size_t>(tile)] && k.similar[static_cast<std::size_t>(c)])
         open.push_back(c);
       else
@@ -149,7 +149,7 @@ CriticalItems critical_items(const BlockKnobs& knobs, const MassMap& mass) {
   for (std::int64_t tile = 0; tile < shape.tiles(); ++tile) {
     const std::int64_t diagonal = shape.past_blocks(tile);
     const float* row = knobs.row(tile);
-    const float first = *std::min_element(row, row + diagonal + 1);
+    const float first = *std::min_element(row + shape.first_block(tile), row + diagonal + 1);
     if (first == knobs.always()) continue;
     const auto pairs = static_cast<std::int32_t>(shape.pairs(tile, diagonal));
     const float held = mass.block_mass[static_cast<std::size_t>(tile * mass.blocks() + diagonal)];
@@ -166,7 +166,7 @@ SparsePlan plan_sparge(const AttentionInputs& inputs, const PlanRequest& request
   const Geometry& g = inputs.geometry;
   const Params& params = request.params;
   require_square("spargeattn", g);
-  const BlockShape shape{g.kv_len, q_tile, kv_tile};
+  const BlockShape shape = block_shape(g, q_tile, kv_tile);
   SparsePlan plan = plan_blocks(g, shape, [&](int head) {
     const std::string& mode = params.choice("mode");
     const double knob = request.knob(mode, head);
@@ -208,7 +208,7 @@ Method spargeattn_method() {
           .granularity =
               [](const Params& params, const Geometry& g) {
                 if (params.choice("mode") != "cdf") fail_usage("spargeattn: exact curves need mode=cdf");
-                return BlockShape{g.kv_len, q_tile, kv_tile}.granularity();
+                return block_shape(g, q_tile, kv_tile).granularity();
               },
           .critical_cpu =
               [](const AttentionInputs& inputs, int head, const Params& params, const MassMap& mass) {

@@ -51,15 +51,17 @@ struct StripeHead {
   std::optional<Antidiagonal> antidiagonal;  ///< with that score
 };
 
-/// One tile of query rows of one head, and its candidates: the keys between sink and window.
+/// One tile of query rows of one head, and its candidates: the keys between sink and window, in a layer with
+/// a sliding window those that some row of the tile sees.
 class StripeTile {
  public:
   StripeTile(const StripeHead& head, std::int64_t tile)
       : own_(head), head_(head.inputs), tile_(tile), row_(tile * head.block) {
     rows_ = std::min(head.block, head_.geometry.q_len - row_);
     start_ = head_.geometry.q_start + row_;
-    const std::int64_t sink = std::min(head.sink, start_);
-    candidates_ = {sink, std::max(sink, start_ - head.window)};
+    sink_ = std::min(head.sink, start_);
+    const std::int64_t begin = std::max(sink_, head_.geometry.first_visible(row_));
+    candidates_ = {begin, std::max(begin, start_ - head.window)};
   }
 
   std::int64_t rows() const { return rows_; }
@@ -69,7 +71,7 @@ class StripeTile {
   std::vector<std::int32_t> columns(float theta) const {
     std::vector<std::int32_t> columns;
     const auto keep = [&](std::int64_t key) { columns.push_back(static_cast<std::int32_t>(key)); };
-    for (std::int64_t key = 0; key < candidates_.begin; ++key) keep(key);
+    for (std::int64_t key = 0; key < sink_; ++key) keep(key);
     const std::vector<float> critical = this->critical();
     for (std::size_t n = 0; n < critical.size(); ++n)
       if (critical[n] <= theta) keep(candidates_.begin + static_cast<std::int64_t>(n));
@@ -97,6 +99,7 @@ class StripeTile {
         continue;
       }
       scores(head_.q_row(0, row_), rows_, key, count, score.data());
+      for (std::int64_t r = 0; r < rows_; ++r) hide(r, key, count, score.data());
       matrix_ops().exp_rows(rows_, count, score.data(), chunk_keys, lse.data());
       std::fill(sum.begin(), sum.end(), 0.f);
       matrix_ops().add_columns(rows_, count, score.data(), chunk_keys, sum.data());
@@ -125,6 +128,12 @@ class StripeTile {
                          head_.k + key * g.head_dim, g.head_dim, out, chunk_keys);
   }
 
+  /// Masks the scores of a tile's row with keys [key, key + count) that the layer's window hides from it.
+  void hide(std::int64_t r, std::int64_t key, std::int64_t count, float* score) const {
+    const std::int64_t hidden = head_.geometry.first_visible(row_ + r) - key;
+    if (hidden > 0) std::fill_n(score + r * chunk_keys, std::min(hidden, count), -infinity);
+  }
+
   /// ln of sum exp(score) of every row over the keys that its tile keeps anyway.
   std::vector<float> region_lse() const {
     std::vector<float> max(static_cast<std::size_t>(rows_), -infinity), shrink(max.size());
@@ -138,12 +147,13 @@ class StripeTile {
           const std::int64_t seen =
               std::clamp<std::int64_t>(head_.geometry.visible(row_ + r) - key, 0, count);
           std::fill(score.begin() + r * chunk_keys + seen, score.begin() + r * chunk_keys + count, -infinity);
+          hide(r, key, count, score.data());
         }
         matrix_ops().softmax_step(rows_, count, score.data(), chunk_keys, max.data(), sum.data(),
                                   shrink.data());
       }
     };
-    add(0, candidates_.begin);
+    add(std::min(sink_, head_.geometry.first_visible(row_)), sink_);
     add(start_, head_.geometry.visible(row_ + rows_ - 1));
     std::vector<float> lse;
     for (std::size_t r = 0; r < max.size(); ++r)
@@ -165,7 +175,7 @@ class StripeTile {
 
   const StripeHead& own_;
   const AttentionInputs& head_;
-  std::int64_t tile_, row_, rows_ = 0, start_ = 0;
+  std::int64_t tile_, row_, rows_ = 0, start_ = 0, sink_ = 0;
   KeyRange candidates_;
 };
 
@@ -209,14 +219,16 @@ CriticalItems critical_stripes(const AttentionInputs& inputs, int q_head, const 
   for (std::int64_t g = 0; g < mass.groups(); ++g) {
     const StripeTile tile(head, g);
     const KeyRange keys = tile.candidates();
-    for (std::int64_t j = keys.begin; j < keys.end; ++j) {  // all rows of the tile see them
+    for (std::int64_t j = keys.begin; j < keys.end; ++j) {
       const float m = mass.column_row(g)[j];
-      items.forced_pairs -= tile.rows();
+      const std::int64_t begin = g * head.block, end = begin + tile.rows();
+      const auto pairs = static_cast<std::int32_t>(geometry.rows_that_see(j, begin, end));
+      items.forced_pairs -= pairs;
       items.forced_mass -= static_cast<double>(m);
       items.knob.push_back(critical[static_cast<std::size_t>(g)][static_cast<std::size_t>(j - keys.begin)]);
-      items.pairs.push_back(static_cast<std::int32_t>(tile.rows()));
+      items.pairs.push_back(pairs);
       items.mass.push_back(m);
-      items.place(g * head.block, g * head.block + tile.rows(), j);
+      items.place(begin, end, j);
     }
   }
   return items;

@@ -33,8 +33,11 @@ Lines choose(const AttentionInputs& head, const Params& params, double vertical)
   // Below 100 distances the forced ones tie, and distance 0 may lose: only the released code allows that.
   const std::int64_t least = official ? 50 : forced_distances;
   Lines lines{top(profile.columns, std::max(static_cast<std::int64_t>(vertical), forced_columns)), {}};
-  for (const std::int32_t t : top(profile.diagonals, std::max(params.integer("slash"), least)))
-    lines.distances.push_back(n - 1 - t);
+  for (const std::int32_t t : top(profile.diagonals, std::max(params.integer("slash"), least))) {
+    const std::int64_t distance = n - 1 - t;
+    if (head.geometry.sliding_window == 0 || distance < head.geometry.sliding_window)
+      lines.distances.push_back(distance);
+  }
   return lines;
 }
 
@@ -43,7 +46,8 @@ struct Row {
   std::vector<std::int32_t> blocks, columns;
 };
 
-/// What the lines cover in the 64 rows that end before position `end`. A distance covers a run of 64 keys;
+/// What the lines cover in the 64 rows that end before position `end`; distances are such that the window
+/// does not hide them. A distance covers a run of 64 keys;
 /// overlapping or touching runs grow by whole blocks and may overshoot, which is part of the rule.
 Row convert(const Lines& lines, std::int64_t end, std::int64_t reach) {
   Row row;
@@ -96,7 +100,7 @@ SparsePlan plan_on_blocks(const AttentionInputs& inputs, const PlanRequest& requ
   const Geometry& g = inputs.geometry;
   require_square("vertical-slash-blocks", g);
   const std::int64_t b = request.params.integer("block");
-  const BlockShape shape{g.kv_len, static_cast<int>(b), static_cast<int>(b)};
+  const BlockShape shape = block_shape(g, static_cast<int>(b), static_cast<int>(b));
   const std::int64_t slash = (request.params.integer("slash") + b - 1) / b;
   const auto rounding = official_rounding(request.params) ? ProbeRounding::queries : ProbeRounding::none;
   return plan_blocks(g, shape, [&](int head) {

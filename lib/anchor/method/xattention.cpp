@@ -15,7 +15,7 @@ BlockShape shape_of(const Geometry& geometry, const Params& params) {
   if (block % params.integer("stride") != 0) {
     fail_usage("xattention: block = {} is not a multiple of stride = {}", block, params.integer("stride"));
   }
-  return {geometry.kv_len, block, block};
+  return block_shape(geometry, block, block);
 }
 
 /// Blocks 0 and r are kept. The others enter in descending order while the mass taken before them is less

@@ -13,7 +13,7 @@ struct KeptMap {
 
   /// Adds query rows [first_row, first_row + plan rows) of that head of the plan.
   void add(const SparsePlan& plan, int head, std::int64_t first_row);
-  /// Share of each cell's causal pairs that is kept, [tiles, blocks]; 0 where a cell has none.
+  /// Share of each cell's visible pairs that is kept, [tiles, blocks]; 0 where a cell has none.
   std::vector<float> share() const;
 
  private:

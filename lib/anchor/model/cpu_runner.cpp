@@ -47,8 +47,7 @@ class CpuRunner final : public ModelRunner {
     TextResult result;
     result.evidence_kept.resize(static_cast<std::size_t>(model_.config().layers));
     const AttentionFn attention = [&](int layer, const AttentionInputs& in) {
-      const bool planned =
-          text.attention && !text.whole_layers.contains(layer) && in.geometry.sliding_window == 0;
+      const bool planned = text.attention && !text.whole_layers.contains(layer);
       result.planned_layers += planned;
       return planned ? planned_attention(text, layer, in) : dense_attention(in);
     };

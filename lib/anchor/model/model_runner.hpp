@@ -17,7 +17,7 @@ struct TextRun {
   std::span<const int> tokens;
   const Ropes* ropes = nullptr;
   /// Plans rows [0, prompt) in every layer; nullptr: dense. It is new: it keeps the state and the statistics
-  /// of one text. Layers with a sliding window stay as the model has them.
+  /// of one text. In layers with a sliding window it chooses among the keys of the window.
   MethodAttention* attention = nullptr;
   std::int64_t prompt = 0;           ///< rows that are planned, as a text of that length; later rows see all
   std::set<int> whole_layers = {};   ///< layers that keep everything

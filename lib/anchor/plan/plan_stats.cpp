@@ -1,5 +1,9 @@
 #include "anchor/plan/plan_stats.hpp"
 
+#include <algorithm>
+#include <span>
+#include <utility>
+
 namespace anchor {
 namespace {
 
@@ -17,24 +21,31 @@ std::int64_t causal_run_pairs(std::int64_t first, std::int64_t last, std::int64_
   return pairs;
 }
 
+/// Pairs of the run [start, start + width) with the rows [first, last] (positions) in which the key lies less
+/// than `local` before the row: key j keeps rows [j, j + local - 1].
+std::int64_t near_run_pairs(std::int64_t first, std::int64_t last, std::int64_t start, std::int64_t width,
+                            std::int64_t local) {
+  // What the rows see of the run, without what rows `local` later (position - local) see of it.
+  return causal_run_pairs(first, last, start, width) -
+         causal_run_pairs(first - local, last - local, start, width);
+}
+
 /// Visible pairs of the run [start, start + width) with the rows [first, last] (positions).
 std::int64_t run_pairs(const SparsePlan& plan, int head, std::int64_t first, std::int64_t last,
                        std::int64_t start, std::int64_t width) {
   if (!plan.geometry.causal) return (last - first + 1) * width;
-  if (!plan.window) return causal_run_pairs(first, last, start, width);
-  // With a window: keys of the sink as above; the others lose the rows that are further than `local` away and
-  // not yet dense. Key j keeps rows [j, j + local - 1] and rows >= dense_from.
+  const std::int64_t all =
+      plan.geometry.sliding_window > 0 ? std::min(plan.geometry.sliding_window, last + 1) : last + 1;
+  if (!plan.window) return near_run_pairs(first, last, start, width, all);
+  // With a window of the plan: keys of the sink as above, and so all keys in the rows from dense_from on; the
+  // others keep the rows that are not further than `local` away.
   const SparsePlan::Window& window = *plan.window;
-  const std::int64_t local = window.local[static_cast<std::size_t>(head)];
+  const std::int64_t local = std::min(all, window.local[static_cast<std::size_t>(head)]);
   const std::int64_t sink_end = std::clamp(window.sink, start, start + width);
-  std::int64_t pairs = sink_end > start ? causal_run_pairs(first, last, start, sink_end - start) : 0;
-  for (std::int64_t j = sink_end; j < start + width; ++j) {
-    const std::int64_t from = std::max(first, j);
-    const std::int64_t near_end = local > last - j ? last : j + local - 1;
-    pairs += std::max<std::int64_t>(0, near_end - from + 1);
-    pairs += std::max<std::int64_t>(0, last - std::max({from, near_end + 1, window.dense_from}) + 1);
-  }
-  return pairs;
+  const std::int64_t sparse_last = std::min(last, std::max(first, window.dense_from) - 1);
+  return near_run_pairs(first, sparse_last, start, sink_end - start, all) +
+         near_run_pairs(first, sparse_last, sink_end, start + width - sink_end, local) +
+         near_run_pairs(sparse_last + 1, last, start, width, all);
 }
 
 }  // namespace
@@ -66,11 +77,17 @@ PlanStats plan_stats(const SparsePlan& plan, int head, std::int64_t g) {
   for (std::int64_t t = begin; t < end; t += plan.q_tile) {
     const std::int64_t tile_rows = std::min<std::int64_t>(plan.q_tile, end - t);
     const std::int64_t reach =
-        geometry.visible(t + tile_rows - 1);  // keys from here on are hidden from the tile
-    std::int64_t keys = std::lower_bound(columns.begin(), columns.end(), reach) - columns.begin();
-    const std::int64_t seen_blocks = std::lower_bound(blocks.begin(), blocks.end(), reach) - blocks.begin();
-    keys += seen_blocks * plan.kv_tile;
-    if (seen_blocks > 0)
+        geometry.visible(t + tile_rows - 1);              // keys from here on are hidden from the tile
+    const std::int64_t from = geometry.first_visible(t);  // keys before are hidden, too
+    const auto seen = [&](std::span<const std::int32_t> items, std::int64_t width) {
+      const auto hidden = std::lower_bound(items.begin(), items.end(), reach);
+      return std::pair(hidden - std::upper_bound(items.begin(), hidden, from - width),
+                       hidden - items.begin());
+    };
+    std::int64_t keys = seen(columns, 1).first;
+    const auto [listed, seen_blocks] = seen(blocks, plan.kv_tile);
+    keys += listed * plan.kv_tile;
+    if (listed > 0)
       keys += plan.block_width(blocks[seen_blocks - 1]) - plan.kv_tile;  // only the last is clipped
     stats.work_pairs += tile_rows * keys;
   }

@@ -6,7 +6,7 @@ namespace anchor {
 
 /// What a plan keeps and what it costs at its own tile geometry, for one head (or summed over heads).
 struct PlanStats {
-  std::int64_t causal_pairs = 0;   ///< all (row, key) pairs under causality
+  std::int64_t causal_pairs = 0;   ///< all (row, key) pairs under causality and the layer's sliding window
   std::int64_t visible_pairs = 0;  ///< pairs the plan keeps (set semantics)
   std::int64_t work_pairs = 0;     ///< pairs computed tile by tile: whole blocks, listed columns
   std::int64_t stripe_pairs = 0;   ///< visible pairs that come from columns

@@ -12,8 +12,10 @@ namespace anchor {
 ///
 /// Query rows are cut into tiles of `q_tile` rows; `tiles_per_row` consecutive tiles of one head form a plan
 /// row and share one list of blocks and one list of columns. Key j is visible to query row i exactly when
-///     (j lies in a block or is a column of i's plan row)  and  j <= q_start + i  and  the window allows it.
-/// Causality is never stored: it follows from positions. Every visible key has weight 1.
+///     (j lies in a block or is a column of i's plan row)  and  j <= q_start + i  and  the windows allow it:
+/// the plan's own (`window`) and the layer's (Geometry::sliding_window).
+/// Causality and the layer's window are never stored: they follow from positions. Every visible key has
+/// weight 1.
 ///
 ///             keys ->   0 ....... 128 ........................ gS-b ........ now
 ///     plan row g     [ block 0 ]      | |   |  columns  | |   [ blocks ........]
@@ -43,6 +45,7 @@ struct SparsePlan {
   /// Keys that a row does not list still count through the means of their blocks (FlashPrefill, stripes): the
   /// unlisted keys of an aligned block of kv_tile keys that lies wholly before the tile's first query act in
   /// `out` like as many copies of the block's mean key and mean value. lse stays that of the listed keys.
+  /// Where the layer has a sliding window, the block also lies wholly within that of the tile's last query.
   bool mean_correction = false;
 
   /// A tile leaves a block out if, for every row, all its scores lie at least this far (in log2 units) below
@@ -62,16 +65,28 @@ struct SparsePlan {
   std::int64_t group_end(std::int64_t g) const {
     return geometry.visible(std::min(geometry.q_len, (g + 1) * group_rows()) - 1);
   }
+  /// The first key that some row of group g may see.
+  std::int64_t group_begin(std::int64_t g) const { return geometry.first_visible(g * group_rows()); }
+  /// With mean correction: the aligned blocks [first, last) count through their means in the tile of `rows`
+  /// rows from `begin` on.
+  struct MeanBlocks {
+    std::int64_t first, last;
+  };
+  MeanBlocks mean_blocks(std::int64_t begin, std::int64_t rows) const {
+    const std::int64_t from = geometry.first_visible(begin + rows - 1);
+    return {(from + kv_tile - 1) / kv_tile, (geometry.q_start + begin) / kv_tile};
+  }
   /// With mean correction: how many keys of the aligned block at key `start` a plan row does not list.
   std::int64_t unlisted(std::int64_t row, std::int64_t start) const;
   /// Length of the block that starts at key `start`.
   std::int64_t block_width(std::int64_t start) const {
     return std::min<std::int64_t>(kv_tile, geometry.kv_len - start);
   }
-  /// True if the query of a head at `position` may see key j as far as causality and the window are
+  /// True if the query of a head at `position` may see key j as far as causality and the windows are
   /// concerned.
   bool allows(int head, std::int64_t position, std::int64_t j) const {
     if (geometry.causal && j > position) return false;
+    if (geometry.sliding_window > 0 && position - j >= geometry.sliding_window) return false;
     return !window || j < window->sink || position - j < window->local[static_cast<std::size_t>(head)] ||
            position >= window->dense_from;
   }
@@ -80,11 +95,17 @@ struct SparsePlan {
 };
 
 /// The first broken invariant in words, or an empty string: list offsets and order, disjoint blocks, columns
-/// outside blocks, nothing after a row's last query, and at least one visible key for every query.
+/// outside blocks, nothing after a row's last query, and at least one visible key for every query. Where the
+/// layer has a sliding window, for one query of every plan row: a method may keep old keys alone, which later
+/// rows of the tile no longer see (their recall is then 0).
 std::string validate(const SparsePlan& plan);
 
-/// The plan that keeps everything: all key tiles of every query tile.
+/// The plan that keeps everything: all key tiles of every query tile that one of its rows may see.
 SparsePlan dense_plan(const Geometry& geometry, int tile = 128);
+
+/// The plan without the blocks, columns and doubled keys that the layer's sliding window hides from all rows
+/// of their plan row: no output changes. Every method's plan goes through it.
+SparsePlan within_window(SparsePlan plan);
 
 /// Appends the keys [begin, end) to the plan row under construction as blocks of plan.kv_tile from `begin`
 /// on. A last short piece stays a block when its overshoot is hidden (it ends at or after `hidden_from`,

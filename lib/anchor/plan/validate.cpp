@@ -35,8 +35,40 @@ std::string check_ascending(std::span<const std::int32_t> items, std::int64_t li
   return {};
 }
 
-std::string check_row(const SparsePlan& plan, std::int64_t row) {
+/// Does query row i of a head see a key that its plan row lists?
+bool sees_any(const SparsePlan& plan, std::int64_t row, std::int64_t i) {
+  const std::int64_t from = plan.geometry.first_visible(i), end = plan.geometry.visible(i);
+  const auto blocks = plan.blocks[row];
+  const auto columns = plan.columns[row];
+  const auto in_range = [&](std::span<const std::int32_t> items, std::int64_t width) {
+    const auto after = std::upper_bound(items.begin(), items.end(), from - width);
+    return after != items.end() && *after < end;
+  };
+  return in_range(blocks, plan.kv_tile) || in_range(columns, 1);
+}
+
+/// Queries see keys: the first sees the least; with a window of the plan every query must see itself.
+std::string check_queries(const SparsePlan& plan, std::int64_t row) {
   const Geometry& geometry = plan.geometry;
+  const std::int64_t first = row % plan.groups() * plan.group_rows();
+  const std::int64_t last = std::min(first + plan.group_rows(), geometry.q_len);
+  if (plan.window) {
+    for (std::int64_t i = first; i < last; ++i) {
+      const std::int64_t position = geometry.q_start + i;
+      const std::int64_t own = std::min(position, geometry.kv_len - 1);
+      if (!lists_key(plan, row, own) || !plan.allows(static_cast<int>(row / plan.groups()), position, own))
+        return fmt::format("row {}: query {} sees not itself", row, i);
+    }
+    return {};
+  }
+  if (!geometry.windowed())
+    return sees_any(plan, row, first) ? "" : fmt::format("row {}: query {} sees no key", row, first);
+  for (std::int64_t i = first; i < last; ++i)
+    if (sees_any(plan, row, i)) return {};
+  return fmt::format("row {}: no query sees a key in the sliding window", row);
+}
+
+std::string check_row(const SparsePlan& plan, std::int64_t row) {
   const std::int64_t group = row % plan.groups();
   const std::int64_t limit = plan.group_end(group);
   const auto blocks = plan.blocks[row];
@@ -58,19 +90,7 @@ std::string check_row(const SparsePlan& plan, std::int64_t row) {
       if (!lists_key(plan, row, key)) return fmt::format("row {}: dup {} is not visible", row, key);
     }
   }
-  // The first query sees the least; with a window every query must see itself.
-  const std::int64_t first = group * plan.group_rows();
-  const std::int64_t last = std::min(first + plan.group_rows(), geometry.q_len);
-  for (std::int64_t i = first; i < (plan.window ? last : first + 1); ++i) {
-    const std::int64_t position = geometry.q_start + i;
-    const std::int64_t own = std::min(position, geometry.kv_len - 1);
-    const bool sees =
-        plan.window
-            ? lists_key(plan, row, own) && plan.allows(static_cast<int>(row / plan.groups()), position, own)
-            : (!blocks.empty() && blocks[0] <= own) || (!columns.empty() && columns[0] <= own);
-    if (!sees) return fmt::format("row {}: query {} sees {}", row, i, plan.window ? "not itself" : "no key");
-  }
-  return {};
+  return check_queries(plan, row);
 }
 
 /// Mean correction and skipping work on rows of one tile, skipping on blocks alone.

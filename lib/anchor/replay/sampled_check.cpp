@@ -65,8 +65,10 @@ struct Unlisted {
 std::vector<Unlisted> unlisted_keys(const SparsePlan& plan, QueryRow at) {
   std::vector<Unlisted> found;
   if (!plan.mean_correction) return found;
-  const std::int64_t first = plan.geometry.q_start + at.row / plan.q_tile * plan.q_tile;
-  for (std::int64_t start = 0; start + plan.kv_tile <= first; start += plan.kv_tile) {
+  const std::int64_t begin = at.row / plan.q_tile * plan.q_tile;
+  const auto [first, last] =
+      plan.mean_blocks(begin, std::min<std::int64_t>(plan.q_tile, plan.geometry.q_len - begin));
+  for (std::int64_t start = first * plan.kv_tile; start < last * plan.kv_tile; start += plan.kv_tile) {
     const std::int64_t keys = plan.unlisted(plan.row_of(at.head, at.row), start);
     if (keys > 0) found.push_back({start, keys});
   }
@@ -109,6 +111,7 @@ RowError row_error(const KvGroup& layer, const SparsePlan& plan, QueryRow at, st
     top = std::max(top, score[n]);
     magnitude = std::max(magnitude, terms * g.softmax_scale);  // a product's error goes with its terms
   }
+  if (score.empty()) top = 0;  // a window may leave a row nothing but means
   double set_sum = 0, sum = 0;
   std::vector<Channel> channels(dim);
   // `doubt`: of a mean, how far rounding its key can move its score, in units of the roundoff.

@@ -61,7 +61,7 @@ std::optional<double> shared_stripe_density(const SparsePlan& plan) {
     std::sort(all.begin(), all.end());
     all.erase(std::unique(all.begin(), all.end()), all.end());
     const std::int64_t begin = group * plan.group_rows(), end = std::min(begin + plan.group_rows(), g.q_len);
-    for (const std::int32_t column : all) pairs += end - std::max(begin, std::min(end, column - g.q_start));
+    for (const std::int32_t column : all) pairs += g.rows_that_see(column, begin, end);
   }
   return share(pairs, g.causal_pairs());
 }

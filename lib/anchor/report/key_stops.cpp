@@ -63,8 +63,8 @@ std::vector<std::uint8_t> half_kept(const KeyStops& keys, const Geometry& head, 
     keys.visit(begin, end, [&](std::int64_t, std::int64_t key, std::uint8_t first, std::int64_t rows) {
       kept[static_cast<std::size_t>(key / tile) * stops + first] += rows;
     });
-    for (std::int64_t key = 0; key < head.visible(end - 1); ++key)
-      all[static_cast<std::size_t>(key / tile)] += end - std::max(begin, key - head.q_start);
+    for (std::int64_t key = head.first_visible(begin); key < head.visible(end - 1); ++key)
+      all[static_cast<std::size_t>(key / tile)] += head.rows_that_see(key, begin, end);
     for (std::size_t block = 0; block < all.size(); ++block) {
       std::int64_t sum = 0;
       for (std::size_t stop = 0; stop < stops && all[block] > 0; ++stop) {

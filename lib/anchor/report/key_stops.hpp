@@ -41,9 +41,9 @@ class KeyStops {
       const std::int64_t n = row / list_rows_, stop = std::min(end, (n + 1) * list_rows_);
       const std::span<const std::uint8_t> keys = list(n);
       const std::int64_t seen = geometry_.visible(stop - 1);
-      for (std::int64_t key = 0; key < seen; ++key) {
+      for (std::int64_t key = geometry_.first_visible(row); key < seen; ++key) {
         const std::uint8_t first = keys[static_cast<std::size_t>(key)];
-        if (first != never) use(n, key, first, stop - std::max(row, key - geometry_.q_start));
+        if (first != never) use(n, key, first, geometry_.rows_that_see(key, row, stop));
       }
       row = stop;
     }
@@ -56,10 +56,10 @@ class KeyStops {
   bool has_stripes_ = false;
 };
 
-/// Causal pairs at every stop.
+/// Pairs kept at every stop.
 std::vector<std::int64_t> pairs_at_stops(const KeyStops& keys, std::int64_t q_len, std::size_t stops);
 
-/// By cell, [tiles, blocks]: the first stop at which half of the cell's causal pairs are kept, or never.
+/// By cell, [tiles, blocks]: the first stop at which half of the cell's visible pairs are kept, or never.
 std::vector<std::uint8_t> half_kept(const KeyStops& keys, const Geometry& head, std::int64_t tile,
                                     std::size_t stops);
 

@@ -163,6 +163,7 @@ Json geometry_json(const ResultRow& row) {
     const Geometry& geometry = *row.geometry;
     json = {{"q_heads", geometry.q_heads}, {"kv_heads", geometry.kv_heads}, {"q_len", geometry.q_len},
             {"kv_len", geometry.kv_len},   {"q_start", geometry.q_start},   {"head_dim", geometry.head_dim}};
+    if (geometry.sliding_window > 0) json["window"] = geometry.sliding_window;
   }
   put(json, "dtype", row.dtype);
   return json;

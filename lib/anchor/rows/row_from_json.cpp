@@ -11,6 +11,7 @@ constexpr NumberRange not_negative{.low = 0};
 constexpr NumberRange index{0, 999'999};
 constexpr NumberRange count{1, 1e6};
 constexpr NumberRange tokens{1, 1e12};
+constexpr NumberRange windows{1, 9e18};
 
 void read_dump(JsonFields dump, ResultRow& row) {
   dump.text("path", row.dump_path);
@@ -30,6 +31,7 @@ void read_geometry(JsonFields fields, ResultRow& row) {
   geometry.kv_len = fields.need_integer("kv_len", tokens);
   geometry.q_start = fields.need_integer("q_start", {0, tokens.high});
   geometry.head_dim = static_cast<int>(fields.need_integer("head_dim", count));
+  if (fields.find("window") != nullptr) geometry.sliding_window = fields.need_integer("window", windows);
   if (geometry.q_heads % geometry.kv_heads != 0)
     fields.wrong("kv_heads", fmt::format("is {}; it must divide the {} query heads", geometry.kv_heads,
                                          geometry.q_heads));

@@ -15,14 +15,17 @@ using namespace anchor::test;
 TEST_CASE("keys that a tile does not list count through their blocks' means, and lse does not notice") {
   struct Tiling {
     int q_tile, kv_tile;
+    std::int64_t window;  // of the layer
   };
   for (const DType dtype : kTypes)
     for (const int dim : kDims)
-      for (const Tiling& t :
-           {Tiling{128, 128}, Tiling{32, 128}, Tiling{64, 64}, Tiling{100, 48}, Tiling{256, 32}}) {
+      for (const Tiling& t : {Tiling{128, 128, 0}, Tiling{32, 128, 0}, Tiling{64, 64, 0}, Tiling{100, 48, 0},
+                              Tiling{256, 32, 0}, Tiling{128, 128, 500}, Tiling{100, 48, 333}}) {
         CAPTURE(dim);
         CAPTURE(t.q_tile);
-        const RandomInputs inputs = rounded_inputs(square(1100, dim, 4, 2, 130), dtype, 31);
+        CAPTURE(t.window);
+        RandomInputs inputs = rounded_inputs(square(1100, dim, 4, 2, 130), dtype, 31);
+        inputs.geometry.sliding_window = t.window;
         SparsePlan plan{.geometry = inputs.geometry, .q_tile = t.q_tile, .kv_tile = t.kv_tile};
         std::mt19937 rng(7);
         for (std::int64_t row = 0; row < plan.rows(); ++row) {

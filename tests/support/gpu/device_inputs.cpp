@@ -78,6 +78,7 @@ DeviceInputs::DeviceInputs(const AttentionInputs& inputs, DType dtype, const ker
   shape.kv_len = g.kv_len;
   shape.q_start = g.q_start;
   shape.softmax_scale = static_cast<float>(g.softmax_scale);
+  shape.sliding_window = g.windowed() ? g.sliding_window : 0;
   stride_q_head = (g.q_len + kPaddingRows) * g.head_dim;
   stride_kv_head = (g.kv_len + kPaddingRows) * g.head_dim;
   const std::vector<char> keep = plan ? listed_keys(*plan) : std::vector<char>{};

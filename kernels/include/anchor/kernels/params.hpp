@@ -18,6 +18,9 @@ struct Shape {
   std::int64_t q_len = 0, kv_len = 0;
   std::int64_t q_start = 0;  ///< position of query row 0 among the keys
   float softmax_scale = 1;   ///< natural-log units: score = softmax_scale * q.k
+  /// The layer's window: a row sees keys less than so many positions before it; 0 = no window. sparse_fwd,
+  /// row_stats, attention_mass and count_pairs know it, planners do not.
+  std::int64_t sliding_window = 0;
 };
 
 /// Queries, keys and values of a layer, or of some of its heads. Strides are in elements; head_dim is
@@ -49,8 +52,10 @@ struct PlanParams {
   /// none.
   const std::int32_t* local = nullptr;  ///< [q_heads]
   std::int32_t sink = 0, dense_from = 0;
+  std::int32_t mask_from = 0;  ///< sparse_fwd sets it: keys before are hidden by causality alone
   /// Keys that a tile does not list count in `out` through the means of their blocks (SparsePlan's
-  /// mean_correction). Only aligned blocks of kv_tile keys that end before the tile's first query have means.
+  /// mean_correction). Only aligned blocks of kv_tile keys that end before the tile's first query have means,
+  /// and begin within the layer's window of its last.
   bool mean_correction = false;
 };
 

@@ -1,5 +1,7 @@
 #include "anchor/engine/cuda/inputs.hpp"
 
+#include <algorithm>
+
 #include "anchor/base/error.hpp"
 
 namespace anchor {
@@ -21,29 +23,49 @@ DType dtype_of(kernels::Element element) {
   return element == kernels::Element::bf16 ? DType::bf16 : DType::f16;
 }
 
+int kernel_dim(int dim) {
+  for (const int known : {64, 128, 256})
+    if (dim <= known) return known;
+  return dim;
+}
+
 namespace {
-kernels::DeviceBuffer uploaded(const Tensor& tensor, const kernels::Stream& stream) {
-  kernels::DeviceBuffer buffer(tensor.bytes.size());
-  buffer.upload(tensor.bytes.data(), tensor.bytes.size(), stream);
+/// The tensor in rows of `width` numbers; what a row lacks is zero.
+kernels::DeviceBuffer uploaded(const Tensor& tensor, int width, const kernels::Stream& stream) {
+  const std::size_t from = static_cast<std::size_t>(tensor.shape[2]) * size_of(tensor.dtype);
+  const std::size_t to = static_cast<std::size_t>(width) * size_of(tensor.dtype);
+  kernels::DeviceBuffer buffer(tensor.bytes.size() / from * to);
+  if (from == to) {
+    buffer.upload(tensor.bytes.data(), tensor.bytes.size(), stream);
+    return buffer;
+  }
+  HostBytes rows(buffer.bytes());  // all zero bits are the number zero
+  std::fill(rows.begin(), rows.end(), std::byte{});
+  for (std::size_t row = 0; row < tensor.bytes.size() / from; ++row)
+    std::copy_n(tensor.bytes.data() + row * from, from, rows.data() + row * to);
+  buffer.upload(rows.data(), rows.size(), stream);
+  stream.synchronize();  // the copy goes
   return buffer;
 }
 }  // namespace
 
 CudaInputs::CudaInputs(const KvGroup& group, const kernels::Stream& stream)
-    : geometry_(group.geometry), dtype_(group.q.dtype), stream_(stream) {
+    : geometry_(group.geometry),
+      width_(kernel_dim(geometry_.head_dim)),
+      dtype_(group.q.dtype),
+      stream_(stream) {
   element_of(dtype_);
   if (group.k.dtype != dtype_ || group.v.dtype != dtype_)
     fail("layer {}: q, k and v are {}, {} and {}; the GPU kernels need one type", group.layer,
          name_of(dtype_), name_of(group.k.dtype), name_of(group.v.dtype));
-  if (!geometry_.causal || geometry_.sliding_window != 0)
-    fail("layer {}: the GPU kernels compute causal attention without a sliding window only", group.layer);
-  q_ = uploaded(group.q, stream);
-  k_ = uploaded(group.k, stream);
-  v_ = uploaded(group.v, stream);
+  if (!geometry_.causal) fail("layer {}: the GPU kernels compute causal attention only", group.layer);
+  q_ = uploaded(group.q, width_, stream);
+  k_ = uploaded(group.k, width_, stream);
+  v_ = uploaded(group.v, width_, stream);
 }
 
 CudaInputs::CudaInputs(const Geometry& geometry, DType dtype, const kernels::Stream& stream)
-    : geometry_(geometry), dtype_(dtype), stream_(stream) {
+    : geometry_(geometry), width_(geometry.head_dim), dtype_(dtype), stream_(stream) {
   element_of(dtype_);
   const auto buffer = [&](std::int64_t heads, std::int64_t tokens) {
     return kernels::DeviceBuffer(static_cast<std::size_t>(heads * tokens * geometry.head_dim) *
@@ -65,18 +87,19 @@ kernels::Tensors CudaInputs::tensors(std::int64_t begin, std::int64_t end) const
   return {.shape = {.element = element_of(dtype_),
                     .q_heads = g.q_heads,
                     .kv_heads = g.kv_heads,
-                    .head_dim = g.head_dim,
+                    .head_dim = width_,
                     .q_len = end - begin,
                     .kv_len = g.kv_len,
                     .q_start = g.q_start + begin,
-                    .softmax_scale = static_cast<float>(g.softmax_scale)},
-          .q = moved(q_, begin * g.head_dim, dtype_),
+                    .softmax_scale = static_cast<float>(g.softmax_scale),
+                    .sliding_window = g.windowed() ? g.sliding_window : 0},
+          .q = moved(q_, begin * width_, dtype_),
           .k = k_.data(),
           .v = v_.data(),
-          .stride_q_head = g.q_len * g.head_dim,
-          .stride_q_token = g.head_dim,
-          .stride_kv_head = g.kv_len * g.head_dim,
-          .stride_kv_token = g.head_dim};
+          .stride_q_head = g.q_len * width_,
+          .stride_q_token = width_,
+          .stride_kv_head = g.kv_len * width_,
+          .stride_kv_token = width_};
 }
 
 kernels::Tensors CudaInputs::head_tensors(int first, int count) const {
@@ -93,9 +116,14 @@ kernels::Tensors CudaInputs::head_tensors(int first, int count) const {
 const FloatGroup& CudaInputs::host() const {
   if (!host_) {
     const auto fetched = [&](const kernels::DeviceBuffer& buffer, std::int64_t heads, std::int64_t tokens) {
-      Tensor tensor{dtype_, {heads, tokens, geometry_.head_dim}, HostBytes(buffer.bytes())};
-      buffer.download(tensor.bytes.data(), buffer.bytes(), stream_);
-      return tensor;
+      HostBytes bytes(buffer.bytes());
+      buffer.download(bytes.data(), buffer.bytes(), stream_);
+      const std::size_t from = static_cast<std::size_t>(width_) * size_of(dtype_);
+      const std::size_t to = static_cast<std::size_t>(geometry_.head_dim) * size_of(dtype_);
+      for (std::size_t row = 1; from != to && row < bytes.size() / from; ++row)  // without the zeros
+        std::copy_n(bytes.data() + row * from, to, bytes.data() + row * to);
+      bytes.resize(bytes.size() / from * to);
+      return Tensor{dtype_, {heads, tokens, geometry_.head_dim}, std::move(bytes)};
     };
     KvGroup group{.geometry = geometry_,
                   .q = fetched(q_, geometry_.q_heads, geometry_.q_len),

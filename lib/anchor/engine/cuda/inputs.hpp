@@ -12,14 +12,22 @@ namespace anchor {
 kernels::Element element_of(DType dtype);
 DType dtype_of(kernels::Element element);
 
+/// The head dimension with which kernels take heads of dimension `dim`: 64, 128 or 256, with zeros behind the
+/// head's own numbers, which change no score and no output; `dim` itself where that is larger.
+int kernel_dim(int dim);
+
 /// A KV group, or a whole layer, in device memory: q, k and v contiguous in their stored type.
 class CudaInputs final : public Inputs {
  public:
   CudaInputs(const KvGroup& group, const kernels::Stream& stream);
-  /// Uninitialised memory that somebody writes on the device.
+  /// Uninitialised memory that somebody writes on the device, in rows of head_dim numbers.
   CudaInputs(const Geometry& geometry, DType dtype, const kernels::Stream& stream);
 
   const Geometry& geometry() const override { return geometry_; }
+  /// Numbers of a head's row in device memory, of inputs and of outputs.
+  int width() const { return width_; }
+  /// From here on the layer has this window (memory that serves one layer after the other).
+  void set_window(std::int64_t window) { geometry_.sliding_window = window; }
   DType dtype() const { return dtype_; }
   const kernels::Stream& stream() const { return stream_; }
 
@@ -39,6 +47,7 @@ class CudaInputs final : public Inputs {
 
  private:
   Geometry geometry_;
+  int width_;
   DType dtype_;
   const kernels::Stream& stream_;
   kernels::DeviceBuffer q_, k_, v_;

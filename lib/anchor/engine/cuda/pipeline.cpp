@@ -16,7 +16,7 @@ class CudaPipeline : public Pipeline {
  public:
   explicit CudaPipeline(const CudaInputs& inputs) : inputs_(inputs), stream_(inputs.stream()) {
     const Geometry& g = inputs.geometry();
-    out_ = kernels::DeviceBuffer(static_cast<std::size_t>(g.q_heads * g.q_len * g.head_dim) *
+    out_ = kernels::DeviceBuffer(static_cast<std::size_t>(g.q_heads * g.q_len * inputs.width()) *
                                  size_of(inputs.dtype()));
     lse_ = kernels::DeviceBuffer(static_cast<std::size_t>(g.q_heads * g.q_len) * sizeof(float));
     out_.fill(0xff, stream_);  // NaN: an output that nobody writes is seen
@@ -60,7 +60,8 @@ class CudaPipeline : public Pipeline {
       std::vector<std::byte> stored(bytes);
       for (std::size_t n = 0; n < rows.size(); ++n) {
         const auto at = static_cast<std::size_t>(rows[n].head * g.q_len + rows[n].row);
-        out_.download(stored.data(), bytes, stream_, at * bytes);
+        out_.download(stored.data(), bytes, stream_,
+                      at * static_cast<std::size_t>(inputs_.width()) * size_of(inputs_.dtype()));
         to_float(inputs_.dtype(), stored.data(), std::span(result.out).subspan(n * dim, dim));
         float lse = 0;
         lse_.download(&lse, sizeof lse, stream_, at * sizeof lse);
@@ -174,11 +175,12 @@ class CudnnPipeline final : public CudaPipeline {
  private:
   static CudnnProblem problem(const CudaInputs& inputs, void* out, float* lse) {
     const Geometry& g = inputs.geometry();
+    if (g.windowed()) fail("cudnn: the library's attention is not run on layers with a sliding window");
     const kernels::Tensors tensors = inputs.tensors(0, g.q_len);
     return {.bf16 = inputs.dtype() == DType::bf16,
             .q_heads = g.q_heads,
             .kv_heads = g.kv_heads,
-            .head_dim = g.head_dim,
+            .head_dim = inputs.width(),
             .q_len = g.q_len,
             .kv_len = g.kv_len,
             .q_start = g.q_start,

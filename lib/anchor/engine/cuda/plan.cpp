@@ -88,7 +88,8 @@ std::vector<PlanStats> cuda_plan_stats(const kernels::PlanParams& params, const 
                              .kv_heads = geometry.kv_heads,
                              .q_len = geometry.q_len,
                              .kv_len = geometry.kv_len,
-                             .q_start = geometry.q_start};
+                             .q_start = geometry.q_start,
+                             .sliding_window = geometry.windowed() ? geometry.sliding_window : 0};
   std::vector<kernels::PairCounts> counts(static_cast<std::size_t>(geometry.q_heads));
   kernels::DeviceBuffer buffer(counts.size() * sizeof counts[0]);
   kernels::count_pairs(shape, params, buffer.data<kernels::PairCounts>(), stream);
@@ -105,7 +106,7 @@ std::vector<PlanStats> cuda_plan_stats(const kernels::PlanParams& params, const 
 kernels::SparseFwdParams forward_params(const CudaInputs& inputs, std::int64_t begin, std::int64_t end,
                                         const kernels::PlanParams& plan, void* out, float* lse,
                                         bool out_f32) {
-  const std::int64_t dim = inputs.geometry().head_dim;
+  const std::int64_t dim = inputs.width();
   kernels::SparseFwdParams params{inputs.tensors(begin, end)};
   params.plan = plan;
   params.out = out;

@@ -298,9 +298,7 @@ class CudaModel final : public DeviceModel {
                         result.out.begin() + (head * n_ + token) * c_.head_dim);
         }
       }
-      AttentionInputs inputs = host.view();
-      inputs.geometry.sliding_window = c_.window(layer);
-      hooks.on_layer(layer, inputs, result);
+      hooks.on_layer(layer, host.view(), result);
       attention_.heads().forget_host();
     }
 

@@ -36,12 +36,12 @@ LayerAttention::LayerAttention(const LanguageModel& model, const Task& task, con
   evidence_layers_.resize(size(c_.layers));
 }
 
-bool LayerAttention::planned(int layer) const {
-  return task_.method && c_.window(layer) == 0 && !task_.whole_layers.contains(layer);
-}
+bool LayerAttention::planned(int layer) const { return task_.method && !task_.whole_layers.contains(layer); }
 
 void LayerAttention::run(int layer) {
   layer_ = layer;
+  whole_.set_window(c_.window(layer));
+  if (prompt_) prompt_->set_window(c_.window(layer));
   planned_layers_ += planned(layer);
   if (task_.prompt > 0) part(layer, prompt_ ? *prompt_ : whole_, 0, task_.prompt, true);
   if (task_.prompt < task_.tokens) part(layer, whole_, task_.prompt, task_.tokens, false);
@@ -52,7 +52,7 @@ void LayerAttention::run(int layer) {
 void LayerAttention::part(int layer, const CudaInputs& inputs, std::int64_t begin, std::int64_t end,
                           bool is_prompt) {
   if (!is_prompt || !planned(layer)) {
-    whole_rows(layer, inputs, begin, end, is_prompt);
+    whole_rows(inputs, begin, end, is_prompt);
     return;
   }
   const PlanRequest request = task_.method->request(layer);
@@ -117,17 +117,15 @@ void LayerAttention::planned_rows(const CudaInputs& inputs, const PlanRequest& r
   if (task_.wants_lse) keep_lse(begin, end - begin);
 }
 
-void LayerAttention::whole_rows(int layer, const CudaInputs& inputs, std::int64_t begin, std::int64_t end,
+void LayerAttention::whole_rows(const CudaInputs& inputs, std::int64_t begin, std::int64_t end,
                                 bool is_prompt) {
-  const std::int64_t window = c_.window(layer) < task_.tokens ? c_.window(layer) : 0;
+  const Geometry rows = inputs.geometry().rows(begin, end);
+  const std::int64_t window = rows.windowed() ? rows.sliding_window : 0;
   auto found = std::ranges::find_if(whole_plans_, [&](const WholePlan& plan) {
     return plan.window == window && plan.begin == begin && plan.end == end;
   });
   if (found == whole_plans_.end()) {
-    Geometry rows = inputs.geometry().rows(begin, end);
-    rows.sliding_window = window;
-    whole_plans_.push_back(
-        {window, begin, end, CudaLists(window > 0 ? whole_plan(rows) : dense_plan(rows), stream_)});
+    whole_plans_.push_back({window, begin, end, CudaLists(dense_plan(rows), stream_)});
     found = whole_plans_.end() - 1;
   }
   const kernels::SparseFwdParams params = launch(inputs, begin, end, found->lists.params);

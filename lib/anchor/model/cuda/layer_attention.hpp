@@ -52,7 +52,7 @@ class LayerAttention {
   void part(int layer, const CudaInputs& inputs, std::int64_t begin, std::int64_t end, bool is_prompt);
   void planned_rows(const CudaInputs& inputs, const PlanRequest& request, std::int64_t begin,
                     std::int64_t end);
-  void whole_rows(int layer, const CudaInputs& inputs, std::int64_t begin, std::int64_t end, bool is_prompt);
+  void whole_rows(const CudaInputs& inputs, std::int64_t begin, std::int64_t end, bool is_prompt);
   kernels::SparseFwdParams launch(const CudaInputs& inputs, std::int64_t begin, std::int64_t end,
                                   const kernels::PlanParams& plan);
   void count(const CudaInputs& inputs, const kernels::PlanParams& plan, std::int64_t begin, std::int64_t end);

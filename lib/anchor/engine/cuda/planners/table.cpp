@@ -28,12 +28,14 @@ const CudaMethod* find(const Method& method) {
 }  // namespace
 
 std::unique_ptr<CudaPlanner> make_cuda_planner(const PlanTask& task) {
+  if (task.inputs.geometry().windowed()) return nullptr;
   const CudaMethod* row = find(task.method);
   return row ? row->plan(task) : nullptr;
 }
 
 bool cuda_curves(const Method& method, const Params& params, const CudaInputs& inputs,
                  std::span<const int> heads, DeviceArena& arena, const UseCurve& use) {
+  if (inputs.geometry().windowed()) return false;
   const CudaMethod* row = find(method);
   return row && row->curves && row->curves(params, inputs, heads, arena, use);
 }

@@ -61,7 +61,8 @@ struct CudaMethod {
 /// All rows (table.cpp).
 std::span<const CudaMethod* const> cuda_methods();
 
-/// By the table; nullptr and false also for methods that are not in it.
+/// By the table; nullptr and false also for methods that are not in it, and in layers with a sliding window:
+/// the CPU plans those.
 std::unique_ptr<CudaPlanner> make_cuda_planner(const PlanTask& task);
 bool cuda_curves(const Method& method, const Params& params, const CudaInputs& inputs,
                  std::span<const int> heads, DeviceArena& arena, const UseCurve& use);
