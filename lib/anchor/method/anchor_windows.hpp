@@ -27,15 +27,17 @@ struct AnchorWindows {
         end(geometry.q_start + geometry.q_len) {}
 
   std::int64_t b, step, group;
-  bool v4;          ///< windows counted in groups, as the released code does
-  bool dense_tail;  ///< a partial last group sees everything
+  bool v4;                ///< windows counted in groups, as the released code does
+  bool dense_tail;        ///< a partial last group sees everything
+  std::int64_t tail = 0;  ///< the groups of the last rows, so many, see everything
   std::int64_t q_start, end;
 
   /// First position of local group g.
   std::int64_t begin_of(std::int64_t g) const { return q_start + g * group; }
   /// Rows of this group see every causal key, and nothing is selected.
   bool dense(std::int64_t g) const {
-    return begin_of(g) == 0 || (dense_tail && begin_of(g) + group > end && end % group != 0);
+    return begin_of(g) == 0 || (dense_tail && begin_of(g) + group > end && end % group != 0) ||
+           (tail > 0 && begin_of(g) + group > end - tail);
   }
   /// Keys that compete for selection.
   KeyRange candidates(std::int64_t g) const { return dense(g) ? KeyRange{} : clip({b, begin_of(g) - b}); }
