@@ -92,8 +92,8 @@ class Peaks(ToolTest):
                 for name, least in (("0.25", 0.25), ("0.0625", 0.0625)):
                     self.assertEqual(row[f"peak_pairs_{name}"], (p >= least).sum())
                     if (p >= least).any():
-                        self.assertAlmostEqual(row[f"peak_recall_{name}"], (kept & (p >= least)).sum() / (p >= least).sum(),
-                                               delta=1e-12)
+                        share = (kept & (p >= least)).sum() / (p >= least).sum()
+                        self.assertAlmostEqual(row[f"peak_recall_{name}"], share, delta=1e-12)
                     else:
                         self.assertNotIn(f"peak_recall_{name}", row)
                 self.assertEqual(row["geometry"].get("rows"), f"{begin}-{last}" if rows_of else None)

@@ -38,11 +38,11 @@ void read_geometry(JsonFields fields, ResultRow& row) {
   if (fields.find("rows") == nullptr) return;
   const std::string rows = fields.need_text("rows");
   const auto dash = rows.find('-');
-  const auto begin = parse_number(rows.substr(0, dash)),
-             last = dash == std::string::npos ? std::nullopt : parse_number(rows.substr(dash + 1));
-  if (!begin || !last || !(*begin >= 0 && *begin <= *last && *last < static_cast<double>(geometry.q_len)))
+  const double begin = parse_number(rows.substr(0, dash)).value_or(-1);
+  const double last = dash == std::string::npos ? -1 : parse_number(rows.substr(dash + 1)).value_or(-1);
+  if (!(begin >= 0 && begin <= last && last < static_cast<double>(geometry.q_len)))
     fields.wrong("rows", fmt::format("is \"{}\"; write it as N-M, rows of the {}", rows, geometry.q_len));
-  row.rows = RowRange{static_cast<std::int64_t>(*begin), static_cast<std::int64_t>(*last) + 1};
+  row.rows = RowRange{static_cast<std::int64_t>(begin), static_cast<std::int64_t>(last) + 1};
 }
 
 CurvePoints read_curve(JsonFields fields) {
