@@ -9,6 +9,7 @@
 #include "anchor/base/parallel.hpp"
 #include "anchor/base/text_file.hpp"
 #include "anchor/replay/replay_rows.hpp"
+#include "anchor/replay/row_selection.hpp"
 #include "anchor/replay/row_stamp.hpp"
 #include "anchor/report/figure_file.hpp"
 #include "anchor/report/heatmap.hpp"
@@ -49,6 +50,7 @@ class DumpReplay {
     for (const MethodRun& run : runs_)
       states_.push_back(run.method->model_state ? run.method->model_state(run.params) : nullptr);
     check(options, runs_.size());
+    for (const GroupSelection& group : groups_) (void)metric_rows(group);
     for (const MethodRun& run : runs_) done_.names.push_back(run_title(run, thresholds_.has_value()));
     context_ = context();
     group_bytes_ = check_memory(reader_, groups_, options.common.memory_limit());
@@ -62,6 +64,7 @@ class DumpReplay {
   ResultRow context_row(std::size_t run, const ContextSplit& split, std::optional<int> layer) const;
   PlanRequest request(std::size_t run, const GroupSelection& group) const;
   ReplayRows rows_of(const GroupSelection& group) const;
+  std::optional<RowRange> metric_rows(const GroupSelection& group) const;
   std::vector<std::uint64_t> context() const;
   std::vector<Column> columns_for_eyes() const;
   void emit(const ResultRow& row);
@@ -101,7 +104,13 @@ PlanRequest DumpReplay::request(std::size_t run, const GroupSelection& group) co
 ReplayRows DumpReplay::rows_of(const GroupSelection& group) const {
   std::vector<MethodRequest> methods;
   for (std::size_t n = 0; n < runs_.size(); ++n) methods.push_back({runs_[n].method, request(n, group)});
-  return {group, std::move(methods), options_.stats, context_};
+  return {group, std::move(methods), options_.stats, context_, metric_rows(group)};
+}
+
+/// --rows in that layer; a usage error if it has not so many.
+std::optional<RowRange> DumpReplay::metric_rows(const GroupSelection& group) const {
+  if (options_.rows.empty()) return {};
+  return RowSelection(options_.rows).in(reader_.layer(group.layer).geometry.q_len);
 }
 
 /// What patterns that are carried from head to head depend on: all selected heads, and files of parameters.
@@ -132,7 +141,8 @@ std::vector<Column> columns(const std::vector<MethodRun>& runs) {
   }
   for (const std::string& name : names) all.push_back({"params." + name});
   for (const char* name : {"density", "work_density", "stripe_density", "mass_recall", "mass_recall_p05",
-                           "mass_recall_min", "output_recall_0.01", "output_recall_0.005", "out_rel_l2",
+                           "mass_recall_min", "peak_recall_0.25", "peak_recall_0.0625", "peak_pairs_0.25",
+                           "peak_pairs_0.0625", "output_recall_0.01", "output_recall_0.005", "out_rel_l2",
                            "out_max_abs", "out_mean_abs", "path", "plan_path", "unit"}) {
     all.push_back({name});
   }
@@ -148,8 +158,9 @@ std::vector<Column> DumpReplay::columns_for_eyes() const {
   if (methods.size() > 1) eye.push_back({"method"});
   const bool knob_differs = thresholds_ || runs_.size() > methods.size();
   if (knob_differs && methods.size() == 1) eye.push_back({"params." + methods[0]->knob, 3});
-  for (const char* name : {"density", "mass_recall", "mass_recall_min", "output_recall_0.01", "out_rel_l2",
-                           "work_density", "mass_recall_p05", "output_recall_0.005", "out_max_abs"}) {
+  for (const char* name :
+       {"density", "mass_recall", "mass_recall_min", "output_recall_0.01", "peak_recall_0.25", "out_rel_l2",
+        "work_density", "mass_recall_p05", "output_recall_0.005", "out_max_abs"}) {
     eye.push_back({name, 4});
   }
   return eye;
@@ -323,6 +334,8 @@ int DumpReplay::run_context() {
 /// Flags that make no sense together.
 void check(const Options& options, std::size_t runs) {
   if (!options.svg.empty()) check_figure_name(options.svg);
+  if (!options.rows.empty() && !options.head_map.empty())
+    fail_usage("--rows goes with rows of metrics, not with --head-map");
   if (!options.svg.empty() && runs > 1)
     fail_usage("--svg shows one method with one set of parameters, not {}", runs);
   if (options.head_map.empty()) return;
@@ -338,7 +351,10 @@ void check(const Options& options, std::size_t runs) {
 }  // namespace
 
 int run(const Options& options) {
-  if (!options.pareto.empty()) return run_fronts(options);
+  if (!options.pareto.empty()) {
+    if (!options.rows.empty()) fail_usage("--rows goes with rows of single runs, not with --pareto");
+    return run_fronts(options);
+  }
   DumpReplay replay(options);
   if (!options.context.layouts.empty()) return replay.run_context();
   return options.head_map.empty() ? replay.run() : replay.draw_head_map();

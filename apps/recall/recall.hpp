@@ -16,6 +16,7 @@ struct Options {
   cli::MethodOptions method;
   std::string thresholds;              ///< file instead of a knob
   std::string metric = "mass_recall";  ///< what heatmaps show
+  std::string rows;                    ///< query rows that the metrics speak of; empty = all
   bool stats = false;                  ///< sparsity statistics in every row
   bool heatmap = false;                ///< in the terminal (on by default on one)
   std::string svg;                     ///< file of the layer x head heatmap, or of the head map

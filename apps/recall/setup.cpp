@@ -23,15 +23,20 @@ anchor-recall dump.h5 --method anchor,streaming --layers 0-3 -o rows.jsonl)");
   cli::add_method(app, options.method, options.argv);
   app.add_option("--thresholds", options.thresholds, "One knob value per head, from anchor-sweep")
       ->type_name("FILE");
+  app.add_option("--rows", options.rows,
+                 "Query rows that recall, errors and peaks speak of: last, last:N or N-M, counted from 0 "
+                 "(densities are the whole plan's)")
+      ->type_name("ROWS");
   app.add_flag("--stats", options.stats,
                "Density by position, persistence and sharing of stripes, sink share, places of row maxima");
   app.add_flag("--heatmap", options.heatmap, "Layer x head heatmap in the terminal (default on one)");
   app.add_option("--svg", options.svg, "Layer x head heatmap as a picture: .svg, .png or .pdf")
       ->type_name("FILE");
   app.add_option("--metric", options.metric, "What heatmaps show")
-      ->check(CLI::IsMember({"density", "work_density", "stripe_density", "mass_recall", "mass_recall_p05",
-                             "mass_recall_min", "output_recall_0.01", "output_recall_0.005", "out_rel_l2",
-                             "out_max_abs", "out_mean_abs"}))
+      ->check(
+          CLI::IsMember({"density", "work_density", "stripe_density", "mass_recall", "mass_recall_p05",
+                         "mass_recall_min", "peak_recall_0.25", "peak_recall_0.0625", "output_recall_0.01",
+                         "output_recall_0.005", "out_rel_l2", "out_max_abs", "out_mean_abs"}))
       ->type_name("FIELD")
       ->capture_default_str();
   app.add_option("--head-map", options.head_map,

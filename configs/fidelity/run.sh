@@ -5,12 +5,14 @@
 #   fit     dumps of the texts, and every head's knob of every method for output error .05, from them alone
 #   run     the questions: every method at output error .05 and at the densities of DENSITIES
 #   report  the tables, the figures and the pages, a page per length, and the needle picture over all lengths
+#   row-that-answers   apart from the study: questions at the end and in the middle of a text of 1,024 tokens, with pooled
+#           queries, tails and peaks at one density
 # A step that was stopped goes on where it was when it is called again. Variables, with their defaults:
 #   DEVICE=auto  MODEL=SmolLM2-135M  LENGTHS=2k,4k,8k  COUNT=100 (questions of a kind and length)  KINDS= (all)  SEED=1
 #   METHODS="..."  DENSITIES="0.08 0.15 0.3"  BIN=build/release/bin  FIT_LAYERS= (all; a few for a dry run)
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
-step=${1:?which step? tasks, fit, run or report} folder=${2:-build/fidelity}
+step=${1:?which step?} folder=${2:-build/fidelity}
 bin=${BIN:-build/release/bin} device=${DEVICE:-auto} count=${COUNT:-100} kinds=${KINDS:-} seed=${SEED:-1}
 model=${MODEL:-${XDG_CACHE_HOME:-$HOME/.cache}/anchor/SmolLM2-135M-Instruct.gguf}
 IFS=, read -ra lengths <<<"${LENGTHS:-2k,4k,8k}"
@@ -101,5 +103,8 @@ report() {
 
 case $step in
   tasks | fit | run | report) "$step" ;;
+  row-that-answers)
+    python3 configs/fidelity/row_that_answers.py "$folder/row-that-answers" --model "$model" \
+      --device "${DEVICE:-cpu}" --count "${COUNT:-25}" ;;
   *) echo "run.sh: no step $step" >&2; exit 2 ;;
 esac

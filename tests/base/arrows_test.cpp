@@ -20,7 +20,7 @@ const std::map<std::string, Names> allowed = {
     {"data", {"base"}},
     {"plan", {"base"}},
     {"attention", {"base", "plan"}},
-    {"mass", {"base", "plan", "attention"}},
+    {"mass", {"base", "plan", "attention", "metrics"}},
     {"method", {"base", "plan", "attention", "mass"}},
     {"engine", {"base", "plan", "attention", "mass", "method", "metrics"}},
     {"metrics", {"base", "plan"}},

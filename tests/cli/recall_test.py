@@ -66,6 +66,66 @@ class Rows(ToolTest):
         self.assertLess(densities[0], densities[-1])
 
 
+class Peaks(ToolTest):
+    """Peak recall and --rows, against numpy."""
+
+    def softmax(self, path, head):
+        with h5py.File(path) as file:
+            q, k = (file[f"layers/000/{part}"][:].astype(np.float64) for part in "qk")
+        scores = q[head] @ k[head // 2].T * q.shape[2] ** -0.5
+        scores[np.triu(np.ones(scores.shape, bool), 1)] = -np.inf
+        weights = np.exp(scores - scores.max(1, keepdims=True))
+        return weights / weights.sum(1, keepdims=True)
+
+    def test_peak_recall_is_the_share_of_large_weights_that_the_plan_keeps(self):
+        path = self.dump(layers=1, length=200)
+        command = ("anchor-recall", path, "--method", "streaming", "--set", "sink=3", "--set", "local=20")
+        for rows_of in (None, (0, 199), (150, 199), (199, 199)):
+            begin, last = rows_of or (0, 199)
+            made = run(*command, *(("--rows", f"{begin}-{last}") if rows_of else ()))
+            self.assertEqual(made.returncode, 0, made.stderr)
+            for row in rows(made.stdout):
+                p = self.softmax(path, row["dump"]["head"])[begin:last + 1]
+                position, key = np.arange(begin, last + 1)[:, None], np.arange(200)[None]
+                kept = (key <= position) & ((key < 3) | (position - key < 20))
+                self.assertAlmostEqual(row["mass_recall"], (p * kept).sum(1).mean(), delta=1e-5)
+                for name, least in (("0.25", 0.25), ("0.0625", 0.0625)):
+                    self.assertEqual(row[f"peak_pairs_{name}"], (p >= least).sum())
+                    if (p >= least).any():
+                        share = (kept & (p >= least)).sum() / (p >= least).sum()
+                        self.assertAlmostEqual(row[f"peak_recall_{name}"], share, delta=1e-12)
+                    else:
+                        self.assertNotIn(f"peak_recall_{name}", row)
+                self.assertEqual(row["geometry"].get("rows"), f"{begin}-{last}" if rows_of else None)
+
+    def test_rows_make_other_units_and_leave_densities_alone(self):
+        path = self.dump(layers=1)
+        whole, last = (rows(run("anchor-recall", path, *SMALL, *more).stdout) for more in ((), ("--rows", "last:9")))
+        for a, b in zip(whole, last, strict=True):
+            self.assertNotEqual(a["unit"], b["unit"])
+            self.assertEqual(a["density"], b["density"])
+            self.assertEqual(b["geometry"]["rows"], "247-255")
+
+    def test_rows_that_are_not_there_or_make_no_sense_are_refused(self):
+        path = self.dump()
+        self.check_error(run("anchor-recall", path, "--rows", "last:257"), 2, "--rows last:257", "256 query rows")
+        self.check_error(run("anchor-recall", path, "--rows", "soon"), 2, "last, last:N or N-M")
+        self.check_error(run("anchor-recall", path, "--rows", "last", "--pareto", self.path("f.svg")), 2, "--pareto")
+        self.check_error(run("anchor-recall", path, "--rows", "last", "--head-map", "0:0", "--svg", self.path("m.svg")), 2,
+                         "--head-map")
+
+    def test_a_tail_keeps_every_key_of_the_last_rows(self):
+        path = self.dump(layers=1)
+        for method, *more in (("anchor", *SMALL, "--theta", 0), ("block-sparse", "--set", "topk=1"),
+                              ("stripes", "--theta", 0, "--set", "block=32", "--set", "score=peak")):
+            bare, tail = (rows(run("anchor-recall", path, "--method", method, *more, "--rows", "last:20",
+                                   *end).stdout) for end in ((), ("--set", "tail=20")))
+            for a, b in zip(bare, tail, strict=True):
+                self.assertLess(a["mass_recall"], 0.999)
+                self.assertAlmostEqual(b["mass_recall"], 1, delta=1e-5)
+                self.assertGreater(b["density"], a["density"])
+
+
 class Statistics(ToolTest):
     def test_sparsity_statistics_are_what_their_definitions_give(self):
         length, block, step = 200, 16, 2

@@ -1,11 +1,13 @@
 #include <doctest/doctest.h>
 
 #include <algorithm>
+#include <cmath>
 #include <iterator>
 #include <limits>
 #include <numeric>
 
 #include "anchor/engine/devices.hpp"
+#include "anchor/replay/replay.hpp"
 #include "anchor/replay/sampled_check.hpp"
 #include "support/kv_group.hpp"
 
@@ -230,4 +232,30 @@ TEST_CASE("antidiagonals of more heads than are scored at once") {
   check_plan(*engine, one, request, counts);
   CHECK(counts.kept > counts.candidates / 50);
   CHECK(counts.different <= counts.kept / 500);
+}
+
+TEST_CASE("a tail and score=peak are planned by the CPU, entry by entry, and run on the device") {
+  const auto engine = make_engine("cuda"), host = make_engine("cpu");
+  const KvGroup group = test::random_group(test::square(1500, 64, 4, 2), DType::bf16, 8, 3);
+  const auto there = engine->upload(group), here = host->upload(group);
+  const auto dense_there = engine->dense_reference(*there), dense_here = host->dense_reference(*here);
+  for (const char* name : {"stripes", "anchor", "xattention"}) {
+    CAPTURE(name);
+    const Method& method = find_method(name);
+    PlanRequest request{default_params(method), {}};
+    if (std::string(name) == "stripes") set_param(method, request.params, "score", "peak");
+    if (std::string(name) == "anchor") set_param(method, request.params, "step", "1");
+    if (std::string(name) != "stripes") set_param(method, request.params, "tail", "200");
+    set_param(method, request.params, method.knob, std::string(name) == "xattention" ? "0.5" : "2");
+    const PlanHandle plan = engine->plan(method, request, *there, 0, 1500);
+    CHECK(plan->plan_path() == "cpu");
+    CHECK(plan->to_host() == method.plan_cpu(FloatGroup(group).view(), request));
+    const auto a = replay(*engine, *there, method, request, *dense_there).heads;
+    const auto b = replay(*host, *here, method, request, *dense_here).heads;
+    for (std::size_t head = 0; head < a.size(); ++head) {
+      CHECK(std::abs(a[head].recall.mean - b[head].recall.mean) < 1e-3);
+      CHECK(a[head].stats.density() == b[head].stats.density());
+      CHECK_FALSE(a[head].peaks);
+    }
+  }
 }

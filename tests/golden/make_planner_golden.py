@@ -47,6 +47,7 @@ CASES = {
     "stripes": [(600, 32, 3, 1, 1, {"theta": 3, "block": 32}), (517, 32, 2, 1, 2, {"theta": 4, "block": 64, "score": "rows"}),
                 (300, 32, 1, 1, 3, {"theta": 2.5, "block": 16, "sink": 0, "score": "rows"}),
                 (420, 32, 1, 1, 4, {"theta": 2, "block": 32, "window": 40}),
+                (610, 32, 2, 1, 6, {"theta": 3.5, "block": 32, "score": "peak"}),
                 (620, 32, 2, 1, 1, {"theta": 3, "block": 32, "score": "antidiagonal"}),
                 (453, 32, 1, 1, 2, {"theta": 1.6, "block": 64, "sink": 70, "window": 30, "score": "antidiagonal"})],
     "xattention": [(1000, 32, 2, 1, 1, {"tau": 0.7, "block": 64}),

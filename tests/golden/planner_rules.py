@@ -473,7 +473,8 @@ def stripes(p, h, theta=7, block=128, sink=4, score="pooled", window=0, correcti
             cells = antidiagonal_softmax(p, h, 16)[start // 16:-(-end // 16), :start // 16].mean(0)
             ln = np.log(np.repeat(cells.reshape(-1, block // 16).sum(1), block))
         else:
-            ln = np.log(np.exp(weight).mean(0)) if score == "rows" else weight.mean(0)
+            ln = {"pooled": lambda: weight.mean(0), "rows": lambda: np.log(np.exp(weight).mean(0)),
+                  "peak": lambda: (s[:, :start] - np.log(np.exp(s).sum(1))[:, None]).max(0, initial=-np.inf)}[score]()
         kept = np.r_[region, max(0, start - window):start, np.flatnonzero(-ln <= theta)]
         sets.append({int(j) for j in kept})
     return sets, block

@@ -9,6 +9,7 @@
 #include "anchor/attention/reference.hpp"
 #include "anchor/base/error.hpp"
 #include "anchor/method/method.hpp"
+#include "anchor/plan/listed.hpp"
 #include "anchor/plan/plan_stats.hpp"
 #include "support/close.hpp"
 #include "support/random.hpp"
@@ -22,7 +23,7 @@ namespace {
 
 constexpr double infinity = std::numeric_limits<double>::infinity();
 
-constexpr const char* scores[] = {"pooled", "rows", "antidiagonal"};
+constexpr const char* scores[] = {"pooled", "rows", "antidiagonal", "peak"};
 
 PlanRequest request(double theta, const std::string& score, int window = 0, int block = 16) {
   PlanRequest made{default_params(find_method("stripes")), {}};
@@ -46,19 +47,25 @@ double score_of(const AttentionInputs& in, int head, std::int64_t i, std::int64_
   return dot * in.geometry.softmax_scale;
 }
 
-/// -ln of a key's weight beside the region, from the definition in double.
+/// -ln of a key's weight, from the definition in double: its largest share of a row's whole softmax for
+/// score=peak, else beside the region.
 double critical(const AttentionInputs& in, int head, std::int64_t begin, std::int64_t end, std::int64_t sink,
-                std::int64_t j, bool by_rows) {
-  double arithmetic = 0, geometric = 0;
+                std::int64_t j, const std::string& score) {
+  double arithmetic = 0, geometric = 0, peak = 0;
   for (std::int64_t i = begin; i < end; ++i) {
-    double region = 0;
-    for (std::int64_t k = 0; k < in.geometry.visible(i); ++k)
-      if (k < sink || k >= in.geometry.q_start + begin) region += std::exp(score_of(in, head, i, k));
+    double region = 0, all = 0;
+    for (std::int64_t k = 0; k < in.geometry.visible(i); ++k) {
+      const double term = std::exp(score_of(in, head, i, k));
+      all += term;
+      if (k < sink || k >= in.geometry.q_start + begin) region += term;
+    }
+    peak = std::max(peak, std::exp(score_of(in, head, i, j)) / all);
     const double weight = std::exp(score_of(in, head, i, j)) / region;
     arithmetic += weight / double(end - begin);
     geometric += std::log(weight) / double(end - begin);
   }
-  return by_rows ? -std::log(arithmetic) : -geometric;
+  if (score == "peak") return -std::log(peak);
+  return score == "rows" ? -std::log(arithmetic) : -geometric;
 }
 
 /// The same for score=antidiagonal: cells of 16 queries and keys, a softmax over a query cell's key cells.
@@ -105,9 +112,8 @@ TEST_CASE("stripes: the plan holds the region, the window, and exactly the keys 
                 CHECK(listed);
                 continue;
               }
-              const double exact = score == "antidiagonal"
-                                       ? block_critical(in, head, begin, end, block, j)
-                                       : critical(in, head, begin, end, 4, j, score == "rows");
+              const double exact = score == "antidiagonal" ? block_critical(in, head, begin, end, block, j)
+                                                           : critical(in, head, begin, end, 4, j, score);
               if (std::abs(exact - theta) > 1e-4) CHECK(listed == (exact <= theta));  // float scores
             }
           }
@@ -181,6 +187,27 @@ TEST_CASE("stripes: a pooled weight is a geometric mean, so rows keep at least a
       CHECK(std::ranges::includes(rows.columns[row], pooled.columns[row]));
     CHECK(rows.columns.items.size() > pooled.columns.items.size());
   }
+}
+
+TEST_CASE("stripes: score=peak keeps every pair of at least the weight exp(-theta)") {
+  const auto random = random_inputs(square(260, 16, 2, 1), 11, 3);
+  const AttentionInputs in = random.view();
+  const double theta = std::log(8.);
+  const SparsePlan made = plan(in, request(theta, "peak"));
+  int peaks = 0;
+  for (int head = 0; head < 2; ++head) {
+    for (std::int64_t i = 0; i < 260; ++i) {
+      double all = 0;
+      for (std::int64_t j = 0; j <= i; ++j) all += std::exp(score_of(in, head, i, j));
+      for (std::int64_t j = 0; j <= i; ++j) {
+        if (std::exp(score_of(in, head, i, j)) / all < 0.125 * (1 + 1e-4)) continue;
+        CHECK(lists_key(made, made.row_of(head, i), j));
+        ++peaks;
+      }
+    }
+  }
+  CHECK(peaks > 100);
+  CHECK(plan_stats(made, 0).density() < 0.9);
 }
 
 TEST_CASE("stripes: every head may have a score, a window and a theta of its own") {

@@ -58,6 +58,9 @@ TEST_CASE("a unit depends on everything that determines the row, and on nothing 
     change(*other.geometry);
     return unit_id(other, content) != unit_id(shaped, content);
   };
+  ResultRow late = shaped;
+  late.rows = RowRange{90, 100};
+  CHECK(unit_id(late, content) != unit_id(shaped, content));
   CHECK(reshaped([](Geometry& g) { g.q_start = 0; }));
   CHECK(reshaped([](Geometry& g) { g.softmax_scale = 0.25; }));
   CHECK(reshaped([](Geometry& g) { g.sliding_window = 64; }));

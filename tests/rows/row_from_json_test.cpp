@@ -20,6 +20,7 @@ ResultRow full_row() {
   row.model = "M";
   row.geometry = Geometry{6, 3, 100, 120, 20, 64};
   row.geometry->sliding_window = 32;
+  row.rows = RowRange{90, 100};
   row.dtype = "bf16";
   row.device = "cpu";
   row.plan_path = "cuda";
@@ -48,7 +49,7 @@ ResultRow full_row() {
 
 TEST_CASE("a row survives the trip through its JSON, every field of it") {
   const Json json = to_json(full_row());
-  CHECK(json.size() == 36);
+  CHECK(json.size() == 40);
   CHECK(to_json(row_from_json(Json::parse(json.dump()), "test")).dump() == json.dump());
   const ResultRow read = row_from_json(json, "test");
   for (const std::string_view name : quantity_names()) {
@@ -68,6 +69,9 @@ TEST_CASE("a broken field is named, wherever it stands") {
       {"/dump/layer", 1.5},
       {"/dump", "d.h5"},
       {"/geometry/q_len", "long"},
+      {"/geometry/rows", "last"},
+      {"/geometry/rows", "7-3"},
+      {"/geometry/rows", "90-100"},
       {"/params/theta", Json::object()},
       {"/target/value", Json()},
       {"/curve/knob", Json::array()},

@@ -10,6 +10,7 @@
 #include "anchor/base/error.hpp"
 #include "anchor/base/matrix_ops.hpp"
 #include "anchor/base/parallel.hpp"
+#include "anchor/mass/peaks.hpp"
 
 namespace anchor {
 namespace {
@@ -154,6 +155,12 @@ class CpuEngine final : public Engine {
 
   RowMaxima row_maxima(const Inputs& inputs, int head, std::int64_t block, std::int64_t group) override {
     return cpu_row_maxima(cpu(inputs).view().head(head), block, group);
+  }
+
+  std::optional<std::vector<Peak>> peaks(const Inputs& inputs, int head,
+                                         std::span<const double> lse) override {
+    const AttentionInputs one = cpu(inputs).view().head(head);
+    return reference_ ? reference_peaks(one) : cpu_peaks(one, lse);
   }
 
   std::string curves(const Method& method, const Params& params, const Inputs& inputs,

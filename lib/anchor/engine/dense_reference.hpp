@@ -2,10 +2,12 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <vector>
 
 #include "anchor/base/geometry.hpp"
 #include "anchor/metrics/difference.hpp"
+#include "anchor/metrics/peak_recall.hpp"
 
 namespace anchor {
 
@@ -23,7 +25,8 @@ struct Kept {
 /// What a plan keeps of one head.
 struct HeadComparison {
   OutputDifference difference;
-  std::vector<double> row_recall;  ///< mass recall of each of the plan's query rows
+  std::vector<double> row_recall;        ///< mass recall of each of the plan's query rows
+  std::optional<PeakCounts> peaks = {};  ///< where the engine knows them
 };
 
 /// Dense attention of some inputs, kept where the engine computes, so that many plans can be compared with
@@ -43,7 +46,9 @@ void require_finite(const AttentionResult& result, const Geometry& geometry);
 /// Dense attention of all query rows, in host memory. A data error if it is not finite.
 AttentionResult dense_attention(Engine& engine, const Inputs& inputs);
 
-/// A reference in host memory, by what every engine has.
-std::unique_ptr<DenseReference> host_dense_reference(Engine& engine, const Inputs& inputs);
+/// A reference in host memory, by what every engine has. `rows`: compare_heads() speaks of these query rows
+/// alone, as far as a plan has them.
+std::unique_ptr<DenseReference> host_dense_reference(Engine& engine, const Inputs& inputs,
+                                                     const std::optional<RowRange>& rows = {});
 
 }  // namespace anchor

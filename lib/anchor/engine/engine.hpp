@@ -12,6 +12,7 @@
 #include "anchor/engine/pipeline.hpp"
 #include "anchor/mass/curve.hpp"
 #include "anchor/method/method.hpp"
+#include "anchor/metrics/peak_recall.hpp"
 #include "anchor/plan/plan_stats.hpp"
 
 namespace anchor {
@@ -76,6 +77,13 @@ class Engine {
 
   /// Row maxima of one query head; the local window begins one block before the row's group of `group` rows.
   virtual RowMaxima row_maxima(const Inputs& inputs, int head, std::int64_t block, std::int64_t group) = 0;
+
+  /// All pairs of one query head whose dense weight is at least the least of peak_weights, from the head's
+  /// dense lse [q_len] (mass/peaks.hpp). Nothing where no kernel finds them: on a GPU.
+  virtual std::optional<std::vector<Peak>> peaks(const Inputs&, int /*head*/,
+                                                 std::span<const double> /*lse*/) {
+    return {};
+  }
 
   /// The exact curves of query heads of the group, from every entry's critical value and mass: handed to
   /// `use` one after the other, in the order of `heads`; a curve lives until the call returns. The method has

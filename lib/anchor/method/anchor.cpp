@@ -9,6 +9,7 @@
 #include "anchor/method/anchor_windows.hpp"
 #include "anchor/method/method.hpp"
 #include "anchor/method/param_specs.hpp"
+#include "anchor/method/tail.hpp"
 
 // "AnchorAttention: Difference-Aware Sparse Attention with Stripe Granularity", arXiv 2505.23520.
 //
@@ -25,16 +26,21 @@ constexpr std::int64_t chunk_keys = 512;
 struct Windows : AnchorWindows {
   Windows(const Params& params, const Geometry& geometry)
       : AnchorWindows(geometry, params.integer("block"), params.integer("step"),
-                      params.choice("mode") == "v4",
-                      params.choice("tail") == "dense" ||
-                          (params.choice("tail") == "auto" && params.choice("mode") == "v4")),
+                      params.choice("mode") == "v4", dense_partial_group(params)),
         anchor(params.choice("anchor")),
         official(official_rounding(params)) {
+    tail = tail_rows(params);
     if (geometry.q_start % group != 0) {
       fail("anchor: a chunk must start at a multiple of the group ({} rows), not at {}", group,
            geometry.q_start);
     }
   }
+  static bool dense_partial_group(const Params& params) {
+    if (!params.is_word("tail")) return false;
+    const std::string& word = params.choice("tail");
+    return word == "dense" || (word == "auto" && params.choice("mode") == "v4");
+  }
+
   std::string anchor;
   bool official;  ///< round as the released kernels do on bfloat16 inputs, scores in log2 units
 };
@@ -246,6 +252,15 @@ Method anchor_method() {
                      .choices = choices,
                      .help = std::move(help)};
   };
+  const ParamSpec tail{
+      .name = "tail",
+      .kind = Kind::integer,
+      .default_value = "auto",
+      .maximum = most_tail,
+      .choices = {"auto", "sparse", "dense"},
+      .help =
+          "last query rows that keep all keys, in whole groups; or what a partial last group "
+          "keeps: auto = sparse in clean, dense in v4"};
   return {
       .name = "anchor",
       .title = "AnchorAttention: Difference-Aware Sparse Attention with Stripe Granularity",
@@ -271,8 +286,7 @@ Method anchor_method() {
                   .help = "blocks per group; a group shares one list of stripes; at most 32768"},
                  choice("mode", {"clean", "v4"},
                         "clean: windows partition the keys; v4: as the released code"),
-                 choice("tail", {"auto", "sparse", "dense"},
-                        "partial last group; auto = sparse in clean, dense in v4"),
+                 tail,
                  choice("anchor", {"window", "none", "global"},
                         "row anchor: over initial block and local window; none: 0; global: over all keys"),
                  rounding_param("bfloat16 queries, anchors and scores, in log2 units")},

@@ -28,8 +28,9 @@ struct AnchorWindows {
         sliding(geometry.sliding_window) {}
 
   std::int64_t b, step, group;
-  bool v4;          ///< windows counted in groups, as the released code does
-  bool dense_tail;  ///< a partial last group sees everything
+  bool v4;                ///< windows counted in groups, as the released code does
+  bool dense_tail;        ///< a partial last group sees everything
+  std::int64_t tail = 0;  ///< the groups of the last rows, so many, see everything
   std::int64_t q_start, end;
   std::int64_t sliding;  ///< the layer's window, 0 = none
 
@@ -37,7 +38,8 @@ struct AnchorWindows {
   std::int64_t begin_of(std::int64_t g) const { return q_start + g * group; }
   /// Rows of this group see every causal key, and nothing is selected.
   bool dense(std::int64_t g) const {
-    return begin_of(g) == 0 || (dense_tail && begin_of(g) + group > end && end % group != 0);
+    return begin_of(g) == 0 || (dense_tail && begin_of(g) + group > end && end % group != 0) ||
+           (tail > 0 && begin_of(g) + group > end - tail);
   }
   /// The first key that the row at `position` sees.
   std::int64_t first_visible(std::int64_t position) const {

@@ -6,6 +6,7 @@
 #include "anchor/base/error.hpp"
 #include "anchor/base/number.hpp"
 #include "anchor/method/method.hpp"
+#include "anchor/method/tail.hpp"
 
 namespace anchor {
 
@@ -46,12 +47,28 @@ std::vector<Method> within_windows(std::vector<Method> table) {
 }  // namespace
 
 std::span<const Method> methods() {
+  // AnchorAttention has a tail of its own; methods that look at no scores, or at every row's, need none.
   static const std::vector<Method> table = within_windows({
-      dense_method(),        streaming_method(),   a_shape_method(),        tri_shape_method(),
-      anchor_method(),       stripes_method(),     vertical_slash_method(), vertical_slash_blocks_method(),
-      block_sparse_method(), flexprefill_method(), shareprefill_method(),   xattention_method(),
-      spargeattn_method(),   sale_method(),        flashprefill_method(),   topk_method(),
-      difference_method(),   cdf_method(),         block_oracle_method(),   stripe_oracle_method(),
+      dense_method(),
+      streaming_method(),
+      a_shape_method(),
+      tri_shape_method(),
+      anchor_method(),
+      with_tail(stripes_method()),
+      with_tail(vertical_slash_method()),
+      with_tail(vertical_slash_blocks_method()),
+      with_tail(block_sparse_method()),
+      with_tail(flexprefill_method()),
+      with_tail(shareprefill_method()),
+      with_tail(xattention_method()),
+      with_tail(spargeattn_method()),
+      with_tail(sale_method()),
+      with_tail(flashprefill_method()),
+      topk_method(),
+      difference_method(),
+      cdf_method(),
+      with_tail(block_oracle_method()),
+      with_tail(stripe_oracle_method()),
   });
   return table;
 }

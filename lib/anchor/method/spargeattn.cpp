@@ -12,6 +12,7 @@
 #include "anchor/method/method.hpp"
 #include "anchor/method/order.hpp"
 #include "anchor/method/param_specs.hpp"
+#include "anchor/method/tail.hpp"
 
 // "SpargeAttention: Accurate and Training-free Sparse Attention Accelerating Any Model Inference", arXiv
 // 2502.18137 (thu-ml/SpargeAttn): the selection of blocks; skipping of values is an option of the plan.
@@ -142,15 +143,15 @@ void keep_first_diagonal(BlockRows& rows, const BlockShape& shape) {
 }
 
 /// The same in a curve: such a tile's first diagonal block is kept below the knob at which another block
-/// before or at it is, leaves there, and comes back at its own critical value.
-CriticalItems critical_items(const BlockKnobs& knobs, const MassMap& mass) {
+/// before or at it is, leaves there, and comes back at its own critical value. In a tail (tail.hpp) it stays.
+CriticalItems critical_items(const BlockKnobs& knobs, const MassMap& mass, std::int64_t tail) {
   CriticalItems items = critical_blocks(knobs, mass);
   const BlockShape& shape = knobs.shape;
   for (std::int64_t tile = 0; tile < shape.tiles(); ++tile) {
     const std::int64_t diagonal = shape.past_blocks(tile);
     const float* row = knobs.row(tile);
     const float first = *std::min_element(row + shape.first_block(tile), row + diagonal + 1);
-    if (first == knobs.always()) continue;
+    if (first == knobs.always() || (tail > 0 && shape.row_end(tile) > shape.length - tail)) continue;
     const auto pairs = static_cast<std::int32_t>(shape.pairs(tile, diagonal));
     const float held = mass.block_mass[static_cast<std::size_t>(tile * mass.blocks() + diagonal)];
     items.forced_pairs += pairs;
@@ -213,7 +214,7 @@ Method spargeattn_method() {
           .critical_cpu =
               [](const AttentionInputs& inputs, int head, const Params& params, const MassMap& mass) {
                 require_square("spargeattn", inputs.geometry);
-                return critical_items(critical_values(inputs.head(head), params), mass);
+                return critical_items(critical_values(inputs.head(head), params), mass, tail_rows(params));
               }};
 }
 

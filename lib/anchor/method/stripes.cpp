@@ -1,4 +1,5 @@
 #include <cmath>
+#include <initializer_list>
 #include <limits>
 #include <optional>
 
@@ -16,14 +17,24 @@
 // becomes a stripe of it when its weight is at least exp(-theta). The weight beside the region is exp(score -
 // lse of the row's region) averaged over the tile's rows: the arithmetic mean needs every row's score
 // (score=rows), the geometric mean one product with the mean query (score=pooled; never larger). With
-// score=antidiagonal all keys of a block weigh what XAttention gives to the block. What stays out counts
-// through block means.
+// score=antidiagonal all keys of a block weigh what XAttention gives to the block. With score=peak a key
+// weighs the largest share that any row of the tile gives to it, exp(score - lse of all keys that the row
+// sees): no mean hides the one row that asks for it. What stays out counts through block means.
 namespace anchor {
 namespace {
 
 constexpr float infinity = std::numeric_limits<float>::infinity();
 constexpr std::int64_t chunk_keys = 512;
 constexpr std::int64_t antidiagonal_stride = 16;
+
+enum class Score : std::uint8_t { pooled, rows, antidiagonal, peak };
+
+Score score_of(const Params& params) {
+  const std::string& name = params.choice("score");
+  if (name == "rows") return Score::rows;
+  if (name == "antidiagonal") return Score::antidiagonal;
+  return name == "peak" ? Score::peak : Score::pooled;
+}
 
 /// One head, and what its tiles share.
 struct StripeHead {
@@ -32,12 +43,12 @@ struct StripeHead {
         block(params.integer("block")),
         sink(params.integer("sink")),
         window(params.integer("window")),
-        by_rows(params.choice("score") == "rows") {
+        score(score_of(params)) {
     if (inputs.geometry.q_start % block != 0) {
       fail("stripes: a chunk must start at a multiple of the block ({} rows), not at {}", block,
            inputs.geometry.q_start);
     }
-    if (params.choice("score") != "antidiagonal") return;
+    if (score != Score::antidiagonal) return;
     if (block % antidiagonal_stride != 0) {
       fail_usage("stripes: score = antidiagonal needs a block that is a multiple of {}, not block = {}",
                  antidiagonal_stride, block);
@@ -47,7 +58,7 @@ struct StripeHead {
 
   AttentionInputs inputs;
   std::int64_t block, sink, window;
-  bool by_rows;
+  Score score;
   std::optional<Antidiagonal> antidiagonal;  ///< with that score
 };
 
@@ -82,17 +93,19 @@ class StripeTile {
   /// -ln of every candidate's weight: it is kept exactly when this is at most theta.
   std::vector<float> critical() const {
     if (own_.antidiagonal) return block_critical();
+    if (own_.score == Score::peak) return peak_critical();
     std::vector<float> critical(static_cast<std::size_t>(candidates_.size()));
     const std::vector<float> lse = region_lse();
     AlignedVector<float> mean = mean_query();
     double mean_lse = 0;
     for (const float x : lse) mean_lse += static_cast<double>(x) / static_cast<double>(rows_);
-    AlignedVector<float> score(static_cast<std::size_t>((own_.by_rows ? rows_ : 1) * chunk_keys));
+    const bool by_rows = own_.score == Score::rows;
+    AlignedVector<float> score(static_cast<std::size_t>((by_rows ? rows_ : 1) * chunk_keys));
     AlignedVector<float> sum(static_cast<std::size_t>(chunk_keys));
     for (std::int64_t key = candidates_.begin; key < candidates_.end; key += chunk_keys) {
       const std::int64_t count = std::min(chunk_keys, candidates_.end - key);
       float* out = critical.data() + (key - candidates_.begin);
-      if (!own_.by_rows) {
+      if (!by_rows) {
         scores(mean.data(), 1, key, count, score.data());
         for (std::int64_t n = 0; n < count; ++n)
           out[n] = static_cast<float>(mean_lse) - score[static_cast<std::size_t>(n)];
@@ -122,6 +135,27 @@ class StripeTile {
     return critical;
   }
 
+  /// The same from each candidate's largest weight in a row: the least lse - score.
+  std::vector<float> peak_critical() const {
+    std::vector<float> critical(static_cast<std::size_t>(candidates_.size()), infinity);
+    if (critical.empty()) return critical;
+    const std::vector<float> lse =
+        row_lse({{head_.geometry.first_visible(row_), head_.geometry.visible(row_ + rows_ - 1)}});
+    AlignedVector<float> score(static_cast<std::size_t>(rows_ * chunk_keys));
+    for (std::int64_t key = candidates_.begin; key < candidates_.end; key += chunk_keys) {
+      const std::int64_t count = std::min(chunk_keys, candidates_.end - key);
+      scores(head_.q_row(0, row_), rows_, key, count, score.data());
+      float* out = critical.data() + (key - candidates_.begin);
+      for (std::int64_t r = 0; r < rows_; ++r) {
+        hide(r, key, count, score.data());
+        const float* own = score.data() + r * chunk_keys;
+        for (std::int64_t n = 0; n < count; ++n)
+          out[n] = std::min(out[n], lse[static_cast<std::size_t>(r)] - own[n]);
+      }
+    }
+    return critical;
+  }
+
   void scores(const float* q, std::int64_t rows, std::int64_t key, std::int64_t keys, float* out) const {
     const Geometry& g = head_.geometry;
     matrix_ops().gemm_nt(rows, keys, g.head_dim, static_cast<float>(g.softmax_scale), q, g.head_dim,
@@ -136,6 +170,12 @@ class StripeTile {
 
   /// ln of sum exp(score) of every row over the keys that its tile keeps anyway.
   std::vector<float> region_lse() const {
+    return row_lse({{std::min(sink_, head_.geometry.first_visible(row_)), sink_},
+                    {start_, head_.geometry.visible(row_ + rows_ - 1)}});
+  }
+
+  /// ln of sum exp(score) of every row over these keys, as far as it sees them.
+  std::vector<float> row_lse(std::initializer_list<KeyRange> ranges) const {
     std::vector<float> max(static_cast<std::size_t>(rows_), -infinity), shrink(max.size());
     std::vector<double> sum(max.size(), 0);
     AlignedVector<float> score(static_cast<std::size_t>(rows_ * chunk_keys));
@@ -153,8 +193,7 @@ class StripeTile {
                                   shrink.data());
       }
     };
-    add(std::min(sink_, head_.geometry.first_visible(row_)), sink_);
-    add(start_, head_.geometry.visible(row_ + rows_ - 1));
+    for (const KeyRange& keys : ranges) add(keys.begin, keys.end);
     std::vector<float> lse;
     for (std::size_t r = 0; r < max.size(); ++r)
       lse.push_back(static_cast<float>(static_cast<double>(max[r]) + std::log(sum[r])));
@@ -246,9 +285,9 @@ Method stripes_method() {
                             "least weight of a stripe, as -ln; natural-log units"),
                  block_param("block", 128, "query rows per tile, which share one list"),
                  tokens_param("sink", 4, 0, "first keys that every query keeps"),
-                 choice_param("score", {"pooled", "rows", "antidiagonal"},
-                              "weights from the mean query, from every row's scores, or of whole blocks from "
-                              "XAttention's scores"),
+                 choice_param("score", {"pooled", "rows", "antidiagonal", "peak"},
+                              "weights from the mean query, from every row's scores, of whole blocks from "
+                              "XAttention's scores, or each key's largest in any row"),
                  tokens_param("window", 0, 0, "keys before the tile that every query keeps"),
                  integer_param("correction", 1, 0, 1, "1: keys left out count through block means")},
       .head_params = {"score", "window"},

@@ -5,6 +5,7 @@
 #include <iterator>
 
 #include "anchor/base/parallel.hpp"
+#include "anchor/method/tail.hpp"
 #include "anchor/replay/head_chunk.hpp"
 
 namespace anchor {
@@ -21,9 +22,10 @@ PlanAgreement row_agreement(const KvGroup& layer, const SparsePlan& plan, std::i
                             const Method& method, const PlanRequest& request, double rounding) {
   const int head = static_cast<int>(row / plan.groups());
   const std::int64_t begin = row % plan.groups() * plan.group_rows();
-  const HeadChunk chunk(layer, head, begin, std::min(begin + plan.group_rows(), plan.geometry.q_len));
+  const std::int64_t end = std::min(begin + plan.group_rows(), plan.geometry.q_len);
+  const HeadChunk chunk(layer, head, begin, end);
   const auto planned = [&](double slack) {
-    PlanRequest one{request.of(head), {}};
+    PlanRequest one{tail_before(request.of(head), end, plan.geometry.q_len), {}};
     if (!method.knob.empty()) one.params.set(method.knob, request.knob(method.knob, head) + slack);
     return method.plan_cpu(chunk.view(), one);
   };

@@ -28,6 +28,9 @@ Replay replay(Engine& engine, const Inputs& inputs, const Method& method, const 
       result.heads[head].difference.add(compared[head].difference);
       const std::vector<double>& shares = compared[head].row_recall;
       recall[head].insert(recall[head].end(), shares.begin(), shares.end());
+      if (!compared[head].peaks) continue;
+      std::optional<PeakCounts>& peaks = result.heads[head].peaks;
+      peaks = peaks.value_or(PeakCounts{}) += *compared[head].peaks;
     }
   }
   for (std::size_t head = 0; head < heads; ++head)
@@ -48,6 +51,11 @@ void fill_measured(ResultRow& row, const HeadReplay& replay) {
   if (const double error = replay.difference.relative_l2(); std::isfinite(error)) row.out_rel_l2 = error;
   row.out_max_abs = replay.difference.max_abs();
   row.out_mean_abs = replay.difference.mean_abs();
+  if (!replay.peaks) return;
+  row.peak_recall_025 = replay.peaks->recall(0);
+  row.peak_recall_00625 = replay.peaks->recall(1);
+  row.peak_pairs_025 = static_cast<double>(replay.peaks->all[0]);
+  row.peak_pairs_00625 = static_cast<double>(replay.peaks->all[1]);
 }
 
 }  // namespace anchor

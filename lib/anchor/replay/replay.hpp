@@ -1,11 +1,13 @@
 #pragma once
 
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "anchor/engine/dense_reference.hpp"
 #include "anchor/engine/engine.hpp"
 #include "anchor/metrics/difference.hpp"
+#include "anchor/metrics/peak_recall.hpp"
 #include "anchor/metrics/recall.hpp"
 #include "anchor/plan/plan_stats.hpp"
 #include "anchor/rows/result_row.hpp"
@@ -17,6 +19,7 @@ struct HeadReplay {
   PlanStats stats;
   RecallStats recall;
   OutputDifference difference;
+  std::optional<PeakCounts> peaks = {};
 };
 
 /// One method replayed on one KV group.

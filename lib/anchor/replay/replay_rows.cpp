@@ -32,6 +32,7 @@ std::vector<ResultRow> ReplayRows::templates(const DumpReader& reader, const Eng
       const MethodRequest& asked = methods_[n];
       ResultRow row = head_row(reader, group_.layer, head);
       row.kind = "recall";
+      row.rows = metric_rows_;
       stamp(row, engine, {asked.method, asked.request.of(local)}, argv);
       const std::string& knob = asked.method->knob;
       if (!knob.empty()) row.params[knob] = asked.request.knob(knob, local);
@@ -66,7 +67,8 @@ void ReplayRows::fill(std::span<ResultRow> rows, Engine& engine, const LoadedGro
   std::unique_ptr<DenseReference> dense;
   try {
     inputs = engine.upload(loaded.group);
-    dense = engine.dense_reference(*inputs);
+    dense =
+        metric_rows_ ? host_dense_reference(engine, *inputs, metric_rows_) : engine.dense_reference(*inputs);
   } catch (const Error& error) {
     if (error.kind() != ErrorKind::data) throw;
     return fail_rows(0, 1, error.what());

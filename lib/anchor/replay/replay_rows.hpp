@@ -1,5 +1,6 @@
 #pragma once
 
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -20,13 +21,16 @@ struct MethodRequest {
 class ReplayRows {
  public:
   /// `sparsity`: with statistics of the plans (sparsity_stats()). `context`: what else determines the rows of
-  /// methods that carry patterns from head to head, such as the heads that come before.
+  /// methods that carry patterns from head to head, such as the heads that come before. `metric_rows`: the
+  /// query rows whose recall, errors and peaks are reported; all of them if empty. Densities are always the
+  /// whole plan's.
   ReplayRows(GroupSelection group, std::vector<MethodRequest> methods, bool sparsity,
-             std::vector<std::uint64_t> context = {})
+             std::vector<std::uint64_t> context = {}, const std::optional<RowRange>& metric_rows = {})
       : group_(std::move(group)),
         methods_(std::move(methods)),
         sparsity_(sparsity),
-        context_(std::move(context)) {}
+        context_(std::move(context)),
+        metric_rows_(metric_rows) {}
 
   /// The rows before anything is computed, with their units.
   std::vector<ResultRow> templates(const DumpReader& reader, const Engine& engine,
@@ -45,6 +49,7 @@ class ReplayRows {
   std::vector<MethodRequest> methods_;
   bool sparsity_;
   std::vector<std::uint64_t> context_;
+  std::optional<RowRange> metric_rows_;
 };
 
 }  // namespace anchor

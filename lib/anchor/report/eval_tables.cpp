@@ -68,7 +68,8 @@ class PointTables {
   std::string heading() const {
     std::set<int> counts;
     for (const AnswerSet* set : sets_) counts.insert(set->all.result.n);
-    std::string text = sets_[0]->point.empty() ? "Knobs as given" : "Knobs for " + sets_[0]->point;
+    std::string text =
+        sets_[0]->point.empty() ? std::string("Knobs as given") : fmt::format("Knobs for {}", sets_[0]->point);
     text += counts.size() == 1
                 ? fmt::format(", {} questions of {} kinds and lengths", *counts.begin(), counted_.size())
                 : fmt::format(", {} kinds and lengths", counted_.size());
@@ -81,7 +82,7 @@ class PointTables {
         {}};
     for (std::size_t n = 0; n < sets_.size(); ++n) {
       const auto& [result, density, ms] = sets_[n]->all;
-      table.rows.push_back({number(n) + " " + sets_[n]->label, std::to_string(result.n),
+      table.rows.push_back({fmt::format("{} {}", n + 1, sets_[n]->label), std::to_string(result.n),
                             share(result.dense_accuracy), share(result.accuracy),
                             std::to_string(result.flips),
                             fmt::format("{:.1f}-{:.1f}", 100 * result.flips_low, 100 * result.flips_high),
@@ -148,7 +149,7 @@ class PointTables {
     TextTable table{{"method"}, {}};
     for (std::size_t n = 0; n < sets_.size(); ++n) {
       table.headings.push_back(number(n));
-      std::vector<std::string> row{number(n) + " " + sets_[n]->label};
+      std::vector<std::string> row{fmt::format("{} {}", n + 1, sets_[n]->label)};
       for (std::size_t m = 0; m < sets_.size(); ++m) {
         const AnswerPair pair = compare_answers(*sets_[n], *sets_[m]);
         row.push_back(n == m  ? "="

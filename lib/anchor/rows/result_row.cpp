@@ -21,6 +21,10 @@ constexpr Quantity quantities[] = {{"density", &ResultRow::density},
                                    {"mass_recall", &ResultRow::mass_recall},
                                    {"mass_recall_p05", &ResultRow::mass_recall_p05},
                                    {"mass_recall_min", &ResultRow::mass_recall_min},
+                                   {"peak_recall_0.25", &ResultRow::peak_recall_025},
+                                   {"peak_recall_0.0625", &ResultRow::peak_recall_00625},
+                                   {"peak_pairs_0.25", &ResultRow::peak_pairs_025},
+                                   {"peak_pairs_0.0625", &ResultRow::peak_pairs_00625},
                                    {"output_recall_0.01", &ResultRow::output_recall_001},
                                    {"output_recall_0.005", &ResultRow::output_recall_0005},
                                    {"out_rel_l2", &ResultRow::out_rel_l2},
@@ -164,6 +168,7 @@ Json geometry_json(const ResultRow& row) {
     json = {{"q_heads", geometry.q_heads}, {"kv_heads", geometry.kv_heads}, {"q_len", geometry.q_len},
             {"kv_len", geometry.kv_len},   {"q_start", geometry.q_start},   {"head_dim", geometry.head_dim}};
     if (geometry.sliding_window > 0) json["window"] = geometry.sliding_window;
+    if (row.rows) json["rows"] = fmt::format("{}-{}", row.rows->begin, row.rows->end - 1);
   }
   put(json, "dtype", row.dtype);
   return json;

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "anchor/base/geometry.hpp"
+#include "anchor/base/row_range.hpp"
 #include "anchor/rows/eval_result.hpp"
 #include "anchor/rows/json.hpp"
 #include "anchor/rows/provenance.hpp"
@@ -38,6 +39,7 @@ struct ResultRow {
   std::string dump_path, model;
   std::optional<int> layer, head, kv_head;
   std::optional<Geometry> geometry;
+  std::optional<RowRange> rows;  ///< the query rows that the metrics speak of; all of them if empty
   std::string dtype;
 
   std::string method;
@@ -46,6 +48,8 @@ struct ResultRow {
 
   std::optional<double> density, work_density, stripe_density;
   std::optional<double> mass_recall, mass_recall_p05, mass_recall_min;
+  /// Share of the pairs of that dense weight that the plan keeps, and how many there are.
+  std::optional<double> peak_recall_025, peak_recall_00625, peak_pairs_025, peak_pairs_00625;
   std::optional<double> output_recall_001, output_recall_0005, out_rel_l2, out_max_abs, out_mean_abs;
 
   std::optional<Target> target;

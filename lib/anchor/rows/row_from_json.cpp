@@ -1,5 +1,6 @@
 #include <fmt/format.h>
 
+#include "anchor/base/number.hpp"
 #include "anchor/rows/json_fields.hpp"
 #include "anchor/rows/result_row.hpp"
 
@@ -36,6 +37,14 @@ void read_geometry(JsonFields fields, ResultRow& row) {
     fields.wrong("kv_heads", fmt::format("is {}; it must divide the {} query heads", geometry.kv_heads,
                                          geometry.q_heads));
   row.geometry = geometry;
+  if (fields.find("rows") == nullptr) return;
+  const std::string rows = fields.need_text("rows");
+  const auto dash = rows.find('-');
+  const double begin = parse_number(rows.substr(0, dash)).value_or(-1);
+  const double last = dash == std::string::npos ? -1 : parse_number(rows.substr(dash + 1)).value_or(-1);
+  if (!(begin >= 0 && begin <= last && last < static_cast<double>(geometry.q_len)))
+    fields.wrong("rows", fmt::format("is \"{}\"; write it as N-M, rows of the {}", rows, geometry.q_len));
+  row.rows = RowRange{static_cast<std::int64_t>(begin), static_cast<std::int64_t>(last) + 1};
 }
 
 CurvePoints read_curve(JsonFields fields) {
@@ -162,6 +171,10 @@ ResultRow row_from_json(const Json& json, const std::string& where) {
   fields.number("mass_recall", row.mass_recall, share);
   fields.number("mass_recall_p05", row.mass_recall_p05, share);
   fields.number("mass_recall_min", row.mass_recall_min, share);
+  fields.number("peak_recall_0.25", row.peak_recall_025, share);
+  fields.number("peak_recall_0.0625", row.peak_recall_00625, share);
+  fields.number("peak_pairs_0.25", row.peak_pairs_025, not_negative);
+  fields.number("peak_pairs_0.0625", row.peak_pairs_00625, not_negative);
   fields.number("output_recall_0.01", row.output_recall_001, share);
   fields.number("output_recall_0.005", row.output_recall_0005, share);
   fields.number("out_rel_l2", row.out_rel_l2, not_negative);

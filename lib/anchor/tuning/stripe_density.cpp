@@ -6,6 +6,7 @@
 
 #include "anchor/base/error.hpp"
 #include "anchor/base/parallel.hpp"
+#include "anchor/method/tail.hpp"
 #include "anchor/replay/head_chunk.hpp"
 
 namespace anchor {
@@ -44,7 +45,8 @@ StripeSamples sample_stripes(const KvGroup& layer, const Method& method, const P
     const HeadChunk chunk(layer, static_cast<int>(n / taken), begin,
                           std::min(begin + granularity.group_rows, g.q_len));
     const MassMap no_mass = empty_mass_map(chunk.geometry, granularity);
-    samples[static_cast<std::size_t>(n)] = method.critical_cpu(chunk.view(), 0, params, no_mass);
+    const Params own = tail_before(params, begin + chunk.geometry.q_len, g.q_len);
+    samples[static_cast<std::size_t>(n)] = method.critical_cpu(chunk.view(), 0, own, no_mass);
   });
   StripeSamples found;
   for (const CriticalItems& items : samples) {

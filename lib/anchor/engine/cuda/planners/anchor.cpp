@@ -13,8 +13,10 @@ std::optional<kernels::AnchorParams> anchor_params(const Params& given, const Cu
   params.block = static_cast<int>(given.integer("block"));
   params.step = static_cast<int>(given.integer("step"));
   params.v4 = given.choice("mode") == "v4";
-  const std::string& tail = given.choice("tail");
-  params.dense_tail = tail == "dense" || (tail == "auto" && params.v4);
+  if (given.is_word("tail")) {
+    const std::string& tail = given.choice("tail");
+    params.dense_tail = tail == "dense" || (tail == "auto" && params.v4);
+  }
   return params;
 }
 

@@ -15,6 +15,7 @@ std::unique_ptr<CudaPlanner> make_planner(const PlanTask& task) {
   std::vector<std::int32_t> windows;
   for (int head = 0; head < params.shape.q_heads; ++head) {
     const Params& own = task.request.of(head);
+    if (own.choice("score") == "peak") return nullptr;  // no kernel has it yet
     if (own.choice("score") == "rows") params.row_scored.add(head);
     if (own.choice("score") == "antidiagonal") params.antidiagonal.add(head);
     windows.push_back(static_cast<std::int32_t>(std::min(own.integer("window"), params.shape.kv_len)));

@@ -1,5 +1,7 @@
 #include "anchor/engine/cuda/planners/table.hpp"
 
+#include "anchor/method/tail.hpp"
+
 namespace anchor {
 
 extern const CudaMethod a_shape_on_cuda, anchor_on_cuda, block_oracle_on_cuda, block_sparse_on_cuda,
@@ -29,6 +31,7 @@ const CudaMethod* find(const Method& method) {
 
 std::unique_ptr<CudaPlanner> make_cuda_planner(const PlanTask& task) {
   if (task.inputs.geometry().windowed()) return nullptr;
+  if (tail_rows(task.request.params) > 0) return nullptr;  // the CPU adds a tail's keys
   const CudaMethod* row = find(task.method);
   return row ? row->plan(task) : nullptr;
 }
@@ -36,6 +39,7 @@ std::unique_ptr<CudaPlanner> make_cuda_planner(const PlanTask& task) {
 bool cuda_curves(const Method& method, const Params& params, const CudaInputs& inputs,
                  std::span<const int> heads, DeviceArena& arena, const UseCurve& use) {
   if (inputs.geometry().windowed()) return false;
+  if (tail_rows(params) > 0) return false;
   const CudaMethod* row = find(method);
   return row && row->curves && row->curves(params, inputs, heads, arena, use);
 }
