@@ -24,6 +24,7 @@ Method xattention_method();
 Method spargeattn_method();
 Method sale_method();
 Method flashprefill_method();
+Method a2ats_method();
 Method topk_method();
 Method difference_method();
 Method cdf_method();
@@ -32,11 +33,27 @@ Method stripe_oracle_method();
 
 std::span<const Method> methods() {
   static const std::vector<Method> table{
-      dense_method(),        streaming_method(),   a_shape_method(),        tri_shape_method(),
-      anchor_method(),       stripes_method(),     vertical_slash_method(), vertical_slash_blocks_method(),
-      block_sparse_method(), flexprefill_method(), shareprefill_method(),   xattention_method(),
-      spargeattn_method(),   sale_method(),        flashprefill_method(),   topk_method(),
-      difference_method(),   cdf_method(),         block_oracle_method(),   stripe_oracle_method(),
+      dense_method(),
+      streaming_method(),
+      a_shape_method(),
+      tri_shape_method(),
+      anchor_method(),
+      stripes_method(),
+      vertical_slash_method(),
+      vertical_slash_blocks_method(),
+      block_sparse_method(),
+      flexprefill_method(),
+      shareprefill_method(),
+      xattention_method(),
+      spargeattn_method(),
+      sale_method(),
+      flashprefill_method(),
+      a2ats_method(),
+      topk_method(),
+      difference_method(),
+      cdf_method(),
+      block_oracle_method(),
+      stripe_oracle_method(),
   };
   return table;
 }

@@ -30,7 +30,12 @@ kernels::DeviceBuffer uploaded(const Tensor& tensor, const kernels::Stream& stre
 }  // namespace
 
 CudaInputs::CudaInputs(const KvGroup& group, const kernels::Stream& stream)
-    : geometry_(group.geometry), dtype_(group.q.dtype), stream_(stream) {
+    : geometry_(group.geometry),
+      dtype_(group.q.dtype),
+      layer_(group.layer),
+      first_kv_head_(group.kv_head),
+      rotation_(group.rotation),
+      stream_(stream) {
   element_of(dtype_);
   if (group.k.dtype != dtype_ || group.v.dtype != dtype_)
     fail("layer {}: q, k and v are {}, {} and {}; the GPU kernels need one type", group.layer,
@@ -43,7 +48,11 @@ CudaInputs::CudaInputs(const KvGroup& group, const kernels::Stream& stream)
 }
 
 CudaInputs::CudaInputs(const Geometry& geometry, DType dtype, const kernels::Stream& stream)
-    : geometry_(geometry), dtype_(dtype), stream_(stream) {
+    : geometry_(geometry),
+      dtype_(dtype),
+      rotation_(std::make_shared<Rotation>(Rotation{
+          .unknown = "a forward pass on the GPU does not hand rotary frequencies to planners; use the CPU"})),
+      stream_(stream) {
   element_of(dtype_);
   const auto buffer = [&](std::int64_t heads, std::int64_t tokens) {
     return kernels::DeviceBuffer(static_cast<std::size_t>(heads * tokens * geometry.head_dim) *
@@ -97,10 +106,13 @@ const FloatGroup& CudaInputs::host() const {
       buffer.download(tensor.bytes.data(), buffer.bytes(), stream_);
       return tensor;
     };
-    KvGroup group{.geometry = geometry_,
+    KvGroup group{.layer = layer_,
+                  .kv_head = first_kv_head_,
+                  .geometry = geometry_,
                   .q = fetched(q_, geometry_.q_heads, geometry_.q_len),
                   .k = fetched(k_, geometry_.kv_heads, geometry_.kv_len),
-                  .v = fetched(v_, geometry_.kv_heads, geometry_.kv_len)};
+                  .v = fetched(v_, geometry_.kv_heads, geometry_.kv_len),
+                  .rotation = rotation_};
     host_ = std::make_unique<FloatGroup>(group);
   }
   return *host_;
