@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <memory>
+#include <set>
 
 #include "anchor/base/error.hpp"
 #include "anchor/base/parallel.hpp"
@@ -53,10 +54,13 @@ std::string set_help() {
 
 CodebookRequest request_of(const CodebookOptions& options) {
   Params params = default_params(parameters());
+  std::set<std::string> given;
   for (const std::string& text : options.set) {
     const auto equals = text.find('=');
     if (equals == std::string::npos || equals == 0) fail_usage("--set {}: write KEY=VALUE", text);
-    set_param(parameters(), params, text.substr(0, equals), text.substr(equals + 1));
+    const std::string key = text.substr(0, equals);
+    if (!given.insert(key).second) fail_usage("--set {}: {} is set twice", text, key);
+    set_param(parameters(), params, key, text.substr(equals + 1));
   }
   return {.fit = {.codes = params.integer("codes"),
                   .parts = params.integer("parts"),
