@@ -74,8 +74,8 @@ std::shared_ptr<const Rotation> layer_rotation(const h5::File& file, const h5::N
   if (!info.rope_applied || info.text.contains("truth_json")) return nullptr;
   const auto made = std::make_shared<Rotation>();
   try {
-    if (const h5::Node* dataset = layer.find("rope_inv_freq")) {
-      *made = read_stored(file, layer, *dataset, info);
+    if (layer.has("rope_inv_freq")) {
+      *made = read_stored(file, layer, layer.dataset("rope_inv_freq"), info);
       return made;
     }
     const auto json = header.text.find("rope_json");
