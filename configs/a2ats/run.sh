@@ -8,12 +8,12 @@
 #   rank    every ranker at every topk on both test texts
 #   small   fit and rank on the committed data/smollm2.h5 alone; MODEL is not read (write -)
 #   table   what rank or small found, as Markdown: means over heads
-# ANCHOR_BIN (build/release/bin) has the tools; CODES (64 256 1024) and TOPK (.0025 .01 .03 .08 .16) can be set.
+# ANCHOR_BIN (build/release/bin) has the tools; CODES (64 256 1024) and TOPK (0.0025 0.01 0.03 0.08 0.16) can be set.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 step=${1:?which step?} model=${2:?which model?} folder=${3:-build/a2ats/$(basename "${2%.*}")}
 bin=${ANCHOR_BIN:-build/release/bin} layers=${LAYERS:-3,8,17} tokens=${TOKENS:-8k}
-codes=(${CODES:-64 256 1024}) topks=(${TOPK:-.0025 .01 .03 .08 .16})
+codes=(${CODES:-64 256 1024}) topks=(${TOPK:-0.0025 0.01 0.03 0.08 0.16})
 mkdir -p "$folder"
 
 fit() {  # NAME DUMPS [FLAGS]
@@ -61,8 +61,8 @@ case $step in
     rm -f "$folder/rows.jsonl"
     for text in test-licence test-code; do rank_all "$folder/$text.h5"; done ;;
   small)
-    codes=(64 256) topks=(.03)
-    rm -f "$folder"/*.h5 "$folder/rows.jsonl"
+    codes=(64 256) topks=(0.03)
+    rm -f "$folder/rows.jsonl"
     fit_all data/smollm2.h5
     rank_all data/smollm2.h5 ;;
   table) python3 configs/a2ats/table.py "$folder/rows.jsonl" ;;
