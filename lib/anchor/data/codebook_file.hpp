@@ -7,7 +7,7 @@
 
 namespace anchor {
 
-/// Writes a codebook as HDF5, `format = "anchor-codebook"` (data/README.md), under PATH.part until it is
+/// Writes a codebook as HDF5, `format = "anchor-codebook"` (data/CODEBOOKS.md), under PATH.part until it is
 /// whole. Data errors: the file cannot be written. An output that is one of `inputs` is a usage error.
 void write_codebook(const std::string& path, const Codebook& codebook,
                     std::span<const std::string> inputs = {});
