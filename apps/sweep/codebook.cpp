@@ -108,7 +108,7 @@ void setup_codebook(CLI::App& app, cli::Command& command) {
       "codebook", "Fit the codes of far keys, for --method a2ats --set codebook=FILE: arXiv 2502.12665");
   codebook->footer(
       "anchor-sweep codebook --fit prose.h5,code.h5 --out C.h5\n"
-      "anchor-sweep codebook --fit D.h5 --layers 3,8 --set codes=256 --set metric=plain --out C.h5");
+      "anchor-sweep codebook --fit D.h5 --set codes=256 --set metric=plain -o C.h5");
   codebook->add_option("--fit", options->dumps.given, "Dumps of one model whose keys are coded")
       ->required()
       ->type_name("DUMP,...");
