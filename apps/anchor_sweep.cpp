@@ -1,5 +1,6 @@
 #include "sweep/calibrate.hpp"
 #include "sweep/cluster.hpp"
+#include "sweep/codebook.hpp"
 #include "sweep/fit_options.hpp"
 #include "sweep/sweep.hpp"
 
@@ -17,5 +18,6 @@ int main(int argc, char** argv) {
   sweep::setup_fit(app, command, options.argv);
   sweep::setup_calibrate(app, command, options.argv);
   sweep::setup_cluster(app, command);
+  sweep::setup_codebook(app, command);
   return cli::run_main(argc, argv, app, command);
 }

@@ -153,6 +153,8 @@ std::vector<MethodRun> resolve_methods(const MethodOptions& options) {
       }
       expanded = std::move(next);
     }
+    if (method->settle)
+      for (MethodRun& run : expanded) method->settle(run.params);
     runs.insert(runs.end(), expanded.begin(), expanded.end());
   }
   return runs;

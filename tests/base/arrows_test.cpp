@@ -21,7 +21,7 @@ const std::map<std::string, Names> allowed = {
     {"plan", {"base"}},
     {"attention", {"base", "plan"}},
     {"mass", {"base", "plan", "attention", "metrics"}},
-    {"method", {"base", "plan", "attention", "mass"}},
+    {"method", {"base", "data", "plan", "attention", "mass"}},
     {"engine", {"base", "plan", "attention", "mass", "method", "metrics"}},
     {"metrics", {"base", "plan"}},
     {"model", {"base", "data", "plan", "attention", "mass", "method", "engine"}},

@@ -8,6 +8,7 @@ AttentionInputs AttentionInputs::head(int q_head) const {
   one.q = q_row(q_head, 0);
   one.k = keys(q_head);
   one.v = v ? values(q_head) : nullptr;
+  one.origin.first_kv_head += geometry.kv_head(q_head);
   return one;
 }
 
@@ -19,10 +20,21 @@ AttentionInputs AttentionInputs::rows(std::int64_t begin, std::int64_t end) cons
 }
 
 FloatGroup::FloatGroup(const KvGroup& group)
-    : geometry(group.geometry), q(group.q.to_float()), k(group.k.to_float()), v(group.v.to_float()) {}
+    : geometry(group.geometry),
+      q(group.q.to_float()),
+      k(group.k.to_float()),
+      v(group.v.to_float()),
+      layer(group.layer),
+      first_kv_head(group.kv_head),
+      rotation(group.rotation) {}
 
 AttentionInputs FloatGroup::view() const {
-  return {geometry, q.data(), k.data(), v.data(), geometry.q_len * geometry.head_dim};
+  return {geometry,
+          q.data(),
+          k.data(),
+          v.data(),
+          geometry.q_len * geometry.head_dim,
+          {layer, first_kv_head, rotation.get()}};
 }
 
 }  // namespace anchor

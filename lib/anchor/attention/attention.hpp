@@ -15,6 +15,14 @@ struct AttentionInputs {
   const float* v = nullptr;  ///< like k; may be nullptr where only scores are needed
   std::int64_t q_head_stride = 0;
 
+  /// Where the heads come from, for methods that know more about a head than its numbers.
+  struct Origin {
+    int layer = 0;
+    int first_kv_head = 0;               ///< model index of the first KV head
+    const Rotation* rotation = nullptr;  ///< of the layer's queries and keys; nullptr = none
+  };
+  Origin origin = {};
+
   const float* q_row(int head, std::int64_t i) const {
     return q + head * q_head_stride + i * geometry.head_dim;
   }
@@ -39,6 +47,8 @@ struct FloatGroup {
 
   Geometry geometry;
   AlignedVector<float> q, k, v;
+  int layer, first_kv_head;
+  std::shared_ptr<const Rotation> rotation;
 };
 
 /// Attention output and normaliser. A row that sees no key has out = 0 and lse = -infinity.

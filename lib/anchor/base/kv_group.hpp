@@ -1,6 +1,9 @@
 #pragma once
 
+#include <memory>
+
 #include "anchor/base/geometry.hpp"
+#include "anchor/base/rotation.hpp"
 #include "anchor/base/tensor.hpp"
 
 namespace anchor {
@@ -13,6 +16,8 @@ struct KvGroup {
   Geometry geometry;     ///< kv_heads = 1, q_heads = the heads in this group (a selection keeps them all)
   Tensor q;              ///< [q_heads, q_len, head_dim]
   Tensor k, v;           ///< [1, kv_len, head_dim]
+  /// How positions turned the layer's queries and keys; nullptr = they did not.
+  std::shared_ptr<const Rotation> rotation = nullptr;
 };
 
 }  // namespace anchor

@@ -7,6 +7,7 @@
 
 #include "anchor/base/error.hpp"
 #include "anchor/data/checksum.hpp"
+#include "anchor/data/layer_rotation.hpp"
 #include "anchor/data/non_finite.hpp"
 
 namespace anchor {
@@ -202,6 +203,7 @@ KvGroup DumpReader::read_group(int layer, int kv_head, std::int64_t tokens,
   group.q = read(layer, Part::q, group.first_q_head, g.q_heads, g.q_len, memory);
   group.k = read(layer, Part::k, kv_head, 1, g.kv_len, memory);
   group.v = read(layer, Part::v, kv_head, 1, g.kv_len, memory);
+  group.rotation = layer_rotation(state_->file, state_->layer(layer).node, state_->header, info);
   return group;
 }
 

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <functional>
+#include <map>
 #include <memory>
 #include <optional>
 #include <span>
@@ -85,6 +86,12 @@ struct Method {
   /// Methods whose heads may share a tile, and then one knob: a parameter, and the value with which every
   /// head has a knob of its own.
   std::optional<std::pair<std::string, std::string>> own_knobs = {};
+
+  /// Puts what a value such as "auto" comes to in its place, so that rows say it. Command lines call it.
+  std::function<void(Params&)> settle = nullptr;
+  /// What `--stats` tells of one head besides what all methods have: names and values for its row.
+  std::function<std::map<std::string, double>(const AttentionInputs&, int head, const PlanRequest&)> measure =
+      nullptr;
 };
 
 /// All methods, in the order in which tools list them.

@@ -25,6 +25,7 @@ Method xattention_method();
 Method spargeattn_method();
 Method sale_method();
 Method flashprefill_method();
+Method a2ats_method();
 Method topk_method();
 Method difference_method();
 Method cdf_method();
@@ -64,6 +65,7 @@ std::span<const Method> methods() {
       with_tail(spargeattn_method()),
       with_tail(sale_method()),
       with_tail(flashprefill_method()),
+      a2ats_method(),
       topk_method(),
       difference_method(),
       cdf_method(),

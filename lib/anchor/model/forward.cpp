@@ -23,6 +23,7 @@ class Pass {
         x_(model.embed(tokens)),
         heads_(static_cast<std::size_t>((c_.q_heads + 2 * c_.kv_heads) * n_ * c_.head_dim)) {
     for (const Rope& rope : ropes.kinds) {
+      rotations_.push_back({rope.inv_freq, rope.attention_factor});
       Angles& angles = angles_.emplace_back();
       rope.tables(n_, angles.cos, angles.sin);
     }
@@ -67,6 +68,9 @@ class Pass {
     inputs.k = heads_.data() + c_.q_heads * head;
     inputs.v = inputs.k + c_.kv_heads * head;
     inputs.q_head_stride = head;
+    const Rope* rope = ropes_.of(layer);
+    inputs.origin = {layer, 0,
+                     rope ? &rotations_[static_cast<std::size_t>(rope - ropes_.kinds.data())] : nullptr};
     return inputs;
   }
 
@@ -199,7 +203,8 @@ class Pass {
   AlignedVector<float> x_;
   std::vector<float> heads_;
   std::vector<Angles> angles_;
-  LanguageModel::Layer w_;  // its memory serves every layer
+  std::vector<Rotation> rotations_;  ///< of the kinds of ropes_, for planners
+  LanguageModel::Layer w_;           // its memory serves every layer
   LanguageModel::Expert expert_;
 };
 

@@ -16,7 +16,8 @@ AlignedVector<float> rows_of(const Tensor& tensor, std::int64_t head, std::int64
 HeadChunk::HeadChunk(const KvGroup& layer, int head, std::int64_t begin, std::int64_t end)
     : geometry(layer.geometry.rows(begin, end)),
       q(rows_of(layer.q, head, begin, end)),
-      k(rows_of(layer.k, layer.geometry.kv_head(head), 0, layer.geometry.kv_len)) {
+      k(rows_of(layer.k, layer.geometry.kv_head(head), 0, layer.geometry.kv_len)),
+      origin{layer.layer, layer.kv_head + layer.geometry.kv_head(head), layer.rotation.get()} {
   geometry.q_heads = geometry.kv_heads = 1;
 }
 

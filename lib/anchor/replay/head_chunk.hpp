@@ -10,11 +10,12 @@ namespace anchor {
 struct HeadChunk {
   HeadChunk(const KvGroup& layer, int head, std::int64_t begin, std::int64_t end);
   AttentionInputs view() const {
-    return {geometry, q.data(), k.data(), nullptr, geometry.q_len * geometry.head_dim};
+    return {geometry, q.data(), k.data(), nullptr, geometry.q_len * geometry.head_dim, origin};
   }
 
   Geometry geometry;  ///< one head
   AlignedVector<float> q, k;
+  AttentionInputs::Origin origin;  ///< its rotation is the layer's, which must outlive the chunk
 };
 
 }  // namespace anchor

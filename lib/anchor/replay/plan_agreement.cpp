@@ -70,10 +70,13 @@ GroupAgreement group_agreement(const KvGroup& layer, const SparsePlan& plan, con
   };
   const Geometry& g = layer.geometry;
   const int ratio = g.q_heads / g.kv_heads, first = kv_head * ratio;
-  KvGroup group{.geometry = g,
+  KvGroup group{.layer = layer.layer,
+                .kv_head = layer.kv_head + kv_head,
+                .geometry = g,
                 .q = heads(layer.q, first, ratio),
                 .k = heads(layer.k, kv_head, 1),
-                .v = heads(layer.v, kv_head, 1)};
+                .v = heads(layer.v, kv_head, 1),
+                .rotation = layer.rotation};
   group.geometry.q_heads = ratio;
   group.geometry.kv_heads = 1;
   PlanRequest own = request;

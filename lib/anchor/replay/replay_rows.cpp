@@ -3,6 +3,7 @@
 #include <bit>
 
 #include "anchor/base/error.hpp"
+#include "anchor/data/checksum.hpp"
 #include "anchor/replay/replay.hpp"
 #include "anchor/replay/row_stamp.hpp"
 #include "anchor/replay/sparsity_stats.hpp"
@@ -17,6 +18,9 @@ std::vector<std::uint64_t> ReplayRows::identity(const DumpReader& reader, const 
   for (const double knob : asked.request.knobs) content.push_back(std::bit_cast<std::uint64_t>(knob));
   for (const Params& own : asked.request.head_params)
     content.push_back(option_hash(json_text(scalars_json(own.values()))));
+  for (const ParamSpec& spec : asked.method->params)
+    if (spec.kind == ParamSpec::Kind::text && !asked.request.params.text(spec.name).empty())
+      content.push_back(sample_hash(asked.request.params.text(spec.name)));
   if (asked.request.state) content.insert(content.end(), context_.begin(), context_.end());
   return content;
 }
@@ -43,17 +47,32 @@ std::vector<ResultRow> ReplayRows::templates(const DumpReader& reader, const Eng
   return rows;
 }
 
+/// What the method itself tells of the selected heads.
+std::vector<ScalarMap> ReplayRows::measure_heads(std::size_t n, const KvGroup& group) const {
+  const auto& [method, request] = methods_[n];
+  const FloatGroup floats(group);
+  std::vector<ScalarMap> measured;
+  for (const int local : group_.locals()) {
+    ScalarMap& fields = measured.emplace_back();
+    for (const auto& [name, value] : method->measure(floats.view(), local, request)) fields[name] = value;
+  }
+  return measured;
+}
+
 void ReplayRows::fill_method(std::size_t n, std::span<ResultRow> rows, Engine& engine, const Inputs& inputs,
-                             DenseReference& dense) const {
+                             DenseReference& dense, const KvGroup& group) const {
   const auto& [method, request] = methods_[n];
   const Replay result = replay(engine, inputs, *method, request, dense);
   std::vector<SparsityStats> sparsity;
   if (sparsity_) sparsity = sparsity_stats(engine, inputs, *method, request);
+  std::optional<std::vector<ScalarMap>> measured;
+  if (sparsity_ && method->measure) measured = measure_heads(n, group);
   for (std::size_t h = 0; h < group_.heads.size(); ++h) {
     ResultRow& row = rows[h * methods_.size() + n];
     const auto local = static_cast<std::size_t>(group_.heads[h] - group_.first_head);
     row.plan_path = result.plan_path;
     if (sparsity_) row.sparsity = sparsity[local];
+    if (measured) row.extra.insert(measured->at(h).begin(), measured->at(h).end());
     fill_measured(row, result.heads[local]);
   }
 }
@@ -75,7 +94,7 @@ void ReplayRows::fill(std::span<ResultRow> rows, Engine& engine, const LoadedGro
   }
   for (std::size_t n = 0; n < methods_.size(); ++n) {
     try {
-      fill_method(n, rows, engine, *inputs, *dense);
+      fill_method(n, rows, engine, *inputs, *dense, loaded.group);
     } catch (const Error& error) {
       if (error.kind() != ErrorKind::data) throw;
       fail_rows(n, methods_.size(), error.what());

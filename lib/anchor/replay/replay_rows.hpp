@@ -43,7 +43,8 @@ class ReplayRows {
  private:
   std::vector<std::uint64_t> identity(const DumpReader& reader, const MethodRequest& asked) const;
   void fill_method(std::size_t n, std::span<ResultRow> rows, Engine& engine, const Inputs& inputs,
-                   DenseReference& dense) const;
+                   DenseReference& dense, const KvGroup& group) const;
+  std::vector<ScalarMap> measure_heads(std::size_t n, const KvGroup& group) const;
 
   GroupSelection group_;
   std::vector<MethodRequest> methods_;

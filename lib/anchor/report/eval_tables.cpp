@@ -68,8 +68,8 @@ class PointTables {
   std::string heading() const {
     std::set<int> counts;
     for (const AnswerSet* set : sets_) counts.insert(set->all.result.n);
-    std::string text =
-        sets_[0]->point.empty() ? std::string("Knobs as given") : fmt::format("Knobs for {}", sets_[0]->point);
+    std::string text = sets_[0]->point.empty() ? std::string("Knobs as given")
+                                               : fmt::format("Knobs for {}", sets_[0]->point);
     text += counts.size() == 1
                 ? fmt::format(", {} questions of {} kinds and lengths", *counts.begin(), counted_.size())
                 : fmt::format(", {} kinds and lengths", counted_.size());

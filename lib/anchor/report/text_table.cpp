@@ -54,7 +54,8 @@ std::string TextTable::plain(std::size_t width) const {
       used += gap + widths[end++];
     const auto line = [&](const std::vector<std::string>& cells) {
       std::string made = padded(cut(cells[0], widths[0]), widths[0], true);
-      for (std::size_t c = begin; c < end; ++c) made += "  " + padded(cells[c], widths[c], false);
+      for (std::size_t c = begin; c < end; ++c)
+        made.append(gap, ' ').append(padded(cells[c], widths[c], false));
       made.erase(made.find_last_not_of(' ') + 1);
       return made + "\n";
     };
@@ -70,7 +71,8 @@ std::string TextTable::markdown() const {
   const std::vector<std::size_t> widths = widths_of(*this);
   const auto line = [&](const std::vector<std::string>& cells) {
     std::string made = "|";
-    for (std::size_t c = 0; c < cells.size(); ++c) made += " " + padded(cells[c], widths[c], c == 0) + " |";
+    for (std::size_t c = 0; c < cells.size(); ++c)
+      made.append(" ").append(padded(cells[c], widths[c], c == 0)).append(" |");
     return made + "\n";
   };
   std::string text = line(headings) + "|";

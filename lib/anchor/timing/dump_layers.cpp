@@ -51,6 +51,13 @@ KvGroup DumpLayers::load(const LayerTask& task) const {
     if (group.geometry.q_len != layer.geometry.q_len || group.geometry.kv_len != layer.geometry.kv_len)
       fail("{}: layer {} was read with {} queries and {} keys, not {} and {}", reader_.path(), task.layer,
            group.geometry.q_len, group.geometry.kv_len, layer.geometry.q_len, layer.geometry.kv_len);
+    if (layer.k.bytes.empty()) {
+      layer.kv_head = group.kv_head;
+      layer.rotation = group.rotation;
+    } else if (layer.kv_head + layer.k.shape[0] != group.kv_head) {
+      layer.rotation = std::make_shared<Rotation>(
+          Rotation{.unknown = "--heads leaves KV heads out in between: a layer's heads are then not known"});
+    }
     append_group(layer, group, selected.locals());
   }
   return layer;

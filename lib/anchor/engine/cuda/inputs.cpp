@@ -53,6 +53,9 @@ CudaInputs::CudaInputs(const KvGroup& group, const kernels::Stream& stream)
     : geometry_(group.geometry),
       width_(kernel_dim(geometry_.head_dim)),
       dtype_(group.q.dtype),
+      layer_(group.layer),
+      first_kv_head_(group.kv_head),
+      rotation_(group.rotation),
       stream_(stream) {
   element_of(dtype_);
   if (group.k.dtype != dtype_ || group.v.dtype != dtype_)
@@ -65,7 +68,12 @@ CudaInputs::CudaInputs(const KvGroup& group, const kernels::Stream& stream)
 }
 
 CudaInputs::CudaInputs(const Geometry& geometry, DType dtype, const kernels::Stream& stream)
-    : geometry_(geometry), width_(geometry.head_dim), dtype_(dtype), stream_(stream) {
+    : geometry_(geometry),
+      width_(geometry.head_dim),
+      dtype_(dtype),
+      rotation_(std::make_shared<Rotation>(Rotation{
+          .unknown = "a forward pass on the GPU does not hand rotary frequencies to planners; use the CPU"})),
+      stream_(stream) {
   element_of(dtype_);
   const auto buffer = [&](std::int64_t heads, std::int64_t tokens) {
     return kernels::DeviceBuffer(static_cast<std::size_t>(heads * tokens * geometry.head_dim) *
@@ -125,10 +133,13 @@ const FloatGroup& CudaInputs::host() const {
       bytes.resize(bytes.size() / from * to);
       return Tensor{dtype_, {heads, tokens, geometry_.head_dim}, std::move(bytes)};
     };
-    KvGroup group{.geometry = geometry_,
+    KvGroup group{.layer = layer_,
+                  .kv_head = first_kv_head_,
+                  .geometry = geometry_,
                   .q = fetched(q_, geometry_.q_heads, geometry_.q_len),
                   .k = fetched(k_, geometry_.kv_heads, geometry_.kv_len),
-                  .v = fetched(v_, geometry_.kv_heads, geometry_.kv_len)};
+                  .v = fetched(v_, geometry_.kv_heads, geometry_.kv_len),
+                  .rotation = rotation_};
     host_ = std::make_unique<FloatGroup>(group);
   }
   return *host_;

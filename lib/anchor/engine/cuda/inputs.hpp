@@ -49,6 +49,8 @@ class CudaInputs final : public Inputs {
   Geometry geometry_;
   int width_;
   DType dtype_;
+  int layer_ = 0, first_kv_head_ = 0;
+  std::shared_ptr<const Rotation> rotation_;
   const kernels::Stream& stream_;
   kernels::DeviceBuffer q_, k_, v_;
   mutable std::unique_ptr<FloatGroup> host_;
