@@ -15,8 +15,8 @@ inline constexpr double least_dense_accuracy = 0.8;
 EvalResult answer_result(const AnswerScore& score, const AnswerScore& dense);
 
 /// What it did to many, from the results of single questions: flips with Clopper and Pearson's interval,
-/// divergences over all their tokens, evidence and milliseconds as the mean over questions that have them. No questions:
-/// zeros.
+/// divergences over all their tokens, evidence and milliseconds as the mean over questions that have them. No
+/// questions: zeros.
 EvalResult fidelity(std::span<const EvalResult> questions);
 
 }  // namespace anchor
