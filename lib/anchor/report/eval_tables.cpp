@@ -179,7 +179,8 @@ std::string eval_tables(std::span<const AnswerSet> sets, bool markdown) {
     std::vector<const AnswerSet*> of_point;
     for (const AnswerSet& set : sets)
       if (set.point == point) of_point.push_back(&set);
-    text += (text.empty() ? "" : "\n") + PointTables(std::move(of_point), markdown).text();
+    if (!text.empty()) text.push_back('\n');
+    text.append(PointTables(std::move(of_point), markdown).text());
   }
   return text;
 }

@@ -77,7 +77,7 @@ std::string TextTable::markdown() const {
   };
   std::string text = line(headings) + "|";
   for (std::size_t c = 0; c < widths.size(); ++c)
-    text += (c == 0 ? ":" : "-") + std::string(widths[c], '-') + (c == 0 ? "-|" : ":|");
+    text.append(c == 0 ? ":" : "-").append(widths[c], '-').append(c == 0 ? "-|" : ":|");
   text += "\n";
   for (const auto& row : rows) text += line(row);
   return text;
