@@ -58,7 +58,8 @@ Codebook without_layers(std::span<const DumpReader* const> dumps, const Codebook
       fail("{} is of {}, {} is of {}: one codebook holds the keys of one model", dumps[0]->path(), book.model,
            dump->path(), dump->header().model);
     const std::string& path = dump->path();
-    book.fitted_on += (book.fitted_on.empty() ? "" : ",") + path.substr(path.rfind('/') + 1);
+    if (!book.fitted_on.empty()) book.fitted_on.push_back(',');
+    book.fitted_on.append(path, path.rfind('/') + 1);
   }
   return book;
 }
