@@ -108,6 +108,7 @@ std::optional<double> quantity(const ResultRow& row, std::string_view name) {
   if (row.eval) {
     for (const EvalQuantity& one : eval_quantities)
       if (name == one.name) return (*row.eval).*one.field;
+    if (name == "attention_ms") return row.eval->attention_ms;
   }
   for (const Quantity& one : quantities)
     if (name == one.name) return row.*one.field;
