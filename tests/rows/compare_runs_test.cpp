@@ -83,7 +83,7 @@ TEST_CASE("everything that says what was measured keeps two runs apart") {
   CHECK_FALSE(apart([](ResultRow& r) { r.density = 0.5; }));
   CHECK_FALSE(apart([](ResultRow& r) { r.argv = {"anchor-bench"}; }));
   CHECK_FALSE(apart([](ResultRow& r) { r.tool = ToolInfo{"9", "abc", true, "Debug"}; }));
-  CHECK(apart([](ResultRow& r) { r.method = "b"; }));
+  CHECK(apart([](ResultRow& r) { r.method = std::string("b"); }));
   CHECK(apart([](ResultRow& r) { r.params["step"] = 4.; }));
   CHECK(apart([](ResultRow& r) { r.device = "other card"; }));
   CHECK(apart([](ResultRow& r) { r.dtype = "f16"; }));
