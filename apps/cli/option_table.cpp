@@ -94,7 +94,7 @@ std::string OptionEntry::usage() const {
 
 std::string OptionEntry::full_help() const {
   std::string text = help;
-  const bool short_list = choices.size() > 1 && choices.size() <= 12;
+  const bool short_list = choices.size() > 1 && choices.size() <= 16;
   if (short_list && help.find(choices[1]) == std::string::npos)
     text += fmt::format(": {}", fmt::join(choices, ", "));
   if (required && !positional()) text += " (required)";

@@ -76,7 +76,10 @@ class Codebook(ToolTest):
         other = os.path.join(DATA, "synthetic.h5")
         file, _ = self.fit()
         result = run("anchor-recall", other, "--method", "a2ats", "--set", f"codebook={file}")
-        self.check_error(result, 1, "the codebook has no layer 0")
+        self.assertEqual(result.returncode, 3, result.stderr)
+        for row in rows(result.stdout):
+            self.assertEqual(row["status"], "error")
+            self.assertIn("the codebook has no layer", row["error"])
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ from tools import ToolTest, rows, run, tool
 SMALL = ("--block", 16, "--step", 2, "--device", "cpu")
 BENCH = ("--seq", 128, "--q-heads", 1, "--kv-heads", 1, "--dim", 32, "--time-limit", 0.05, "--baseline", "none", "--device", "cpu", "-q")
 # Options whose value is a file that is read. One that is written must be known to apps/cli/file_roles.cpp.
-READ = {"--config", "--thresholds", "--tokenizer", "--model", "--text", "--dump", "--check", "--clusters"}
+READ = {"--config", "--thresholds", "--tokenizer", "--model", "--text", "--dump", "--check", "--clusters", "--fit"}
 WRITTEN = {"--out", "--html", "--svg", "--png", "--pdf", "--thresholds-out", "--pareto"}
 
 

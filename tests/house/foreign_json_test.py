@@ -10,7 +10,7 @@ ROOT = pathlib.Path(__file__).parents[2]
 # Where JSON may be parsed: rows/json.cpp, which counts the depth first; formats below rows/ have readers of their own, which take
 # every field with its type (model/rope.cpp parses what it wrote).
 PARSES = {"lib/anchor/rows/json.cpp", "lib/anchor/method/shareprefill.cpp", "lib/anchor/data/safetensors.cpp",
-          "lib/anchor/model/hf_folder.cpp", "lib/anchor/model/rope.cpp"}
+          "lib/anchor/model/hf_folder.cpp", "lib/anchor/model/rope.cpp", "lib/anchor/data/layer_rotation.cpp"}
 # The typed readers of a model's folder.
 MODEL_READERS = {"lib/anchor/model/hf_config.cpp", "lib/anchor/model/hf_tokenizer.cpp"}
 # Where JSON becomes text: rows/json.cpp; pages escape all that is not ASCII; the others write names and numbers of their own.

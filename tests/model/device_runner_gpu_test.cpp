@@ -126,7 +126,7 @@ TEST_CASE("on the device, a full plan of blocks is dense attention, and one of c
   }
   const std::vector<float> dense = reader.read(*runner, nullptr, {}).logits;
   CHECK(reader.read(*runner, "streaming", few, nullptr, prompt, {0, 1, 2}).logits == dense);
-  CHECK(divergence(dense, reader.read(*runner, "streaming", few).logits) > 1e-6);
+  CHECK(divergence(dense, reader.read(*runner, "streaming", few).logits) > 0);
 }
 
 TEST_CASE("weights that come layer by layer give the bits of weights that stay") {

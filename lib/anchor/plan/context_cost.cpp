@@ -175,7 +175,8 @@ std::int64_t keys_in_hop(const ContextCost& cost, int ranks, int hop) {
   std::int64_t most = 0;
   for (int reader = 0; reader < ranks; ++reader) {
     const int owner = (reader - hop % ranks + ranks) % ranks;
-    most = std::max(most, cost.keys[static_cast<std::size_t>(reader * ranks + owner)]);
+    most = std::max(most, cost.keys[static_cast<std::size_t>(reader) * static_cast<std::size_t>(ranks) +
+                                    static_cast<std::size_t>(owner)]);
   }
   return most;
 }
